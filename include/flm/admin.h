@@ -1,0 +1,182 @@
+/* flm/admin.h - applications, and a look at what a session manager does.
+ *
+ * Every function here is one request to the manager: it waits for the answer at
+ * most the client's timeout_ms (FLM_ETIMEDOUT). Lists are arrays that the caller
+ * frees with the function named beside each; texts in them die with them and
+ * are never NULL.
+ */
+#ifndef FLM_ADMIN_H
+#define FLM_ADMIN_H
+
+#include <flm/client.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How an executor runs a service. */
+enum flm_shim {
+    FLM_SHIM_SO = 1,    /* dlopen: command[0] is the file */
+    FLM_SHIM_EXEC = 2,  /* one process per task */
+    FLM_SHIM_STDIO = 3, /* one process per session, framed messages on stdin and stdout */
+    FLM_SHIM_SELF = 4,  /* the program calls flm_service_run */
+};
+FLM_API const char *flm_shim_name(int shim);      /* "so", ...; never NULL */
+FLM_API int flm_shim_parse(const char *name);     /* enum flm_shim or FLM_EINVAL */
+
+/* Where shim `exec` puts the input of a task, and what its output is. */
+enum flm_exec_mode {
+    FLM_EXEC_STDIN = 0, /* input on stdin; output is stdout */
+    FLM_EXEC_ARGS = 1,  /* input is arguments, each ended by a zero byte, put after the command's;
+                           stdin empty; output is stdout */
+    FLM_EXEC_CAPTURE = 2, /* as ARGS; the output begins with struct flm_exec_output, followed by
+                             stdout, then stderr */
+};
+struct flm_exec_output { /* little endian, 24 bytes */
+    uint32_t status;       /* as from wait(2) */
+    uint32_t reserved;
+    uint64_t stdout_size;  /* bytes that follow; the rest is stderr */
+    uint64_t run_ns;       /* from start to end of the process */
+};
+
+struct flm_application {
+    size_t size;
+    const char *name;
+    int shim;                    /* enum flm_shim */
+    int exec_mode;               /* enum flm_exec_mode, for shim exec */
+    const char *const *command;  /* NULL-terminated: file and arguments. Found relative to the
+                                    working directory, or in the PATH of the environment */
+    const char *const *environment; /* NULL-terminated NAME=VALUE, beside the agent's; may be NULL */
+    const char *working_directory;  /* default: the agent's */
+    const char *description;
+    unsigned min_instances, max_instances; /* see struct flm_session_options */
+    unsigned delay_release_ms;
+    unsigned deadline_ms;
+    unsigned ranks_per_task;     /* a world of so many MPI ranks; 0: no MPI */
+};
+
+/* Registers an application; the same name again replaces it for sessions that
+ * are created later, provided replace is set; else FLM_EEXIST unless it is the
+ * same. */
+FLM_API int flm_register_application(flm_client *client, const struct flm_application *application,
+                                     int replace, flm_error *error);
+/* FLM_EBUSY while a session of it is open. */
+FLM_API int flm_unregister_application(flm_client *client, const char *name, flm_error *error);
+
+/* Reads an application from a file as flm-application(5) describes it. The
+ * result is freed with flm_free_applications. */
+FLM_API struct flm_application *flm_read_application(const char *file, flm_error *error);
+
+/* Returns how many (>= 0), or an error. */
+FLM_API int flm_list_applications(flm_client *client, struct flm_application **list, flm_error *error);
+FLM_API void flm_free_applications(struct flm_application *list, int n);
+
+/* What happened to a session, a task or an executor. */
+struct flm_event {
+    int64_t time_ns;   /* since the epoch */
+    int code;          /* 0: news; else FLM_E* */
+    uint64_t task;     /* 0: not about a task */
+    int executor;      /* -1: not about an executor */
+    const char *text;
+};
+
+struct flm_session_view {
+    const char *id, *application, *client; /* client: "" when none is attached */
+    const char *state;                     /* "Open", "Closing", "Closed" */
+    unsigned slots;                        /* executors bound now */
+    uint64_t pending, running, succeed, failed, cancelled, retried;
+    uint64_t queue_bytes, result_bytes;    /* held by the manager now */
+    int64_t created_ns, closed_ns;         /* since the epoch; 0: not yet */
+    unsigned min_instances, max_instances, weight;
+    double tasks_per_second;               /* over the last seconds */
+    const char *trouble;                   /* "" or why it does not go on */
+    struct flm_event *events;              /* oldest first, bounded; only from flm_get_session */
+    int n_events;
+};
+FLM_API int flm_list_sessions(flm_client *client, struct flm_session_view **list, flm_error *error);
+FLM_API int flm_get_session(flm_client *client, const char *id, struct flm_session_view **view,
+                            flm_error *error);
+FLM_API void flm_free_sessions(struct flm_session_view *list, int n);
+
+struct flm_task_view {
+    uint64_t id;
+    int state, reason, code;
+    uint64_t input_size;
+    unsigned attempts;
+    int executor; /* -1: none */
+    const char *message;
+    struct flm_event *events;
+    int n_events;
+};
+/* Tasks that the manager holds (pending, running) and the exceptional ones that
+ * it remembers (failed, retried), by id from `from` on, at most n. */
+FLM_API int flm_list_tasks(flm_client *client, const char *session, uint64_t from, int n,
+                           struct flm_task_view **list, flm_error *error);
+FLM_API int flm_get_task(flm_client *client, const char *session, uint64_t task,
+                         struct flm_task_view **view, flm_error *error);
+FLM_API void flm_free_tasks(struct flm_task_view *list, int n);
+
+/* Calls fn for each event of the session that is newer than *cursor (begin
+ * with 0), then stores the new cursor. Returns how many. */
+typedef void flm_event_fn(const struct flm_event *event, void *arg);
+FLM_API int flm_watch_session(flm_client *client, const char *session, uint64_t *cursor, int timeout_ms,
+                              flm_event_fn *fn, void *arg, flm_error *error);
+
+struct flm_executor_view {
+    unsigned id;
+    const char *node, *state, *session; /* states as in DESIGN: "Idle", "Bound", ... */
+    int pid;
+    const char *cpus;      /* list as in Linux, "0-3,8"; "" when not bound */
+    const char *transport; /* "ring" or the provider */
+    uint64_t done;         /* tasks */
+    unsigned restarts;
+};
+FLM_API int flm_list_executors(flm_client *client, struct flm_executor_view **list, flm_error *error);
+FLM_API void flm_free_executors(struct flm_executor_view *list, int n);
+
+struct flm_node_view {
+    const char *name, *state, *transport, *block; /* block: "local" or the job's id */
+    int pid;                                      /* of the agent */
+    unsigned slots, executors;
+    int64_t time_left_s; /* -1: no end known */
+};
+FLM_API int flm_list_nodes(flm_client *client, struct flm_node_view **list, flm_error *error);
+FLM_API void flm_free_nodes(struct flm_node_view *list, int n);
+
+/* The manager itself. */
+struct flm_instance_view {
+    const char *id, *version, *endpoint, *provider;
+    int pid;
+    int64_t started_ns;
+    uint64_t tasks, refused; /* refused: connections and batches of strangers */
+};
+FLM_API int flm_get_instance(flm_client *client, struct flm_instance_view **view, flm_error *error);
+FLM_API void flm_free_instance(struct flm_instance_view *view);
+
+/* Lines that services wrote to stdout and stderr, oldest first, bounded per
+ * executor. session NULL: all; executor -1: all; *cursor: begin with 0, ask again
+ * for news. */
+struct flm_log_line {
+    int64_t time_ns;
+    unsigned executor;
+    const char *session; /* "" outside a session */
+    int error_stream;    /* 1: stderr */
+    const char *text;    /* without the newline */
+};
+FLM_API int flm_read_logs(flm_client *client, const char *session, int executor, uint64_t *cursor,
+                          struct flm_log_line **list, flm_error *error);
+FLM_API void flm_free_logs(struct flm_log_line *list, int n);
+
+/* Closing waits for the tasks (the call does not); cancelling does not. */
+FLM_API int flm_admin_close_session(flm_client *client, const char *id, flm_error *error);
+FLM_API int flm_admin_cancel_session(flm_client *client, const char *id, flm_error *error);
+FLM_API int flm_admin_cancel_task(flm_client *client, const char *id, uint64_t task, flm_error *error);
+/* Lets a node's executors finish what they run and take nothing new; undo: 0. */
+FLM_API int flm_admin_drain(flm_client *client, const char *node, int drain, flm_error *error);
+/* Ends the manager: sessions are cancelled, executors end. */
+FLM_API int flm_admin_shutdown(flm_client *client, flm_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

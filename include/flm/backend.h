@@ -1,0 +1,85 @@
+/* flm/backend.h - the plugin that obtains nodes and starts processes on them.
+ *
+ * A plugin is a shared object with one symbol, `flm_backend`, that describes it.
+ * It runs in the process flm-backend, never in flmd: it may block, and the
+ * library it uses may exit, without harm to the session manager. flm-backend
+ * calls it from one thread.
+ *
+ * Requests are answered by events, at once or later, through the host table:
+ * each request gets exactly one of granted/refused, a granted block then
+ * starting (optional), and in the end `ended`.
+ */
+#ifndef FLM_BACKEND_H
+#define FLM_BACKEND_H
+
+#include <flm/error.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FLM_BACKEND_ABI 1u
+
+/* What the session manager wants. Texts live during the call. */
+struct flm_block_request {
+    uint64_t block;            /* number of the block, chosen by the manager */
+    unsigned nodes;            /* at least 1 */
+    unsigned slots;            /* per node; 0: as many as there are cores */
+    unsigned time_s;           /* 0: the site's default, or no end */
+    const char *name;          /* for people: "flame:SESSION" */
+    const char *const *site_options; /* verbatim, NULL-terminated */
+    const char *const *agent_command; /* what to run once per node, NULL-terminated: flm-node
+                                         with all it needs but the node's name */
+};
+
+/* Services of the host. All are called from the plugin's thread only. */
+struct flm_backend_host {
+    void *handle; /* first argument of all of these */
+    void (*granted)(void *handle, uint64_t block, const char *job, int64_t end_time_s /* -1: none */);
+    void (*refused)(void *handle, uint64_t block, int code, const char *reason);
+    void (*waiting)(void *handle, uint64_t block, const char *reason);
+    void (*ended)(void *handle, uint64_t block, int code, const char *reason);
+    void (*time_left)(void *handle, uint64_t block, int64_t end_time_s);
+    void (*log)(void *handle, const char *text);
+    /* Calls fn(arg, fd) when fd is readable; fn NULL: stop. */
+    int (*watch_fd)(void *handle, int fd, void (*fn)(void *arg, int fd), void *arg);
+    /* Calls fn(arg) once after ms; returns a number for cancel_timer. */
+    int (*timer)(void *handle, unsigned ms, void (*fn)(void *arg), void *arg);
+    void (*cancel_timer)(void *handle, int timer);
+    /* Starts a process; fn(arg, pid, status as from wait(2)) when it ends. It is killed when
+     * flm-backend ends. Returns its pid or a negative FLM_E*. */
+    int (*spawn)(void *handle, const char *const *argv, const char *const *environment,
+                 void (*fn)(void *arg, int pid, int status), void *arg);
+};
+
+struct flm_backend {
+    uint32_t abi; /* FLM_BACKEND_ABI */
+    uint32_t size; /* sizeof(struct flm_backend): a plugin of an older minor version is shorter;
+                      what it lacks answers FLM_ENOTSUP */
+    const char *name;
+    const char *description;
+    /* configuration: NULL-terminated NAME=VALUE. *state is given to the others. */
+    int (*init)(const struct flm_backend_host *host, const char *const *configuration, void **state,
+                flm_error *error);
+    void (*fini)(void *state); /* releases every block first */
+    int (*get_block)(void *state, const struct flm_block_request *request, flm_error *error);
+    int (*release_block)(void *state, uint64_t block, flm_error *error);
+    /* Prints into text what get_block would ask for. */
+    int (*dry_run)(void *state, const struct flm_block_request *request, char *text, size_t size,
+                   flm_error *error);
+    /* Fills argv (size n, NULL-terminated; strings live until the next call) with the command that
+     * starts a world of `ranks` MPI ranks, each running program, on the node where it is called.
+     * Asked by agents through flmd. */
+    int (*world_command)(void *state, unsigned ranks, const char *const *program, const char **argv,
+                         size_t n, flm_error *error);
+};
+
+/* The symbol of a plugin. */
+extern FLM_API const struct flm_backend flm_backend;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

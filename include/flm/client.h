@@ -1,0 +1,249 @@
+/* flm/client.h - open a session, run tasks in it, receive their results.
+ *
+ *     flm_client  *c = flm_connect(NULL, NULL, &err);
+ *     flm_session *s = flm_create_session(c, &(struct flm_session_options){
+ *                          .size = sizeof(struct flm_session_options), .application = "pi"}, &err);
+ *     for (i = 0; i < n; i++)
+ *         flm_run_task(s, &input[i], sizeof(input[i]), on_result, &sum);
+ *     flm_wait(s, -1);
+ *     flm_close_session(s, &err);
+ *     flm_disconnect(c);
+ *
+ * Progress. By default (FLM_PROGRESS_CALLER) there is no hidden thread:
+ * callbacks run inside flm_wait, flm_poll, flm_take_results, flm_invoke,
+ * flm_close_session and inside an flm_run_task that must wait for room; never
+ * anywhere else. flm_fd joins any event loop. With FLM_PROGRESS_THREAD a thread
+ * of the library runs the callbacks, for programs that compute for long between
+ * calls. A callback may submit tasks (that never waits: the queue of the client
+ * grows instead), cancel tasks and read results; it must not disconnect, close
+ * or wait.
+ *
+ * Threads. One handle per thread needs no lock and takes none. One handle for
+ * several threads is allowed when it was opened with FLM_SHARED (or with
+ * FLM_PROGRESS_THREAD, which implies it): then every call takes the handle's
+ * lock. Callbacks run with that lock held by the running thread, which may call
+ * back into the handle.
+ *
+ * Exactly once. A living client gets the result of each task exactly once. A
+ * task may be executed more than once when executors are lost.
+ *
+ * After fork(2) the child must not use a handle of its parent.
+ *
+ * Structures that end in _options begin with their size, so that they can
+ * grow: set .size = sizeof(the structure) and leave what you do not know zero.
+ * A zero means the default everywhere.
+ */
+#ifndef FLM_CLIENT_H
+#define FLM_CLIENT_H
+
+#include <flm/error.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct flm_client flm_client;
+typedef struct flm_session flm_session;
+
+/* The largest input or output of one task and the largest common data, bytes. */
+#define FLM_MAX_PAYLOAD ((size_t)1 << 30)
+
+/* The longest session id and application name, without the final zero. They
+ * consist of letters, digits and the characters . _ - : @ + */
+#define FLM_MAX_NAME 127
+
+enum flm_progress { FLM_PROGRESS_CALLER = 0, FLM_PROGRESS_THREAD = 1 };
+
+enum flm_connect_flags { FLM_SHARED = 1 /* several threads use this handle */ };
+
+struct flm_connect_options {
+    size_t size;
+    const char *name;        /* shown by flmctl; default: the program's name */
+    const char *secret_file; /* for tcp: endpoints; default $FLM_SECRET_FILE, then the file of the
+                                instance or of the user (flmd(1)) */
+    const char *provider;    /* force a libfabric provider, for example "tcp;ofi_rxm", even on the
+                                same node; default $FLM_PROVIDER, then rings on the node */
+    int progress;            /* enum flm_progress */
+    unsigned flags;          /* enum flm_connect_flags */
+    int timeout_ms;          /* for connecting and for each request; default 10,000 */
+};
+
+/* Connects to a session manager. endpoint: "unix:PATH", "tcp:HOST:PORT", a list
+ * of these separated by commas (tried in order), or "inproc:" (see below); NULL:
+ * $FLM_ENDPOINT, then the default endpoint of this user. NULL on failure:
+ * FLM_ECONNECT, FLM_EAUTH, FLM_EVERSION, FLM_EINVAL, FLM_ENOMEM.
+ *
+ * "inproc:" needs no session manager: services of shim `so` run inside this
+ * process, in this thread, for a debugger. */
+FLM_API flm_client *flm_connect(const char *endpoint, const struct flm_connect_options *options,
+                                flm_error *error);
+
+/* Closes the connection and frees the handle and all its sessions' handles.
+ * Sessions that are attached are cancelled, detached ones go on. NULL is
+ * allowed. */
+FLM_API void flm_disconnect(flm_client *client);
+
+enum flm_session_flags {
+    FLM_DETACHED = 1, /* the session goes on when its client is gone */
+    FLM_NONBLOCK = 2, /* flm_run_task returns FLM_EAGAIN instead of waiting for room */
+};
+
+enum flm_durability { FLM_DURABILITY_NONE = 0, FLM_DURABILITY_JOURNAL = 1, FLM_DURABILITY_SYNC = 2 };
+
+struct flm_session_options {
+    size_t size;
+    const char *application;    /* registered name; required */
+    const char *id;             /* the client's choice, unique; default: made by the manager */
+    const void *common;         /* common data, copied; given to every on_session_enter */
+    size_t common_size;         /* bytes, at most FLM_MAX_PAYLOAD */
+    unsigned flags;             /* enum flm_session_flags */
+    unsigned min_instances;     /* executors kept as long as the session is open; default the
+                                   application's */
+    unsigned max_instances;     /* most executors at once; default the application's, then all */
+    unsigned weight;            /* share among sessions, 1..1000; default 1 */
+    unsigned delay_release_ms;  /* an executor without tasks stays bound so long; default the
+                                   application's, then 1000; 1 is the least */
+    unsigned deadline_ms;       /* of each task from the start of its run; 0: none */
+    unsigned retry_limit;       /* losses with an executor before a task fails; default 3 */
+    uint64_t queue_bytes;       /* most bytes of queued tasks in the manager (payloads and 24 bytes
+                                   each); default 1 GiB; from it comes back-pressure */
+    uint64_t result_bytes;      /* most bytes of results that wait for the client, beyond which no
+                                   more tasks of the session are started; default 64 MiB */
+    int durability;             /* enum flm_durability; only NONE so far, else FLM_ENOTSUP */
+    unsigned ranks_per_task;    /* size of the MPI world of each executor; default the
+                                   application's, then no MPI */
+};
+
+/* Creates a session, open for tasks. The returned handle belongs to the client
+ * and lives until flm_close_session, flm_cancel_session, flm_detach_session or
+ * flm_disconnect. FLM_ENOTFOUND: no such application; FLM_EEXIST: the id is
+ * taken. */
+FLM_API flm_session *flm_create_session(flm_client *client, const struct flm_session_options *options,
+                                        flm_error *error);
+
+/* Gets the open session options->id, or creates it. A session has at most one
+ * client at a time: FLM_EBUSY when another is attached. */
+FLM_API flm_session *flm_open_session(flm_client *client, const struct flm_session_options *options,
+                                      flm_error *error);
+
+/* The id of a session; valid as long as the handle. */
+FLM_API const char *flm_session_id(const flm_session *session);
+
+enum flm_task_state {
+    FLM_TASK_PENDING = 0,
+    FLM_TASK_RUNNING = 1,
+    FLM_TASK_SUCCEED = 2,
+    FLM_TASK_FAILED = 3,
+    FLM_TASK_CANCELLED = 4
+};
+
+/* Why a task did not succeed. On the wire; values never change. */
+enum flm_reason {
+    FLM_REASON_NONE = 0,
+    FLM_REASON_SERVICE = 1,       /* on_task_invoke returned an error: code is its value */
+    FLM_REASON_EXIT = 2,          /* the command ended with a status: code */
+    FLM_REASON_SIGNAL = 3,        /* the command was ended by a signal: code */
+    FLM_REASON_OUT_OF_MEMORY = 4,
+    FLM_REASON_DEADLINE = 5,
+    FLM_REASON_EXECUTOR_LOST = 6,
+    FLM_REASON_NODE_LOST = 7,
+    FLM_REASON_WALLTIME = 8,
+    FLM_REASON_CANCELLED = 9,
+    FLM_REASON_RETRY_LIMIT = 10,  /* lost with its executor retry_limit times: code is the last
+                                     signal or status */
+    FLM_REASON_BIND = 11,         /* no executor could enter the session */
+    FLM_REASON_DISCONNECTED = 12, /* made by the library: the manager is gone, the outcome unknown */
+};
+FLM_API const char *flm_reason_name(int reason); /* "service", "exit", ...; never NULL */
+FLM_API const char *flm_task_state_name(int state); /* "Pending", ...; never NULL */
+
+/* The outcome of one task. Who gives you one says how long the pointers live. */
+struct flm_result {
+    uint64_t task;       /* its id */
+    int state;           /* FLM_TASK_SUCCEED, _FAILED or _CANCELLED */
+    int reason;          /* enum flm_reason */
+    int code;            /* the service's code, exit status or signal, by reason */
+    unsigned attempts;   /* lost attempts before this one */
+    unsigned executor;   /* the executor that ran it, as in flmctl list -e */
+    const void *output;  /* aligned to 8 bytes; NULL when size is 0 */
+    size_t size;         /* bytes */
+    const char *message; /* what the service or Flame said of a failure; never NULL */
+};
+
+/* Runs once per task, see "Progress" above. result and all it points to belong
+ * to the library and die with the call. */
+typedef void flm_task_fn(const struct flm_result *result, void *arg);
+
+/* A task in full. input is copied or, where Flame says it is large, read until
+ * the callback: do not change it before. */
+struct flm_task {
+    size_t size;          /* of this structure */
+    const void *input;
+    size_t input_size;    /* bytes, at most FLM_MAX_PAYLOAD */
+    flm_task_fn *callback; /* NULL: the result waits for flm_take_results */
+    void *arg;
+    unsigned deadline_ms; /* 0: the session's */
+};
+
+/* Submits one task; returns its id (1, 2, 3, ... in a session) or a negative
+ * FLM_E*: FLM_EAGAIN (FLM_NONBLOCK and no room), FLM_ETOOBIG, FLM_ECLOSED,
+ * FLM_EDISCONNECTED, FLM_ENOMEM. callback NULL: see flm_take_results. */
+FLM_API int64_t flm_run_task(flm_session *session, const void *input, size_t size,
+                             flm_task_fn *callback, void *arg);
+FLM_API int64_t flm_submit_task(flm_session *session, const struct flm_task *task);
+
+/* Runs one task and waits for it. *result lives until the next call that takes
+ * this client. timeout_ms -1: for ever. 0, or FLM_ETIMEDOUT (the task goes on,
+ * its result is dropped), FLM_EDISCONNECTED and the errors of flm_run_task. A
+ * task that failed is no error here: see result->state. */
+FLM_API int flm_invoke(flm_session *session, const void *input, size_t size, int timeout_ms,
+                       struct flm_result *result);
+
+/* Takes up to n results of tasks that were submitted without a callback,
+ * waiting at most timeout_ms (-1: for ever) for the first. Returns how many; 0
+ * when the time is over or no such task is left. The outputs live until the
+ * next call of flm_take_results for this session. */
+FLM_API int flm_take_results(flm_session *session, struct flm_result *results, int n, int timeout_ms);
+
+/* Waits until every task of the session submitted so far has been delivered.
+ * 0, FLM_ETIMEDOUT, FLM_EDISCONNECTED. timeout_ms -1: for ever. Results that
+ * wait for flm_take_results count as delivered. */
+FLM_API int flm_wait(flm_session *session, int timeout_ms);
+
+/* Tasks of the session that are submitted and not delivered. */
+FLM_API uint64_t flm_outstanding(const flm_session *session);
+
+/* Receives and sends what can be, running callbacks; waits at most timeout_ms
+ * for something to do (0: not at all, -1: for ever). Returns the number of
+ * callbacks run, or FLM_EDISCONNECTED. */
+FLM_API int flm_poll(flm_client *client, int timeout_ms);
+
+/* A descriptor that is readable when flm_poll(client, 0) has something to do.
+ * Before sleeping on it, call flm_poll until it returns 0. */
+FLM_API int flm_fd(flm_client *client);
+
+/* Hands over to the manager all that was submitted. Needed only before
+ * computing for long without other calls. */
+FLM_API int flm_flush(flm_client *client);
+
+/* *task: up to this id all tasks are durable (with durability none: received
+ * by the manager). Waits. */
+FLM_API int flm_sync(flm_session *session, uint64_t *task, flm_error *error);
+
+/* Asks to cancel one task. Its result comes as usual: CANCELLED if it was in
+ * time, else as it ended. A running service sees flm_task_cancelled(). */
+FLM_API int flm_cancel_task(flm_session *session, uint64_t task, flm_error *error);
+
+/* Waits for all tasks, closes the session and frees the handle. */
+FLM_API int flm_close_session(flm_session *session, flm_error *error);
+
+/* Cancels what is not done (callbacks run with CANCELLED), closes the session
+ * and frees the handle. */
+FLM_API int flm_cancel_session(flm_session *session, flm_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

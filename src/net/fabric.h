@@ -1,0 +1,84 @@
+/* net/fabric.h - links over libfabric, in a module that is loaded on demand.
+ *
+ * libfabric pulls in a dozen libraries; a process that talks over rings alone
+ * must not pay for them. So net/fabric.c, the only file that calls fi_*, is
+ * built as the module flm-fabric.so, and this table is all that others see.
+ *
+ * One endpoint (FI_EP_RDM, FI_MSG | FI_RMA) per process. A message on the line
+ * is a struct flm__batch_header followed by records (wire/record.h). One thread
+ * owns a fabric and all its links.
+ */
+#ifndef FLM_NET_FABRIC_H
+#define FLM_NET_FABRIC_H
+
+#include "net/link.h"
+#include <flm/error.h>
+
+#define FLM__FABRIC_ABI 1u
+
+/* In front of each message. A batch whose key is not that of a known peer is
+ * dropped and counted: what a stranger sends has no effect. */
+struct flm__batch_header {
+    uint64_t key;   /* given to the sender on its authenticated control connection */
+    uint32_t bytes; /* of records that follow */
+    uint16_t version; /* FLM__BATCH_VERSION */
+    uint16_t reserved;
+};
+#define FLM__BATCH_VERSION 1u
+
+struct flm__fabric;
+struct flm__region;
+
+enum { FLM__FABRIC_ADDRESS_MAX = 256 };
+
+struct flm__fabric_options {
+    const char *provider;  /* "tcp;ofi_rxm", ...; NULL: the best by capability, never shm */
+    const char *interface; /* name or address to use on multi-homed nodes; NULL: any */
+    unsigned batch_bytes;  /* largest message; 0: what suits the provider's eager size */
+    unsigned buffers;      /* receive buffers; 0: default */
+};
+
+/* Called once, from progress or read: status 0 or a negative FLM_E*. */
+typedef void flm__fabric_done_fn(void *arg, int status);
+
+struct flm__fabric_ops {
+    uint32_t abi;
+    /* 0 or FLM_ENOTSUP (no such provider), FLM_ENOMEM, FLM_EIO. */
+    int (*open)(const struct flm__fabric_options *options, struct flm__fabric **out, flm_error *error);
+    /* All links must have been destroyed. NULL is allowed. */
+    void (*close)(struct flm__fabric *fabric);
+    /* Lives as long as the fabric. */
+    const char *(*provider)(const struct flm__fabric *fabric);
+    /* Our own address for the peer's connect; *size is in and out. */
+    int (*address)(struct flm__fabric *fabric, void *address, size_t *size, flm_error *error);
+    /* A link to the peer at address: batches that carry key_in are from it,
+     * ours carry key_out. Nothing is sent. */
+    int (*connect)(struct flm__fabric *fabric, const void *address, size_t size, uint64_t key_in,
+                   uint64_t key_out, struct flm__link **out, flm_error *error);
+    /* Makes progress without waiting; returns how many completions it saw. */
+    int (*progress)(struct flm__fabric *fabric);
+    /* Readable when there is progress to make, after arm said so; -1: the
+     * provider has no such descriptor, poll at intervals. */
+    int (*fd)(struct flm__fabric *fabric);
+    /* true: it is safe to sleep on fd. */
+    bool (*arm)(struct flm__fabric *fabric);
+    /* Makes memory readable to peers until concealed. */
+    int (*expose)(struct flm__fabric *fabric, const void *memory, size_t size, struct flm__region **out,
+                  uint64_t *address, uint64_t *key, flm_error *error);
+    void (*conceal)(struct flm__fabric *fabric, struct flm__region *region);
+    /* Reads size bytes that the link's peer exposed into dst, in chunks; done
+     * runs from progress, never from here. Destroying the link runs done with
+     * FLM_EDISCONNECTED. */
+    int (*read)(struct flm__link *link, void *dst, size_t size, uint64_t address, uint64_t key,
+                flm__fabric_done_fn *done, void *arg);
+    /* Batches dropped because their key was no peer's. */
+    uint64_t (*strangers)(const struct flm__fabric *fabric);
+};
+
+/* The symbol in flm-fabric.so. */
+extern const struct flm__fabric_ops flm__fabric_module;
+
+/* Loads the module once per process; NULL: error says what is missing. */
+const struct flm__fabric_ops *flm__fabric_load(flm_error *error);
+
+#endif

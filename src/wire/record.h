@@ -1,0 +1,129 @@
+/* wire/record.h - the records of the data plane.
+ *
+ * A batch is a sequence of records, each a header of 24 bytes and a payload
+ * padded with zeros to 8 bytes. Rings and fabric messages carry the same bytes;
+ * a record never crosses the end of a batch. All numbers little endian; the
+ * project supports little-endian machines only (configure checks).
+ *
+ *   offset size
+ *        0    4  size     payload bytes, without padding
+ *        4    1  type     enum flm__record_type
+ *        5    1  flags    enum flm__record_flags
+ *        6    2  lane     which executor behind the peer
+ *        8    4  session  the manager's number of the session
+ *       12    4  cookie   of the client, comes back with the result
+ *       16    8  task     id of the task in the session
+ *
+ * A payload larger than FLM__INLINE_MAX travels as a blob: the payload is then a
+ * struct flm__blob_ref and FLM__RECORD_BLOB is set.
+ */
+#ifndef FLM_WIRE_RECORD_H
+#define FLM_WIRE_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum flm__record_type {
+    FLM__TASK = 1,   /* client -> manager -> executor */
+    FLM__RESULT = 2, /* and back */
+    FLM__CREDIT = 3, /* manager -> client: payload uint64_t, bytes of the session that may have been
+                        sent since it was opened */
+};
+
+enum flm__record_flags {
+    FLM__RECORD_BLOB = 1,     /* payload is a struct flm__blob_ref */
+    FLM__RECORD_DEADLINE = 2, /* TASK: the payload begins with uint64_t, deadline in ms */
+    FLM__RECORD_OUTCOME = 4,  /* RESULT that did not plainly succeed: the payload begins with a
+                                 struct flm__outcome */
+};
+
+struct flm__record {
+    uint32_t size;
+    uint8_t type;
+    uint8_t flags;
+    uint16_t lane;
+    uint32_t session;
+    uint32_t cookie;
+    uint64_t task;
+};
+
+/* A result with anything to say beside its output; then `text` bytes of message
+ * padded to 8, then the output (or its blob reference). */
+struct flm__outcome {
+    uint8_t state;  /* enum flm_task_state */
+    uint8_t reason; /* enum flm_reason */
+    uint16_t text;  /* at most FLM__MESSAGE_MAX */
+    int32_t code;
+    uint32_t attempts;
+    uint32_t executor;
+};
+
+/* Where a large payload lies. On a node the bytes are in a memfd announced on
+ * the control connection under the same id; between nodes they are read by RMA. */
+struct flm__blob_ref {
+    uint64_t id;
+    uint64_t size;
+    uint64_t address; /* for RMA; 0 on a node */
+    uint64_t key;
+};
+
+enum {
+    FLM__RECORD_HEADER = 24,
+    FLM__INLINE_MAX = 32 * 1024, /* larger payloads are blobs */
+    FLM__MESSAGE_MAX = 400,
+    /* The largest record there is: an outcome with a message and an inline output. */
+    FLM__RECORD_MAX = FLM__RECORD_HEADER + 16 + FLM__MESSAGE_MAX + FLM__INLINE_MAX + 8,
+};
+
+static inline uint32_t flm__record_padded(uint32_t payload)
+{
+    return (payload + 7u) & ~7u;
+}
+
+/* Bytes of a record on the wire. */
+static inline uint32_t flm__record_bytes(uint32_t payload)
+{
+    return FLM__RECORD_HEADER + flm__record_padded(payload);
+}
+
+/* Checks the record at data, of which n bytes are there, and copies its header
+ * (the peer may write while we read). Returns its bytes on the wire, or 0 when
+ * it is not a whole, sound record. */
+static inline uint32_t flm__record_read(const void *data, size_t n, struct flm__record *out)
+{
+    if (n < FLM__RECORD_HEADER)
+        return 0;
+    __builtin_memcpy(out, data, FLM__RECORD_HEADER);
+    if (out->size > FLM__RECORD_MAX - FLM__RECORD_HEADER)
+        return 0;
+    uint32_t bytes = flm__record_bytes(out->size);
+    return bytes <= n ? bytes : 0;
+}
+
+static inline const void *flm__record_payload(const void *record)
+{
+    return (const char *)record + FLM__RECORD_HEADER;
+}
+
+/* The parts of a RESULT's payload. outcome is filled as a plain success where
+ * the record has none. Returns false when the parts do not fit. */
+struct flm__result_parts {
+    struct flm__outcome outcome;
+    const char *text;   /* outcome.text bytes, not terminated */
+    const void *output; /* inline bytes or a struct flm__blob_ref */
+    uint32_t size;
+    bool blob;
+};
+bool flm__result_split(const struct flm__record *r, const void *payload, struct flm__result_parts *out);
+
+/* The parts of a TASK's payload: deadline (0: none) and input. */
+struct flm__task_parts {
+    uint64_t deadline_ms;
+    const void *input;
+    uint32_t size;
+    bool blob;
+};
+bool flm__task_split(const struct flm__record *r, const void *payload, struct flm__task_parts *out);
+
+#endif
