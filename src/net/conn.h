@@ -1,0 +1,59 @@
+/* net/conn.h - one control connection: framed messages, with file descriptors on Unix sockets.
+ *
+ * Never blocks: bytes that the socket does not take wait in a bounded buffer. It knows no event loop:
+ * the owner watches fd for reading, and for writing while flm__conn_pending(); the flm__conn_wait_*
+ * calls are for programs without a loop. One thread owns a connection, except where the owner locks.
+ */
+#ifndef FLM_NET_CONN_H
+#define FLM_NET_CONN_H
+
+#include "wire/frame.h"
+
+#include <flm/error.h>
+#include <stdbool.h>
+
+struct flm__conn;
+
+enum { FLM__CONN_OUT_MAX = 64 << 20 }; /* a peer that does not read for so long is given up */
+
+/* Takes the socket; makes it non-blocking and close-on-exec. NULL: no memory, fd is closed. */
+struct flm__conn *flm__conn_new_take(int fd);
+void flm__conn_free(struct flm__conn *conn); /* closes; NULL is allowed */
+int flm__conn_fd(const struct flm__conn *conn);
+bool flm__conn_is_unix(const struct flm__conn *conn);
+
+/* Queues a message and sends what the socket takes. fds are borrowed (duplicated where they must
+ * wait). 0, FLM_EDISCONNECTED, FLM_ETOOBIG, FLM_EFULL, FLM_ENOMEM. */
+int flm__conn_send(struct flm__conn *conn, const Flm__Message *message, const int *fds, unsigned n_fds);
+
+/* Sends what waits. 0 (also when some is left) or FLM_EDISCONNECTED. */
+int flm__conn_flush(struct flm__conn *conn);
+bool flm__conn_pending(const struct flm__conn *conn); /* something waits to be sent */
+
+/* Reads from the socket what is there. 0 or FLM_EDISCONNECTED (messages read before can still be
+ * taken). */
+int flm__conn_fill(struct flm__conn *conn);
+
+/* Takes one message out of what was read: 1, 0 (none whole), FLM_EPROTO, FLM_ETOOBIG. fds has room for
+ * FLM__FRAME_FDS; the caller owns message and descriptors. */
+int flm__conn_take(struct flm__conn *conn, Flm__Message **message, int *fds, unsigned *n_fds);
+
+/* The two above, waiting at most until `deadline_ns` (flm__now_ns; -1: for ever): 1, FLM_ETIMEDOUT,
+ * FLM_EDISCONNECTED, FLM_EPROTO. Also sends what waits. */
+int flm__conn_wait_message(struct flm__conn *conn, int64_t deadline_ns, Flm__Message **message, int *fds,
+                           unsigned *n_fds);
+/* Waits until all is sent. */
+int flm__conn_wait_sent(struct flm__conn *conn, int64_t deadline_ns);
+
+/* Connects to "unix:PATH" or "tcp:HOST:PORT", waiting at most until deadline_ns. A socket or
+ * FLM_ECONNECT, FLM_EINVAL with the error filled. */
+int flm__dial(const char *endpoint, int64_t deadline_ns, flm_error *error);
+
+/* Listens there; *bound gets the endpoint with the real port (size n). Unix: mode 0600, an old dead
+ * socket is replaced, a living one is FLM_EBUSY. */
+int flm__listen(const char *endpoint, char *bound, size_t n, flm_error *error);
+
+/* Closes all of fds. */
+void flm__close_fds(const int *fds, unsigned n);
+
+#endif

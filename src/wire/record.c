@@ -1,0 +1,55 @@
+#include "wire/record.h"
+
+#include <flm/client.h>
+#include <string.h>
+
+static bool blob_fits(bool blob, uint32_t size)
+{
+    return !blob || size == sizeof(struct flm__blob_ref);
+}
+
+bool flm__result_split(const struct flm__record *r, const void *payload, struct flm__result_parts *out)
+{
+    const char *p = payload;
+    uint32_t left = r->size;
+
+    memset(out, 0, sizeof(*out));
+    out->outcome.state = FLM_TASK_SUCCEED;
+    out->text = "";
+    if (r->flags & FLM__RECORD_OUTCOME) {
+        if (left < sizeof(out->outcome))
+            return false;
+        memcpy(&out->outcome, p, sizeof(out->outcome));
+        p += sizeof(out->outcome);
+        left -= sizeof(out->outcome);
+        uint32_t text = flm__record_padded(out->outcome.text);
+        if (out->outcome.text > FLM__MESSAGE_MAX || text > left)
+            return false;
+        out->text = p;
+        p += text;
+        left -= text;
+    }
+    out->output = p;
+    out->size = left;
+    out->blob = r->flags & FLM__RECORD_BLOB;
+    return blob_fits(out->blob, left);
+}
+
+bool flm__task_split(const struct flm__record *r, const void *payload, struct flm__task_parts *out)
+{
+    const char *p = payload;
+    uint32_t left = r->size;
+
+    out->deadline_ms = 0;
+    if (r->flags & FLM__RECORD_DEADLINE) {
+        if (left < sizeof(out->deadline_ms))
+            return false;
+        memcpy(&out->deadline_ms, p, sizeof(out->deadline_ms));
+        p += sizeof(out->deadline_ms);
+        left -= sizeof(out->deadline_ms);
+    }
+    out->input = p;
+    out->size = left;
+    out->blob = r->flags & FLM__RECORD_BLOB;
+    return blob_fits(out->blob, left);
+}
