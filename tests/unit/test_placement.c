@@ -357,7 +357,7 @@ static void test_quota(void **state)
         const char *folder;
         int hundredths;
     } groups[] = {
-        {"v2-parent", 150}, {"v2-none", 0}, {"v2-container", 50}, {"v1", 400},
+        {"v2-parent", 150}, {"v2-none", 0}, {"v2-container", 50}, {"v1", 300},
         {"v1-docker", 250}, {"garbage", 0}, {"missing", 0},
     };
     (void)state;
