@@ -209,27 +209,22 @@ static int move_result(struct relay *r, struct lane *l, const char *data, size_t
 static bool move_results(struct relay *r, struct lane *l)
 {
     const void *data;
-    bool moved = false;
+    size_t n = l->broken ? 0 : flm__link_peek(l->ring, &data), at = 0;
+    int rc = 1;
     l->awaits = false;
-    for (;;) {
-        size_t n = l->broken ? 0 : flm__link_peek(l->ring, &data), at = 0;
-        int rc = 1;
-        while (at < n && rc > 0) {
-            uint32_t bytes;
-            rc = move_result(r, l, (const char *)data + at, n - at, &bytes);
-            if (rc > 0)
-                at += bytes;
-        }
-        if (at)
-            flm__link_consume(l->ring, at);
-        moved |= at > 0;
-        if (rc < 0) {
-            l->broken = true;
-            fail_lane(r, l, "what it wrote to its ring is not the protocol");
-        }
-        if (n == 0 || rc <= 0)
-            return moved;
+    while (at < n && rc > 0) {
+        uint32_t bytes;
+        rc = move_result(r, l, (const char *)data + at, n - at, &bytes);
+        if (rc > 0)
+            at += bytes;
     }
+    if (at)
+        flm__link_consume(l->ring, at);
+    if (rc < 0) {
+        l->broken = true;
+        fail_lane(r, l, "what it wrote to its ring is not the protocol");
+    }
+    return at > 0;
 }
 
 /* Nothing more will come out of this lane: its end is read, or spoilt, or announced payloads that the dead
@@ -429,10 +424,19 @@ int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size
     return 0;
 }
 
+static void close_handle(uv_handle_t *handle)
+{
+    if (handle->type != UV_UNKNOWN_HANDLE)
+        uv_close(handle, NULL);
+}
+
 void relay_close(struct relay *r)
 {
     if (!r)
         return;
+    close_handle((uv_handle_t *)&r->bell_poll);
+    close_handle((uv_handle_t *)&r->fabric_poll);
+    close_handle((uv_handle_t *)&r->fabric_timer);
     for (unsigned i = 0; i < r->n_lanes; i++)
         relay_lane_close(r, i);
     relay_conceal_all(r);
@@ -441,5 +445,9 @@ void relay_close(struct relay *r)
     r->ops->close(r->fabric);
     close(r->bell);
     free(r->lanes);
+}
+
+void relay_free(struct relay *r)
+{
     free(r);
 }

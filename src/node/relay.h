@@ -25,7 +25,9 @@ struct common;
  * address (*size in and out). */
 int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size_t *size, struct relay **out,
                flm_error *error);
-void relay_close(struct relay *relay); /* NULL is allowed */
+/* Closes all; the memory is for relay_free, once the loop has let go of its handles. NULL is allowed. */
+void relay_close(struct relay *relay);
+void relay_free(struct relay *relay);
 
 /* A ring for a new life: fds[0] memory and fds[2] the executor's bell are the caller's to close, fds[1]
  * (our bell) is not. */
