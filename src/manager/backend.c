@@ -41,7 +41,7 @@ static void say(struct manager *m, const char *text)
     (void)m;
 }
 
-static int send(struct backend *b, const Flm__Message *m)
+static int backend_say(struct backend *b, const Flm__Message *m)
 {
     return b->gone ? FLM_EDISCONNECTED : flm__conn_send(b->conn, m, NULL, 0);
 }
@@ -93,7 +93,7 @@ static void ask_for_block(struct backend *b)
     r.n_agent_command = agent_command(b, argv, 64);
     r.agent_command = argv;
     FLM__MESSAGE(m, block_request, BLOCK_REQUEST, &r);
-    send(b, &m);
+    backend_say(b, &m);
 }
 
 static void retry(uv_timer_t *timer)
@@ -252,7 +252,7 @@ void backend_stop(struct manager *m)
     Flm__BlockRelease r = FLM__BLOCK_RELEASE__INIT;
     r.block = b->block;
     FLM__MESSAGE(message, block_release, BLOCK_RELEASE, &r);
-    send(b, &message);
+    backend_say(b, &message);
     if (!b->gone)
         shutdown(flm__conn_fd(b->conn), SHUT_WR);
 }
