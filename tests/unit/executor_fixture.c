@@ -96,7 +96,7 @@ static void give_ring(struct manager *m, uint32_t bytes)
     close(page);
 }
 
-void manager_greet(struct manager *m, uint32_t ring_bytes)
+void manager_hear_hello(struct manager *m)
 {
     struct pollfd p = {m->listener, POLLIN, 0};
     assert_int_equal(poll(&p, 1, (int)(patience_ns / 1000000)), 1);
@@ -110,6 +110,11 @@ void manager_greet(struct manager *m, uint32_t ring_bytes)
     assert_int_equal(hello->hello->slot->life, LIFE);
     assert_true(hello->hello->slot->token == token);
     flm__message__free_unpacked(hello, NULL);
+}
+
+void manager_greet(struct manager *m, uint32_t ring_bytes)
+{
+    manager_hear_hello(m);
     Flm__Ready ready = FLM__READY__INIT;
     ready.version = FLM__PROTOCOL_VERSION;
     ready.instance = (char *)"test";
