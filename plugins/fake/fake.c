@@ -155,7 +155,15 @@ static int fake_release_block(void *state, uint64_t number, flm_error *error)
 
 static void fake_fini(void *state)
 {
-    free(state);
+    struct fake *fake = state;
+    for (int i = 0; i < BLOCKS_MAX; i++) {
+        struct block *block = &fake->blocks[i];
+        if (block->number && block->timer)
+            fake->host->cancel_timer(fake->host->handle, block->timer);
+        if (block->number)
+            end(block, "released");
+    }
+    free(fake);
 }
 
 FLM_API const struct flm_backend flm_backend = {

@@ -55,6 +55,7 @@ struct local {
     char world_words[2 * WORLD_MAX]; /* of the last answer */
     struct block *blocks;
     struct agent *agents;
+    int ending; /* fini has been called: freed with the last block */
 };
 
 static int fail(flm_error *error, int code, const char *format, ...) FLM_PRINTF(3, 4);
@@ -123,6 +124,8 @@ static void free_block(struct block *block)
     }
     if (block->kill_timer)
         block->local->host->cancel_timer(block->local->host->handle, block->kill_timer);
+    if (block->local->ending && !block->local->blocks)
+        free(block->local);
     free(block);
 }
 
@@ -279,10 +282,12 @@ static int local_release_block(void *state, uint64_t number, flm_error *error)
 
 static void local_fini(void *state)
 {
-    /* Memory stays: the agents that are ending now still report to it. */
     struct local *local = state;
     for (struct block *b = local->blocks; b; b = b->next)
         release(b);
+    local->ending = 1;
+    if (!local->blocks)
+        free(local);
 }
 
 static int local_dry_run(void *state, const struct flm_block_request *request, char *text, size_t size,
