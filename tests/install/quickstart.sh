@@ -27,7 +27,7 @@ echo "# again took $again s"
 rm -rf clone
 mkdir elsewhere
 cd elsewhere || exit 1
-PATH=$prefix/bin:$(sed 's|^[^:]*:||' <<<"$PATH")
+PATH=$prefix/bin:${PATH#*:}
 check 'without the clone flmrun works' flmrun -n 2 -- flmping -t 1000
 check 'and flmexec' flmrun -n 2 -- flmexec -- echo {} ::: one two
 check_equal 'in order' $'one\ntwo' "$out"
