@@ -45,7 +45,7 @@ static void try_line(struct oom *oom, char *line, const char *mount)
     else
         return;
     if (n < (int)sizeof(file) && read_kills(file, &kills)) {
-        strcpy(oom->file, file);
+        memcpy(oom->file, file, (size_t)n + 1);
         oom->kills = kills;
     }
 }

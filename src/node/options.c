@@ -3,6 +3,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -165,7 +166,7 @@ void node_options_parse(struct node_options *out, int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, out);
     if (!out->name) {
         if (gethostname(host, sizeof(host) - 1) < 0 || !host[0])
-            strcpy(host, "localhost");
+            snprintf(host, sizeof(host), "localhost");
         out->name = host;
     }
 }

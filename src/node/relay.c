@@ -16,52 +16,70 @@ enum {
     POLL_MS = 1, /* for a provider without a descriptor to sleep on */
 };
 
+static unsigned lane_index(const struct relay *r, const struct lane *l)
+{
+    return (unsigned)(l - r->lanes);
+}
+
 static uint16_t lane_tag(const struct relay *r, const struct lane *l)
 {
-    return (uint16_t)((unsigned)(l - r->lanes) | (l->life & 15) << LANE_BITS);
+    return (uint16_t)(lane_index(r, l) | (l->life & 15) << LANE_BITS);
 }
 
 static void fail_lane(struct relay *r, struct lane *l, const char *text)
 {
-    slot_fail(&r->agent->slots[l - r->lanes], text);
+    slot_fail(&r->agent->slots[lane_index(r, l)], text);
 }
 
 /* ---- flmd -> executor -------------------------------------------------------------------------- */
+
+static bool read_reference(const struct flm__record *rec, const void *data, struct flm__blob_ref *ref)
+{
+    struct flm__task_parts parts;
+    if (!flm__task_split(rec, flm__record_payload(data), &parts) || !parts.blob || parts.size < sizeof(*ref))
+        return false;
+    memcpy(ref, parts.input, sizeof(*ref));
+    return true;
+}
+
+/* A task that nobody will run. */
+static void drop_task(struct relay *r, unsigned lane, const struct flm__record *rec, const void *data)
+{
+    struct flm__blob_ref ref;
+    if (rec->type == FLM__TASK && (rec->flags & FLM__RECORD_BLOB) && read_reference(rec, data, &ref))
+        relay_tell_done(r, lane, ref.id);
+}
 
 /* The payload that the record at `data` refers to: 1 it is here (l->pull), 0 not yet, or an error. */
 static int have_payload(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
                         struct flm__blob_ref *ref)
 {
-    struct flm__task_parts parts;
     flm_error error = {0, ""};
-    if (!flm__task_split(rec, flm__record_payload(data), &parts) || !parts.blob || parts.size < sizeof(*ref))
+    if (!read_reference(rec, data, ref))
         return FLM_EPROTO;
-    memcpy(ref, parts.input, sizeof(*ref));
-    if (!l->pull)
+    if (!l->pull) {
         l->pull = relay_pull_start(r, ref->size, ref->address, ref->key, &error);
-    if (!l->pull)
-        return error.code;
+        if (!l->pull)
+            return error.code;
+        l->pull->tell = true;
+        l->pull->lane = lane_index(r, l);
+        l->pull->id = ref->id;
+    }
     if (!l->pull->done)
         return 0;
     return l->pull->status < 0 ? l->pull->status : 1;
 }
 
-/* Announces the payload to the executor, and tells flmd that it can let go of its own. */
+/* Announces the payload to the executor. */
 static void pass_payload(struct relay *r, struct lane *l, const struct flm__blob_ref *ref)
 {
-    unsigned index = (unsigned)(l - r->lanes);
     Flm__Blob blob = FLM__BLOB__INIT;
-    blob.lane = index;
+    blob.lane = lane_index(r, l);
     blob.life = l->life;
     blob.id = ref->id;
     blob.size = ref->size;
     FLM__MESSAGE(m, blob, BLOB, &blob);
-    flm__watch_send(r->agent->slots[index].watch, &m, &l->pull->fd, 1);
-    Flm__BlobDone done = FLM__BLOB_DONE__INIT;
-    done.id = ref->id;
-    done.lane = index;
-    FLM__MESSAGE(d, blob_done, BLOB_DONE, &done);
-    agent_tell(r->agent, &d, NULL, 0);
+    flm__watch_send(r->agent->slots[lane_index(r, l)].watch, &m, &l->pull->fd, 1);
     relay_pull_drop(l->pull);
     l->pull = NULL;
 }
@@ -134,8 +152,10 @@ static void take_task(struct relay *r, const struct flm__record *rec, const void
 {
     unsigned index = rec->lane & ((1u << LANE_BITS) - 1);
     struct lane *l = index < r->n_lanes ? &r->lanes[index] : NULL;
-    if (!l || !l->ring || l->draining || rec->lane != lane_tag(r, l) || rec->type != FLM__TASK)
-        return; /* of another life */
+    if (!l || !l->ring || l->draining || rec->lane != lane_tag(r, l) || rec->type != FLM__TASK) {
+        drop_task(r, index, rec, data); /* of another life */
+        return;
+    }
     if (l->held_start < l->held_end || !put_task(r, l, rec, data, bytes))
         hold(r, l, data, bytes);
 }
@@ -172,7 +192,7 @@ static int show_payload(struct relay *r, struct lane *l, const struct flm__recor
     memcpy(&ref, parts.output, sizeof(ref));
     int rc = relay_expose(r, l, &ref, &error);
     if (rc == 0) { /* the announcement was sent before the record */
-        flm__watch_read(r->agent->slots[l - r->lanes].watch);
+        flm__watch_read(r->agent->slots[lane_index(r, l)].watch);
         rc = relay_expose(r, l, &ref, &error);
     }
     if (rc > 0)
@@ -263,7 +283,7 @@ static bool turn_lane(struct relay *r, struct lane *l)
     l->dirty = false;
     if (l->draining && is_drained(l)) {
         l->draining = false;
-        slot_drained(&r->agent->slots[l - r->lanes]);
+        slot_drained(&r->agent->slots[lane_index(r, l)]);
     }
     return moved;
 }
@@ -350,8 +370,16 @@ int relay_lane_open(struct relay *r, unsigned lane, uint32_t life, int fds[3], u
 void relay_lane_close(struct relay *r, unsigned lane)
 {
     struct lane *l = &r->lanes[lane];
+    while (l->held_start < l->held_end) {
+        struct flm__record rec;
+        uint32_t bytes = flm__record_read(l->held + l->held_start, l->held_end - l->held_start, &rec);
+        if (!l->pull) /* that one speaks for itself, when it is done */
+            drop_task(r, lane, &rec, l->held + l->held_start);
+        relay_pull_drop(l->pull);
+        l->pull = NULL;
+        l->held_start += bytes;
+    }
     flm__link_destroy(l->ring);
-    relay_pull_drop(l->pull);
     relay_forget_announced(l);
     free(l->held);
     *l = (struct lane){0};

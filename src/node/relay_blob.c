@@ -29,11 +29,22 @@ static void free_pull(struct pull *pull)
     free(pull);
 }
 
+void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id)
+{
+    Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+    done.id = id;
+    done.lane = lane;
+    FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
+    agent_tell(relay->agent, &m, NULL, 0);
+}
+
 static void on_read(void *arg, int status)
 {
     struct pull *pull = arg;
     pull->done = true;
     pull->status = status;
+    if (pull->tell)
+        relay_tell_done(pull->relay, pull->lane, pull->id);
     if (pull->orphaned)
         free_pull(pull);
     else if (pull->on_done)

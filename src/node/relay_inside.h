@@ -71,12 +71,18 @@ struct pull {
     int status;
     void (*on_done)(struct pull *pull); /* NULL: somebody looks at `done` */
     void *owner;
+    bool tell;   /* flmd waits to hear that its memory has been read */
+    unsigned lane;
+    uint64_t id;
 };
 
 /* NULL: no memory, or flmd's reference is nonsense; error filled. */
 struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t address, uint64_t key,
                               flm_error *error);
 void relay_pull_drop(struct pull *pull); /* NULL is allowed */
+/* flmd hears this once for each task with a large payload that it sent us, also if the payload was of no
+ * use any more. */
+void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id);
 
 /* Makes the announced output `ref` readable by flmd, and fills in what flmd needs. 1 done, 0 it has not
  * been announced yet, or an error. */

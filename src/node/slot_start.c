@@ -155,7 +155,11 @@ static void build_environment(const struct slot *slot, const Flm__Application *s
         texts_put(environment, self->environment[i]);
     texts_set(environment, "FLM_AGENT", agent->socket);
     texts_set(environment, "FLM_ENDPOINT", agent->options->endpoint);
-    texts_set(environment, "FLM_CPUS", slot->place->cpus);
+    texts_set(environment, "FLM_CPUS", slot->kind.ranks ? "" : slot->place->cpus);
+    char numa[16];
+    snprintf(numa, sizeof(numa), "%d", slot->place->numa);
+    texts_set(environment, "FLM_NUMA", slot->kind.ranks ? "-1" : numa);
+    set_number(environment, "FLM_AGENT_PID", (uint64_t)getpid());
     set_number(environment, "FLM_LANE", slot->lane);
     set_number(environment, "FLM_LIFE", slot->life);
     set_number(environment, "FLM_TOKEN", slot->token);
