@@ -25,7 +25,7 @@ static int read_text(const char *name, char *out, size_t n, flm_error *error)
         value = "";
     if (strlen(value) >= n)
         return flm__error_set(error, FLM_EINVAL, "%s is longer than %zu bytes", name, n - 1);
-    strcpy(out, value);
+    memcpy(out, value, strlen(value) + 1);
     return 0;
 }
 

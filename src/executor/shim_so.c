@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,15 +39,13 @@ void flm__so_unload(struct flm__so_cache *cache)
 /* dlopen takes a name without a slash for a library; for us a file of that name comes first. */
 static char *path_of(const char *file, struct stat *identity)
 {
-    char *path = malloc(strlen(file) + 3);
+    size_t room = strlen(file) + 3;
+    char *path = malloc(room);
     if (!path)
         return NULL;
-    strcpy(path, file);
     memset(identity, 0, sizeof(*identity));
-    if (stat(file, identity) == 0 && !strchr(file, '/')) {
-        strcpy(path, "./");
-        strcat(path, file);
-    }
+    bool here = stat(file, identity) == 0 && !strchr(file, '/');
+    snprintf(path, room, "%s%s", here ? "./" : "", file);
     return path;
 }
 

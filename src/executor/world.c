@@ -137,7 +137,7 @@ static int agree_on_enter(struct flm__executor *e, int rc, flm_error *error)
     if (all && rank > 0) {
         char text[sizeof(error->text)];
         snprintf(text, sizeof(text), "rank %d: %.480s", rank, error->text);
-        strcpy(error->text, text);
+        memcpy(error->text, text, sizeof(text));
     }
     return all;
 }
