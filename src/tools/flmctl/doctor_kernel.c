@@ -69,15 +69,13 @@ static void check_runtime_folder(struct doctor *d)
     const char *folder = getenv("XDG_RUNTIME_DIR");
     struct stat st;
     if (!folder || !*folder)
-        doctor_say(d, DOCTOR_OK, "XDG_RUNTIME_DIR", "",
-                   "not set: a private folder under TMPDIR or /tmp is used");
+        doctor_say(d, DOCTOR_OK, "XDG_RUNTIME_DIR", "", "not set: /tmp/flame-UID is used");
     else if (stat(folder, &st))
-        doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR",
-                   "unset it: then a private folder under TMPDIR is used", "%.150s: %s", folder,
-                   strerror(errno));
+        doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR", "unset it: then /tmp/flame-UID is used", "%.150s: %s",
+                   folder, strerror(errno));
     else if (st.st_uid != geteuid() || (st.st_mode & 077))
         doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR",
-                   "unset it, or chmod 0700: then flmd's default socket can be there",
+                   "make it 0700, or unset it: then /tmp/flame-UID is used",
                    "%.150s is not ours alone (owner %u, mode %03o)", folder, (unsigned)st.st_uid,
                    (unsigned)st.st_mode & 0777);
     else
