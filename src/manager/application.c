@@ -1,0 +1,126 @@
+#include "manager/application.h"
+
+#include "base/error.h"
+
+#include <ctype.h>
+#include <flm/admin.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool application_name_is_sound(const char *name)
+{
+    size_t n = strlen(name);
+    if (n == 0 || n > FLM_MAX_NAME)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!isalnum((unsigned char)name[i]) && !strchr("._-:@+", name[i]))
+            return false;
+    return true;
+}
+
+static int check(const Flm__Application *d, flm_error *error)
+{
+    if (!application_name_is_sound(d->name))
+        return flm__error_set(error, FLM_EINVAL, "'%.140s' is no name for an application: use 1 to %d letters, digits "
+                              "and . _ - : @ +", d->name, FLM_MAX_NAME);
+    if (d->shim < FLM_SHIM_SO || d->shim > FLM_SHIM_SELF)
+        return flm__error_set(error, FLM_EINVAL, "application %s: its shim is none of so, exec, stdio, self", d->name);
+    bool free_command = d->shim == FLM_SHIM_EXEC && d->exec_mode != FLM_EXEC_STDIN;
+    if (d->n_command == 0 && !free_command)
+        return flm__error_set(error, FLM_EINVAL, "application %s: it has no command", d->name);
+    if (d->max_instances && d->min_instances > d->max_instances)
+        return flm__error_set(error, FLM_EINVAL, "application %s: min_instances is above max_instances", d->name);
+    return 0;
+}
+
+static bool same(const Flm__Application *a, const Flm__Application *b)
+{
+    size_t na = flm__application__get_packed_size(a), nb = flm__application__get_packed_size(b);
+    if (na != nb)
+        return false;
+    uint8_t *pa = malloc(na + 1), *pb = malloc(nb + 1);
+    bool equal = false;
+    if (pa && pb) {
+        flm__application__pack(a, pa);
+        flm__application__pack(b, pb);
+        equal = memcmp(pa, pb, na) == 0;
+    }
+    free(pa);
+    free(pb);
+    return equal;
+}
+
+int application_register(struct manager *m, Flm__Message *owner, Flm__Application *d, bool replace, flm_error *error)
+{
+    int rc = check(d, error);
+    if (rc < 0)
+        return rc;
+    struct application *old = application_find(m, d->name);
+    if (old && same(old->description, d)) {
+        flm__message__free_unpacked(owner, NULL);
+        return 0;
+    }
+    if (old && !replace)
+        return flm__error_set(error, FLM_EEXIST, "there is already another application %s: unregister it, or replace "
+                              "it", d->name);
+    struct application *a = calloc(1, sizeof(*a));
+    if (!a)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for application %s", d->name);
+    a->owner = owner;
+    a->description = d;
+    a->name = d->name;
+    a->refs = 1;
+    a->registered = true;
+    if (old) {
+        HASH_DEL(m->applications, old);
+        old->registered = false;
+        application_release(old);
+    }
+    HASH_ADD_KEYPTR(hh, m->applications, a->name, strlen(a->name), a);
+    return 0;
+}
+
+int application_unregister(struct manager *m, const char *name, flm_error *error)
+{
+    struct application *a = application_find(m, name);
+    if (!a)
+        return flm__error_set(error, FLM_ENOTFOUND, "there is no application %.140s", name);
+    if (a->open_sessions)
+        return flm__error_set(error, FLM_EBUSY, "application %s has %u open sessions: close them first", name,
+                              a->open_sessions);
+    HASH_DEL(m->applications, a);
+    a->registered = false;
+    application_release(a);
+    return 0;
+}
+
+struct application *application_find(struct manager *m, const char *name)
+{
+    struct application *a;
+    HASH_FIND_STR(m->applications, name, a);
+    return a;
+}
+
+struct application *application_hold(struct application *a)
+{
+    a->refs++;
+    return a;
+}
+
+void application_release(struct application *a)
+{
+    if (!a || --a->refs)
+        return;
+    flm__message__free_unpacked(a->owner, NULL);
+    free(a);
+}
+
+void application_free_all(struct manager *m)
+{
+    struct application *a, *next;
+    HASH_ITER(hh, m->applications, a, next)
+    {
+        HASH_DEL(m->applications, a);
+        application_release(a);
+    }
+}

@@ -1,0 +1,29 @@
+/* manager/application.h - registered descriptions of services. Counted: a session keeps the description
+ * with which it was created, also when the name is registered again. */
+#ifndef MANAGER_APPLICATION_H
+#define MANAGER_APPLICATION_H
+
+#include "manager/manager.h"
+
+struct application {
+    char *name;
+    Flm__Message *owner; /* the request that it came with */
+    Flm__Application *description; /* points into owner */
+    unsigned refs, open_sessions;
+    bool registered;
+    UT_hash_handle hh;
+};
+
+/* Registers; takes owner on success. */
+int application_register(struct manager *m, Flm__Message *owner, Flm__Application *description, bool replace,
+                         flm_error *error);
+int application_unregister(struct manager *m, const char *name, flm_error *error);
+struct application *application_find(struct manager *m, const char *name);
+struct application *application_hold(struct application *a);
+void application_release(struct application *a);
+void application_free_all(struct manager *m);
+
+/* Letters, digits and . _ - : @ +, 1 to FLM_MAX_NAME of them. */
+bool application_name_is_sound(const char *name);
+
+#endif

@@ -1,0 +1,295 @@
+/* The helper is started before any transport is open, by posix_spawn, with its end of a socket pair as
+ * descriptor 3. A block that ends although nobody asked for that is asked for again, later each time. */
+#define _GNU_SOURCE
+#include "manager/backend.h"
+
+#include "base/error.h"
+#include "base/paths.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { RETRY_FIRST_MS = 100, RETRY_MAX_MS = 10000, ATTEMPTS_BEFORE_GIVING_UP = 5 };
+
+struct backend {
+    struct manager *manager;
+    struct flm__conn *conn;
+    uv_poll_t poll;
+    uv_timer_t retry;
+    int pid;
+    uint64_t block;    /* the local block */
+    unsigned failures; /* in a row, without a node in between */
+    bool stopping, gone;
+    char world[512];   /* how a world is started: words separated by blanks */
+    char trouble[300];
+};
+
+static void say(struct manager *m, const char *text)
+{
+    fprintf(stderr, "flmd: %s\n", text);
+    (void)m;
+}
+
+static int backend_say(struct backend *b, const Flm__Message *m)
+{
+    return b->gone ? FLM_EDISCONNECTED : flm__conn_send(b->conn, m, NULL, 0);
+}
+
+/* The agent's command line: what is given once per node. */
+static unsigned agent_command(struct backend *b, char **argv, unsigned room)
+{
+    static char program[PATH_MAX], numbers[4][32];
+    struct manager *m = b->manager;
+    const struct options *o = &m->options;
+    unsigned n = 0;
+    if (flm__find_program("flm-node", program, sizeof(program)) < 0)
+        snprintf(program, sizeof(program), "flm-node");
+    snprintf(numbers[0], sizeof(numbers[0]), "%u", o->slots);
+    snprintf(numbers[1], sizeof(numbers[1]), "%lu", (unsigned long)b->block);
+    snprintf(numbers[2], sizeof(numbers[2]), "%u", o->loss_ms);
+    char *fixed[] = {program, "--endpoint", m->endpoints, "--directory", (char *)(uintptr_t)o->directory,
+                     "--block", "local", "--block-number", numbers[1], "--slots", numbers[0], "--loss-time",
+                     numbers[2], NULL};
+    for (unsigned i = 0; fixed[i] && n < room - 1; i++)
+        argv[n++] = fixed[i];
+    if (o->provider && n < room - 3) {
+        argv[n++] = "--provider";
+        argv[n++] = (char *)(uintptr_t)o->provider;
+    }
+    if (o->secret_file && n < room - 3) {
+        argv[n++] = "--secret-file";
+        argv[n++] = (char *)(uintptr_t)o->secret_file;
+    }
+    if (b->world[0] && n < room - 3) {
+        argv[n++] = "--world-command";
+        argv[n++] = b->world;
+    }
+    for (unsigned i = 0; i < o->n_agent_options && n < room - 1; i++)
+        argv[n++] = (char *)(uintptr_t)o->agent_options[i];
+    argv[n] = NULL;
+    return n;
+}
+
+static void ask_for_block(struct backend *b)
+{
+    char *argv[64];
+    Flm__BlockRequest r = FLM__BLOCK_REQUEST__INIT;
+    b->block++;
+    r.block = b->block;
+    r.nodes = b->manager->options.nodes;
+    r.slots = b->manager->options.slots;
+    r.name = "flame";
+    r.n_agent_command = agent_command(b, argv, 64);
+    r.agent_command = argv;
+    FLM__MESSAGE(m, block_request, BLOCK_REQUEST, &r);
+    backend_say(b, &m);
+}
+
+static void retry(uv_timer_t *timer)
+{
+    struct backend *b = timer->data;
+    if (!b->stopping && !b->gone)
+        ask_for_block(b);
+}
+
+static void block_failed(struct backend *b, const char *text)
+{
+    char line[400];
+    struct manager *m = b->manager;
+    snprintf(b->trouble, sizeof(b->trouble), "%s", text);
+    if (b->stopping || m->stopping)
+        return;
+    b->failures++;
+    snprintf(line, sizeof(line), "the block of nodes ended: %s", text);
+    say(m, line);
+    if (b->failures >= ATTEMPTS_BEFORE_GIVING_UP || (m->options.private_instance && b->failures > 1)) {
+        m->exit_status = 1;
+        manager_stop(m, "no node can be had");
+        return;
+    }
+    unsigned ms = RETRY_FIRST_MS << (b->failures - 1);
+    uv_timer_start(&b->retry, retry, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS, 0);
+}
+
+static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
+{
+    switch (e->kind) {
+    case FLM__BLOCK_EVENT__KIND__READY:
+        b->world[0] = 0;
+        for (size_t i = 0; i < e->n_world_command; i++) {
+            size_t used = strlen(b->world);
+            snprintf(b->world + used, sizeof(b->world) - used, "%s%s", i ? " " : "", e->world_command[i]);
+        }
+        ask_for_block(b);
+        break;
+    case FLM__BLOCK_EVENT__KIND__REFUSED:
+    case FLM__BLOCK_EVENT__KIND__ENDED:
+        if (e->block == b->block || e->block == 0)
+            block_failed(b, e->text);
+        break;
+    case FLM__BLOCK_EVENT__KIND__LOG:
+        if (b->manager->options.verbose)
+            say(b->manager, e->text);
+        break;
+    default:
+        break;
+    }
+}
+
+static void backend_gone(struct backend *b)
+{
+    if (b->gone)
+        return;
+    b->gone = true;
+    uv_poll_stop(&b->poll);
+    if (b->stopping || b->manager->stopping)
+        return;
+    b->manager->exit_status = 1;
+    manager_stop(b->manager, "flm-backend has ended");
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct backend *b = poll->data;
+    (void)events;
+    int lost = status < 0 ? status : flm__conn_fill(b->conn);
+    for (;;) {
+        Flm__Message *m;
+        int fds[FLM__FRAME_FDS];
+        unsigned n_fds;
+        int rc = flm__conn_take(b->conn, &m, fds, &n_fds);
+        if (rc <= 0) {
+            if (rc < 0)
+                lost = rc;
+            break;
+        }
+        flm__close_fds(fds, n_fds);
+        if (m->body_case == FLM__MESSAGE__BODY_BLOCK_EVENT)
+            on_backend_event(b, m->block_event);
+        flm__message__free_unpacked(m, NULL);
+    }
+    if (lost < 0)
+        backend_gone(b);
+}
+
+static int spawn_helper(struct backend *b, int theirs, flm_error *error)
+{
+    char program[PATH_MAX], *argv[24];
+    const struct options *o = &b->manager->options;
+    unsigned n = 0;
+    if (flm__find_program("flm-backend", program, sizeof(program)) < 0)
+        return flm__error_set(error, FLM_ENOTFOUND, "the program flm-backend is not found beside flmd: is Flame "
+                              "installed as a whole?");
+    argv[n++] = program;
+    argv[n++] = (char *)(uintptr_t)o->backend;
+    for (unsigned i = 0; i < o->n_backend_options; i++)
+        argv[n++] = (char *)(uintptr_t)o->backend_options[i];
+    argv[n] = NULL;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setpgroup(&attributes, 0); /* the terminal's Ctrl-C is flmrun's to handle */
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+    posix_spawn_file_actions_adddup2(&actions, theirs, 3);
+    int e = posix_spawn(&b->pid, program, &actions, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (e)
+        return flm__error_errno(error, FLM_EIO, e, "cannot start %s", program);
+    return 0;
+}
+
+int backend_start(struct manager *m, flm_error *error)
+{
+    int pair[2];
+    struct backend *b = calloc(1, sizeof(*b));
+    if (!b || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        free(b);
+        return flm__error_errno(error, FLM_ENOMEM, errno, "cannot start the backend");
+    }
+    b->manager = m;
+    /* adddup2 onto itself would keep close-on-exec: make sure that it is not 3 here. */
+    int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
+    close(pair[1]);
+    int rc = spawn_helper(b, theirs, error);
+    close(theirs);
+    b->conn = flm__conn_new_take(pair[0]);
+    if (rc < 0 || !b->conn) {
+        flm__conn_free(b->conn);
+        free(b);
+        return rc < 0 ? rc : FLM_ENOMEM;
+    }
+    uv_poll_init(&m->uv, &b->poll, pair[0]);
+    uv_timer_init(&m->uv, &b->retry);
+    b->poll.data = b->retry.data = b;
+    uv_poll_start(&b->poll, UV_READABLE, on_readable);
+    m->backend = b;
+    return 0;
+}
+
+void backend_stop(struct manager *m)
+{
+    struct backend *b = m->backend;
+    if (!b || b->stopping)
+        return;
+    b->stopping = true;
+    uv_timer_stop(&b->retry);
+    Flm__BlockRelease r = FLM__BLOCK_RELEASE__INIT;
+    r.block = b->block;
+    FLM__MESSAGE(message, block_release, BLOCK_RELEASE, &r);
+    backend_say(b, &message);
+    if (!b->gone)
+        shutdown(flm__conn_fd(b->conn), SHUT_WR);
+}
+
+bool backend_running(const struct manager *m)
+{
+    return m->backend && !m->backend->gone;
+}
+
+void backend_free(struct manager *m)
+{
+    struct backend *b = m->backend;
+    if (!b)
+        return;
+    int status;
+    flm__conn_free(b->conn);
+    for (int i = 0; i < 200; i++) {
+        if (waitpid(b->pid, &status, WNOHANG) != 0)
+            break;
+        usleep(10000);
+        if (i == 100)
+            kill(b->pid, SIGTERM);
+        if (i == 199)
+            kill(b->pid, SIGKILL);
+    }
+    free(b);
+    m->backend = NULL;
+}
+
+void backend_node_joined(struct manager *m, struct node *n)
+{
+    if (m->backend && n->block_number)
+        m->backend->failures = 0;
+}
+
+void backend_node_left(struct manager *m, struct node *n)
+{
+    (void)m;
+    (void)n;
+}

@@ -1,0 +1,130 @@
+#define _GNU_SOURCE
+#include "manager/blob_store.h"
+
+#include "base/error.h"
+#include "manager/peer.h"
+#include "net/blob.h"
+#include "net/ring.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static struct blob *blob_new(struct manager *m, int fd, uint64_t size)
+{
+    struct blob *b = calloc(1, sizeof(*b));
+    if (!b) {
+        close(fd);
+        return NULL;
+    }
+    *b = (struct blob){.id = ++m->next_blob, .size = size, .fd = fd, .refs = 1, .manager = m};
+    return b;
+}
+
+struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *error)
+{
+    const void *map = size && size <= ((uint64_t)1 << 30) ? flm__blob_map(fd, size, error) : NULL;
+    if (!map) {
+        close(fd);
+        if (size == 0 || size > ((uint64_t)1 << 30))
+            flm__error_set(error, FLM_ETOOBIG, "a payload of %lu bytes is beyond the limit", (unsigned long)size);
+        return NULL;
+    }
+    flm__blob_unmap(map, size);
+    struct blob *b = blob_new(m, fd, size);
+    if (!b)
+        flm__error_set(error, FLM_ENOMEM, "no memory");
+    return b;
+}
+
+struct blob *blob_hold(struct blob *b)
+{
+    b->refs++;
+    return b;
+}
+
+void blob_release(struct blob *b)
+{
+    if (!b || --b->refs)
+        return;
+    if (b->region)
+        b->manager->fabric_ops->conceal(b->manager->fabric, b->region);
+    flm__blob_unmap(b->map, b->size);
+    close(b->fd);
+    free(b);
+}
+
+int blob_expose(struct blob *b, flm_error *error)
+{
+    if (b->region)
+        return 0;
+    if (!manager_fabric(b->manager, error))
+        return FLM_ENOTSUP;
+    if (!b->map)
+        b->map = flm__blob_map(b->fd, b->size, error);
+    if (!b->map)
+        return FLM_ENOMEM;
+    return b->manager->fabric_ops->expose(b->manager->fabric, b->map, b->size, &b->region, &b->address, &b->key, error);
+}
+
+struct blob_read {
+    struct blob *blob;
+    void *map;
+    blob_fetched_fn *done;
+    void *arg;
+};
+
+static void read_done(void *arg, int status)
+{
+    struct blob_read *r = arg;
+    munmap(r->map, r->blob->size);
+    if (status < 0) {
+        blob_release(r->blob);
+        r->blob = NULL;
+    }
+    r->done(r->arg, r->blob, status);
+    free(r);
+}
+
+int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob_ref *ref, blob_fetched_fn *done,
+               void *arg)
+{
+    if (ref->size == 0 || ref->size > ((uint64_t)1 << 30))
+        return FLM_ETOOBIG;
+    struct blob_read *r = calloc(1, sizeof(*r));
+    if (!r)
+        return FLM_ENOMEM;
+    int fd = flm__blob_create(ref->size, &r->map, NULL);
+    if (fd < 0) {
+        free(r);
+        return fd;
+    }
+    r->done = done;
+    r->arg = arg;
+    r->blob = blob_new(m, fd, ref->size);
+    int rc = r->blob ? m->fabric_ops->read(link, r->map, ref->size, ref->address, ref->key, read_done, r) : FLM_ENOMEM;
+    if (rc < 0) {
+        munmap(r->map, ref->size);
+        blob_release(r->blob);
+        free(r);
+    }
+    return rc;
+}
+
+int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, struct flm__blob_ref *ref)
+{
+    *ref = (struct flm__blob_ref){.id = b->id, .size = b->size};
+    if (to->link && !flm__ring_is(to->link)) {
+        int rc = blob_expose(b, NULL);
+        ref->address = b->address;
+        ref->key = b->key;
+        return rc;
+    }
+    Flm__Blob announce = FLM__BLOB__INIT;
+    announce.lane = lane;
+    announce.life = life;
+    announce.id = b->id;
+    announce.size = b->size;
+    FLM__MESSAGE(m, blob, BLOB, &announce);
+    return peer_send(to, &m, &b->fd, 1);
+}

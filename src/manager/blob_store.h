@@ -1,0 +1,36 @@
+/* manager/blob_store.h - large payloads and common data that flmd holds: counted, in memfds. */
+#ifndef MANAGER_BLOB_STORE_H
+#define MANAGER_BLOB_STORE_H
+
+#include "manager/manager.h"
+#include "wire/record.h"
+
+struct blob {
+    uint64_t id;   /* in this instance */
+    uint64_t size;
+    int fd;
+    unsigned refs;
+    const void *map;            /* when it was needed here */
+    struct flm__region *region; /* exposed to relays and remote clients */
+    uint64_t address, key;
+    struct manager *manager;
+};
+
+/* Takes a received memfd after checking it; NULL: fd is closed, error filled. */
+struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *error);
+struct blob *blob_hold(struct blob *b);
+void blob_release(struct blob *b); /* NULL is allowed */
+
+/* Makes it readable for peers by RMA. */
+int blob_expose(struct blob *b, flm_error *error);
+
+/* Reads a blob from a peer by RMA. done gets the blob (to own), or NULL and the error. Returns 0 or an
+ * error, then done is not called. */
+typedef void blob_fetched_fn(void *arg, struct blob *blob, int status);
+int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob_ref *ref, blob_fetched_fn *done,
+               void *arg);
+
+/* The reference to be sent to a peer: as a memfd announced to it, or as exposed memory. */
+int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, struct flm__blob_ref *ref);
+
+#endif

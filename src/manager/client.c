@@ -1,0 +1,302 @@
+#include "manager/client.h"
+
+#include "base/error.h"
+#include "manager/blob_store.h"
+#include "manager/flow.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void client_send_reply(struct peer *p, Flm__Reply *reply)
+{
+    FLM__MESSAGE(m, reply, REPLY, reply);
+    if (peer_send(p, &m, NULL, 0) != FLM_ETOOBIG)
+        return;
+    client_reply(p, reply->id, FLM_ETOOBIG, "the answer is larger than a control message may be: ask for less");
+}
+
+void client_reply(struct peer *p, uint64_t id, int code, const char *text)
+{
+    Flm__Reply r = FLM__REPLY__INIT;
+    r.id = id;
+    r.code = code;
+    if (code < 0)
+        r.text = (char *)(uintptr_t)(text && text[0] ? text : flm_strerror(code));
+    client_send_reply(p, &r);
+}
+
+/* The session of a request, if it is attached to this client. */
+static struct session *attached(struct peer *p, uint32_t number, uint64_t id)
+{
+    struct session *s = session_by_number(p->manager, number);
+    if (s && s->client == p)
+        return s;
+    client_reply(p, id, FLM_ENOTFOUND, "this client has no such session");
+    return NULL;
+}
+
+static void defer(struct deferred **list, struct peer *p, Flm__Message *m, uint64_t id)
+{
+    struct deferred *d = calloc(1, sizeof(*d));
+    if (!d) {
+        if (m)
+            flm__message__free_unpacked(m, NULL);
+        return;
+    }
+    d->message = m;
+    d->peer = p;
+    d->id = id;
+    d->next = *list;
+    *list = d;
+}
+
+/* ---- create and open -------------------------------------------------------------- */
+
+static void reply_session(struct peer *p, uint64_t id, struct session *s)
+{
+    Flm__Reply r = FLM__REPLY__INIT;
+    r.id = id;
+    r.session = s->number;
+    r.session_id = s->id;
+    r.credit = s->finished_bytes + s->queue_bytes;
+    r.task = s->last_task;
+    s->credit_told = r.credit;
+    client_send_reply(p, &r);
+}
+
+struct creation {
+    struct peer *peer;
+    uint64_t incarnation;
+    Flm__Message *message;
+};
+
+static void create(struct peer *p, const Flm__Request *r, struct blob *common)
+{
+    flm_error error = {0};
+    struct session *s = session_create(p->manager, r->create_session, common, p, &error);
+    if (s)
+        reply_session(p, r->id, s);
+    else
+        client_reply(p, r->id, error.code, error.text);
+}
+
+static void common_fetched(void *arg, struct blob *blob, int status)
+{
+    struct creation *c = arg;
+    if (c->peer->state != PEER_CLIENT)
+        blob_release(blob);
+    else if (!blob)
+        client_reply(c->peer, c->message->request->id, status, "the common data could not be read");
+    else
+        create(c->peer, c->message->request, blob);
+    flm__message__free_unpacked(c->message, NULL);
+    free(c);
+}
+
+/* Open: an open session of that id, if there is one. True: answered. */
+static bool open_existing(struct peer *p, const Flm__Request *r)
+{
+    const Flm__SessionSpec *spec = r->create_session;
+    struct session *s = spec->open && spec->id[0] ? session_by_id(p->manager, spec->id) : NULL;
+    if (!s || s->state == SESSION_CLOSED)
+        return false;
+    if (s->client && s->client != p) {
+        client_reply(p, r->id, FLM_EBUSY, "another client is attached to that session");
+    } else if (strcmp(s->application->name, spec->application) != 0) {
+        client_reply(p, r->id, FLM_EEXIST, "that session is of another application");
+    } else {
+        if (!s->client)
+            session_attach(s, p);
+        reply_session(p, r->id, s);
+    }
+    return true;
+}
+
+/* Takes the message. */
+static void create_session(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
+{
+    Flm__Request *r = m->request;
+    Flm__SessionSpec *spec = r->create_session;
+    flm_error error = {0};
+    struct blob *common = NULL;
+    struct creation *c;
+    if (open_existing(p, r)) {
+        flm__close_fds(fds, n_fds);
+    } else if (n_fds == 1 && spec->common) {
+        common = blob_take(p->manager, fds[0], spec->common->size, &error);
+        if (common)
+            create(p, r, common);
+        else
+            client_reply(p, r->id, error.code, error.text);
+    } else if (spec->common && spec->common->size && p->link && (c = calloc(1, sizeof(*c)))) {
+        struct flm__blob_ref ref = {spec->common->id, spec->common->size, spec->common->address, spec->common->key};
+        flm__close_fds(fds, n_fds);
+        c->peer = p;
+        c->message = m;
+        int rc = blob_fetch(p->manager, p->link, &ref, common_fetched, c);
+        if (rc == 0)
+            return;
+        free(c);
+        client_reply(p, r->id, rc, "the common data could not be read");
+    } else {
+        flm__close_fds(fds, n_fds);
+        create(p, r, NULL);
+    }
+    flm__message__free_unpacked(m, NULL);
+}
+
+/* ---- close, cancel, sync ------------------------------------------------------------- */
+
+static void cancel_task(struct peer *p, const Flm__Request *r)
+{
+    flm_error error = {0};
+    struct session *s = attached(p, r->cancel_task->session, r->id);
+    if (s)
+        client_reply(p, r->id, session_cancel_task(s, r->cancel_task->task, &error), error.text);
+}
+
+static void end_session(struct peer *p, const Flm__Request *r, uint32_t number, bool cancel)
+{
+    struct session *s = attached(p, number, r->id);
+    if (!s)
+        return;
+    defer(&s->closers, p, NULL, r->id);
+    if (cancel)
+        session_cancel(s, "by its client");
+    else
+        session_close(s);
+    if (s->state == SESSION_CLOSED)
+        client_answer_closers(s);
+}
+
+static void sync_session(struct peer *p, const Flm__Request *r)
+{
+    struct session *s = attached(p, r->sync_session, r->id);
+    if (!s)
+        return;
+    Flm__Reply reply = FLM__REPLY__INIT;
+    reply.id = r->id;
+    reply.task = s->last_task;
+    client_send_reply(p, &reply);
+}
+
+/* Number of the attached session that a request is about; 0: none. */
+static uint32_t about(const Flm__Request *r)
+{
+    switch (r->verb_case) {
+    case FLM__REQUEST__VERB_CLOSE_SESSION:
+        return r->close_session;
+    case FLM__REQUEST__VERB_CANCEL_SESSION:
+        return r->cancel_session;
+    case FLM__REQUEST__VERB_SYNC_SESSION:
+        return r->sync_session;
+    case FLM__REQUEST__VERB_CANCEL_TASK:
+        return r->cancel_task->session;
+    default:
+        return 0;
+    }
+}
+
+/* Control must not overtake data: false while tasks sent before the request are on the line. */
+static bool data_has_come(struct peer *p, const Flm__Request *r)
+{
+    struct session *s = session_by_number(p->manager, about(r));
+    if (!s || s->client != p || s->last_task >= r->submitted)
+        return true;
+    while (p->link && p->state == PEER_CLIENT && s->last_task < r->submitted && inbound_drain(p))
+        ;
+    return s->last_task >= r->submitted;
+}
+
+static void answer(struct peer *p, const Flm__Request *r)
+{
+    switch (r->verb_case) {
+    case FLM__REQUEST__VERB_CLOSE_SESSION:
+        end_session(p, r, r->close_session, false);
+        break;
+    case FLM__REQUEST__VERB_CANCEL_SESSION:
+        end_session(p, r, r->cancel_session, true);
+        break;
+    case FLM__REQUEST__VERB_SYNC_SESSION:
+        sync_session(p, r);
+        break;
+    default:
+        cancel_task(p, r);
+        break;
+    }
+}
+
+void client_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
+{
+    if (m->body_case != FLM__MESSAGE__BODY_REQUEST) {
+        flm__close_fds(fds, n_fds);
+    } else if (m->request->verb_case == FLM__REQUEST__VERB_CREATE_SESSION) {
+        create_session(p, m, fds, n_fds);
+        return;
+    } else if (about(m->request)) {
+        flm__close_fds(fds, n_fds);
+        if (!data_has_come(p, m->request)) {
+            defer(&p->deferred, p, m, 0);
+            return;
+        }
+        if (p->state == PEER_CLIENT)
+            answer(p, m->request);
+    } else {
+        flm__close_fds(fds, n_fds);
+        if (verbs_answer(p, m))
+            return;
+    }
+    flm__message__free_unpacked(m, NULL);
+}
+
+void client_retry(struct peer *p)
+{
+    struct deferred *list = p->deferred, *next;
+    p->deferred = NULL;
+    for (struct deferred *d = list; d; d = next) {
+        next = d->next;
+        if (p->state == PEER_CLIENT && !data_has_come(p, d->message->request)) {
+            d->next = p->deferred;
+            p->deferred = d;
+            continue;
+        }
+        if (p->state == PEER_CLIENT)
+            answer(p, d->message->request);
+        flm__message__free_unpacked(d->message, NULL);
+        free(d);
+    }
+}
+
+void client_answer_closers(struct session *s)
+{
+    struct deferred *list = s->closers, *next;
+    s->closers = NULL;
+    for (struct deferred *d = list; d; d = next) {
+        next = d->next;
+        client_reply(d->peer, d->id, 0, NULL);
+        if (s->client == d->peer && outbox_empty(&s->outbox))
+            session_detach(s);
+        free(d);
+    }
+}
+
+void client_gone(struct peer *p)
+{
+    struct deferred *d;
+    verbs_forget(p);
+    while ((d = p->deferred)) {
+        p->deferred = d->next;
+        flm__message__free_unpacked(d->message, NULL);
+        free(d);
+    }
+    while (p->attached) {
+        struct session *s = p->attached;
+        while ((d = s->closers)) {
+            s->closers = d->next;
+            free(d);
+        }
+        session_detach(s);
+        if (!s->detached)
+            session_cancel(s, "its client is gone");
+    }
+}

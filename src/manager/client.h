@@ -1,0 +1,38 @@
+/* manager/client.h - what clients ask: requests on their sessions here, the rest in verbs.c. */
+#ifndef MANAGER_CLIENT_H
+#define MANAGER_CLIENT_H
+
+#include "manager/session.h"
+
+/* A request that waits: for tasks that are still on the line, or for a session to close. */
+struct deferred {
+    struct deferred *next;
+    Flm__Message *message;
+    struct peer *peer;
+    uint64_t id;
+};
+
+/* A message of a greeted client. fds are taken or closed. Takes the message. */
+void client_message(struct peer *p, Flm__Message *message, int *fds, unsigned n_fds);
+
+/* Looks again at requests that waited for tasks on the line. */
+void client_retry(struct peer *p);
+
+/* The connection is gone. */
+void client_gone(struct peer *p);
+
+/* The session is closed: answers who asked for that. */
+void client_answer_closers(struct session *s);
+
+/* Answers a request. */
+void client_reply(struct peer *p, uint64_t id, int code, const char *text);
+void client_send_reply(struct peer *p, Flm__Reply *reply);
+
+/* verbs.c: everything that is not about an attached session. May take the message: true. */
+bool verbs_answer(struct peer *p, Flm__Message *message);
+/* The answer of a node to a question for its logs. Takes the message. */
+void verbs_logs_reply(struct node *n, Flm__Message *message);
+/* The client is gone: its questions are forgotten. */
+void verbs_forget(struct peer *p);
+
+#endif

@@ -1,0 +1,95 @@
+/* A session's queue -> the link of an executor that is bound to it. */
+#include "manager/flow.h"
+
+#include <string.h>
+
+/* Bits of a stored record's flags that travel. */
+enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE };
+
+/* A task that is met and cannot be sent: cancelled ones are forgotten, those whose input is still on the
+ * way come back by themselves. */
+static void skip(struct session *s, struct task_ref ref)
+{
+    struct flm__record *r = queue_record(ref);
+    if (r->type == QUEUE_FETCHING)
+        r->type = QUEUE_DEFERRED;
+    else if (r->type == QUEUE_CANCELLED)
+        outbound_finish_task(s, ref);
+}
+
+/* Writes the record of a task with a large input. False: no room now. */
+static bool send_large(struct executor *e, struct task_ref ref, void *to, uint32_t bytes)
+{
+    struct flm__record *r = queue_record(ref);
+    struct flm__blob_ref where;
+    if (blob_offer(flow_blob(r), e->node->peer, e->lane, e->life, &where) < 0)
+        return false;
+    memcpy(to, r, bytes);
+    memcpy((char *)to + FLM__RECORD_HEADER + r->size - sizeof(where), &where, sizeof(where));
+    return true;
+}
+
+static bool send_task(struct executor *e, struct flm__link *link, struct task_ref ref)
+{
+    struct flm__record *r = queue_record(ref);
+    uint32_t bytes = flm__record_bytes(r->size);
+    struct flm__record *to = flm__link_reserve(link, bytes);
+    if (!to)
+        return false;
+    if (__builtin_expect(r->flags & FLM__RECORD_BLOB, 0)) {
+        if (!send_large(e, ref, to, bytes))
+            return false;
+    } else {
+        memcpy(to, r, bytes);
+    }
+    to->type = FLM__TASK;
+    to->flags &= TRAVELLING;
+    to->lane = executor_wire_lane(e);
+    flm__link_commit(link, bytes);
+    r->type = QUEUE_RUNNING;
+    *executor_inflight(e, e->n++) = (struct inflight){ref, ++e->sent};
+    e->bytes += bytes;
+    return true;
+}
+
+/* As many as it should have at once, but not more than its part of what there is. */
+static unsigned share(const struct executor *e)
+{
+    const struct session *s = e->session;
+    uint64_t part = s->pending / (s->n_bound ? s->n_bound : 1) + 1;
+    uint64_t want = e->n + part;
+    return want < e->depth ? (unsigned)want : e->depth;
+}
+
+unsigned dispatch_fill(struct executor *e)
+{
+    struct session *s = e->session;
+    if (e->state != EXECUTOR_BOUND || s->pending == 0 || e->n >= e->depth || e->recalling || e->dying ||
+        e->node->drained || s->state == SESSION_CANCELLING || session_results_full(s))
+        return 0;
+    struct flm__link *link = executor_link(e);
+    unsigned most = share(e), before = e->n;
+    if (before == 0)
+        e->since_ns = s->manager->now;
+    while (e->n < most && e->bytes < e->limit_bytes) {
+        struct task_ref ref;
+        if (!queue_next(&s->queue, &ref))
+            break;
+        if (__builtin_expect(queue_record(ref)->type != QUEUE_PENDING, 0)) {
+            skip(s, ref);
+            continue;
+        }
+        if (__builtin_expect(!send_task(e, link, ref), 0)) {
+            queue_push_back(&s->queue, ref);
+            break;
+        }
+    }
+    unsigned n = e->n - before;
+    if (n == 0)
+        return 0;
+    s->pending -= n;
+    s->running += n;
+    e->idle_ns = 0;
+    flm__link_flush(link);
+    return n;
+}

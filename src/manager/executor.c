@@ -1,0 +1,466 @@
+#include "manager/executor.h"
+
+#include "manager/flow.h"
+#include "net/ring.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static const char *const state_names[] = {"Void", "Idle", "Binding", "Bound", "Unbinding", "Released"};
+
+enum { FIRST_DEPTH = 4 }; /* tasks sent ahead while their duration is not known */
+
+const char *executor_state_name(const struct executor *e)
+{
+    return e->node && e->node->drained && e->state == EXECUTOR_IDLE ? "Drained" : state_names[e->state];
+}
+
+static struct manager *manager_of(const struct executor *e)
+{
+    return e->node->peer->manager;
+}
+
+/* An executor that lost its node leaves a place in the table that a new one takes. */
+static struct executor *free_place(struct manager *m)
+{
+    for (unsigned i = 0; i < m->n_executors; i++)
+        if (m->executors[i]->state == EXECUTOR_RELEASED)
+            return m->executors[i];
+    return NULL;
+}
+
+struct executor *executor_new(struct manager *m, struct node *node, const Flm__Slot *slot)
+{
+    struct executor *e = free_place(m);
+    if (!e) {
+        if (m->n_executors == MANAGER_EXECUTORS_MAX)
+            return NULL;
+        struct executor **more = realloc(m->executors, (m->n_executors + 1) * sizeof(*more));
+        if (!more)
+            return NULL;
+        m->executors = more;
+        e = calloc(1, sizeof(*e));
+        if (!e)
+            return NULL;
+        e->id = m->n_executors;
+        m->executors[m->n_executors++] = e;
+    }
+    e->state = EXECUTOR_VOID;
+    e->node = node;
+    e->lane = slot->lane;
+    e->life = 0;
+    e->cores = slot->cores;
+    e->restarts = 0;
+    snprintf(e->cpus, sizeof(e->cpus), "%s", slot->cpus);
+    return e;
+}
+
+static void send_to_agent(struct executor *e, const Flm__Message *m, const int *fds, unsigned n)
+{
+    if (e->node->peer)
+        peer_send(e->node->peer, m, fds, n);
+}
+
+/* ---- sessions ------------------------------------------------------------ */
+
+static bool join_session(struct executor *e, struct session *s)
+{
+    if (s->n_bound == s->bound_room) {
+        unsigned room = s->bound_room ? 2 * s->bound_room : 8;
+        struct executor **more = realloc(s->bound, room * sizeof(*more));
+        if (!more)
+            return false;
+        s->bound = more;
+        s->bound_room = room;
+    }
+    e->session = s;
+    e->bound_index = s->n_bound;
+    s->bound[s->n_bound++] = e;
+    return true;
+}
+
+static void leave_session(struct executor *e)
+{
+    struct session *s = e->session;
+    if (!s)
+        return;
+    struct executor *last = s->bound[--s->n_bound];
+    s->bound[e->bound_index] = last;
+    last->bound_index = e->bound_index;
+    e->session = NULL;
+    s->manager->schedule = true;
+    if (s->state == SESSION_CLOSED)
+        session_forget_old(s->manager);
+}
+
+static void reset_flow(struct executor *e)
+{
+    e->first = e->n = e->bytes = 0;
+    e->depth = FIRST_DEPTH;
+    e->task_ns = 0;
+    e->recalling = e->leaving = e->stalled = false;
+    e->kill_ns = 0;
+}
+
+int executor_bind(struct executor *e, struct session *s)
+{
+    struct manager *m = s->manager;
+    if (!e->inflight)
+        e->inflight = malloc(EXECUTOR_INFLIGHT_MAX * sizeof(*e->inflight));
+    if (!e->inflight || !join_session(e, s))
+        return FLM_ENOMEM;
+    Flm__Bind b = FLM__BIND__INIT;
+    Flm__BlobRef common = FLM__BLOB_REF__INIT;
+    b.lane = e->lane;
+    b.life = e->life;
+    b.session = s->number;
+    b.session_id = s->id;
+    b.application = s->application->description;
+    b.deadline_ms = s->deadline_ms;
+    b.executor = e->id;
+    b.ranks = s->ranks;
+    int fd = -1;
+    if (s->common) {
+        common.id = s->common->id;
+        common.size = s->common->size;
+        common.version = 1;
+        if (e->link) {
+            fd = s->common->fd;
+        } else if (blob_expose(s->common, NULL) == 0) {
+            common.address = s->common->address;
+            common.key = s->common->key;
+        }
+        b.common = &common;
+    }
+    FLM__MESSAGE(message, bind, BIND, &b);
+    send_to_agent(e, &message, &fd, fd >= 0);
+    reset_flow(e);
+    e->state = EXECUTOR_BINDING;
+    e->bound_ns = e->served_ns = m->now;
+    e->idle_ns = 0;
+    return 0;
+}
+
+/* Nothing is left to be answered: the executor may leave. */
+static void send_unbind(struct executor *e)
+{
+    Flm__Unbind u = FLM__UNBIND__INIT;
+    u.lane = e->lane;
+    u.life = e->life;
+    u.session = e->session->number;
+    FLM__MESSAGE(m, unbind, UNBIND, &u);
+    e->leaving = false;
+    send_to_agent(e, &m, NULL, 0);
+}
+
+void executor_recall(struct executor *e)
+{
+    if (e->recalling || e->n == 0 || (e->state != EXECUTOR_BOUND && e->state != EXECUTOR_UNBINDING))
+        return;
+    Flm__Recall r = FLM__RECALL__INIT;
+    r.lane = e->lane;
+    r.life = e->life;
+    r.upto = e->sent;
+    FLM__MESSAGE(m, recall, RECALL, &r);
+    e->recalling = true;
+    send_to_agent(e, &m, NULL, 0);
+}
+
+void executor_unbind(struct executor *e)
+{
+    if (e->state == EXECUTOR_BINDING) {
+        e->leaving = true; /* when it has entered */
+        return;
+    }
+    if (e->state != EXECUTOR_BOUND)
+        return;
+    e->state = EXECUTOR_UNBINDING;
+    e->leaving = true;
+    executor_recall(e);
+    executor_settle(e);
+}
+
+void executor_bound(struct executor *e, const Flm__Bound *bound)
+{
+    if (e->state != EXECUTOR_BINDING || !e->session || bound->session != e->session->number)
+        return;
+    e->state = EXECUTOR_BOUND;
+    e->idle_ns = e->bound_ns = manager_of(e)->now;
+    session_bind_succeeded(e->session);
+    events_add(&e->events, 0, 0, (int)e->id, "entered session %s", e->session->id);
+    manager_of(e)->schedule = true;
+    if (e->leaving) {
+        e->leaving = false;
+        executor_unbind(e);
+    }
+}
+
+void executor_bind_failed(struct executor *e, const Flm__BindFailed *failed)
+{
+    if (e->state != EXECUTOR_BINDING || !e->session || failed->session != e->session->number)
+        return;
+    struct session *s = e->session;
+    e->state = EXECUTOR_IDLE;
+    leave_session(e);
+    session_bind_failed(s, (int)e->id, failed->code, failed->text);
+}
+
+void executor_unbound(struct executor *e)
+{
+    if (e->state != EXECUTOR_UNBINDING)
+        return;
+    leave_session(e);
+    e->state = EXECUTOR_IDLE;
+    manager_of(e)->schedule = true;
+}
+
+/* A task that did not begin goes back in front, unless somebody wants it no more. */
+static void give_back(struct session *s, struct task_ref ref)
+{
+    struct flm__record *r = queue_record(ref);
+    if (s->state == SESSION_CANCELLING || r->flags & SESSION_CANCEL_WANTED) {
+        outbound_end_task(s, ref, &(struct ending){.state = FLM_TASK_CANCELLED, .reason = FLM_REASON_CANCELLED,
+                          .code = FLM_ECANCELLED, .attempts = r->lane, .text = "cancelled before it began"});
+        outbound_finish_task(s, ref);
+        return;
+    }
+    s->running--;
+    s->pending++;
+    r->type = QUEUE_PENDING;
+    queue_push_back(&s->queue, ref);
+}
+
+void executor_returned(struct executor *e, const Flm__Returned *returned)
+{
+    struct session *s = e->session;
+    if (!e->recalling || !s)
+        return;
+    e->recalling = false;
+    while (e->n) {
+        struct inflight *last = executor_inflight(e, e->n - 1);
+        if (last->number <= returned->from)
+            break;
+        e->bytes -= flm__record_bytes(queue_record(last->ref)->size);
+        e->n--;
+        give_back(s, last->ref);
+    }
+    if (e->n == 0)
+        e->idle_ns = s->manager->now;
+    s->manager->schedule = true;
+    executor_settle(e);
+    session_settle(s);
+}
+
+/* ---- loss ------------------------------------------------------------------ */
+
+/* The task that ran when its executor died. */
+static void lose_task(struct executor *e, struct session *s, struct task_ref ref, bool charged, int reason, int code,
+                      const char *text)
+{
+    struct flm__record *r = queue_record(ref);
+    bool cancelled = s->state == SESSION_CANCELLING || r->flags & SESSION_CANCEL_WANTED;
+    if (charged)
+        r->lane++;
+    struct ending end = {.state = FLM_TASK_FAILED, .reason = reason, .code = code, .attempts = r->lane,
+                         .executor = e->id, .text = text};
+    if (cancelled)
+        end = (struct ending){.state = FLM_TASK_CANCELLED, .reason = FLM_REASON_CANCELLED, .code = FLM_ECANCELLED,
+                              .attempts = r->lane, .executor = e->id, .text = "cancelled while it ran"};
+    char why[FLM__MESSAGE_MAX];
+    if (charged && !cancelled && reason != FLM_REASON_DEADLINE) {
+        if (r->lane < s->retry_limit) {
+            events_add(&s->events, FLM_ELOST, r->task, (int)e->id, "task %" PRIu64 " runs again (%u of %u losses): %s",
+                       (uint64_t)r->task, r->lane, s->retry_limit, text);
+            s->retried++;
+            give_back(s, ref);
+            return;
+        }
+        snprintf(why, sizeof(why), "lost with its executor %u times; the last time: %s", r->lane, text);
+        end.reason = reason == FLM_REASON_OUT_OF_MEMORY ? reason : FLM_REASON_RETRY_LIMIT;
+        end.text = why;
+    } else if (!charged && !cancelled) {
+        give_back(s, ref);
+        return;
+    }
+    outbound_end_task(s, ref, &end);
+    outbound_finish_task(s, ref);
+}
+
+/* Everything that was sent and not answered goes back. */
+static void lose_tasks(struct executor *e, uint64_t began, bool charge, int reason, int code, const char *text)
+{
+    struct session *s = e->session;
+    while (e->n) {
+        struct inflight in = *executor_inflight(e, --e->n);
+        lose_task(e, s, in.ref, charge && in.number == began, reason, code, text);
+    }
+    e->bytes = 0;
+}
+
+static void drop_blobs(struct executor *e)
+{
+    struct arrived_blob *a, *next;
+    HASH_ITER(hh, e->blobs, a, next)
+    {
+        HASH_DEL(e->blobs, a);
+        close(a->fd);
+        free(a);
+    }
+}
+
+static void bury(struct executor *e)
+{
+    struct session *s = e->session;
+    bool entering = e->state == EXECUTOR_BINDING;
+    e->dying = false;
+    if (s) {
+        bool charge = !e->death.expected || e->kill_reason;
+        lose_tasks(e, e->death.began, charge, e->death.reason, e->death.code, e->death.text);
+        leave_session(e);
+        if (entering && !e->death.expected)
+            session_bind_failed(s, (int)e->id, 0, e->death.text);
+        session_settle(s);
+    }
+    events_add(&e->events, e->death.expected ? 0 : FLM_ELOST, 0, (int)e->id, "process %d ended: %s", e->pid,
+               e->death.text);
+    flm__link_destroy(e->link);
+    e->link = NULL;
+    drop_blobs(e);
+    reset_flow(e);
+    e->kill_reason = 0;
+    e->state = EXECUTOR_VOID;
+}
+
+void executor_lost(struct executor *e, const Flm__ExecutorLost *lost)
+{
+    if (e->state == EXECUTOR_VOID || e->state == EXECUTOR_RELEASED)
+        return;
+    e->dying = true;
+    e->death.began = lost->began;
+    e->death.relayed = lost->relayed;
+    e->death.reason = e->kill_reason ? e->kill_reason : lost->reason;
+    e->death.code = lost->code;
+    e->death.expected = lost->expected;
+    snprintf(e->death.text, sizeof(e->death.text), "%s", lost->text);
+    /* What it had finished is finished. */
+    while (e->link && !e->stalled && outbound_drain_executor(e))
+        ;
+    if (e->link || e->received >= e->death.relayed)
+        bury(e);
+}
+
+void executor_settle(struct executor *e)
+{
+    if (e->dying) {
+        if (!e->link && e->received >= e->death.relayed)
+            bury(e);
+        return;
+    }
+    if (e->n == 0) {
+        e->kill_ns = 0;
+        if (e->leaving && !e->recalling && e->state == EXECUTOR_UNBINDING)
+            send_unbind(e);
+    }
+    if (e->session)
+        session_settle(e->session);
+}
+
+void executor_kill(struct executor *e, int reason, const char *text)
+{
+    Flm__Kill k = FLM__KILL__INIT;
+    k.lane = e->lane;
+    k.life = e->life;
+    k.reason = reason;
+    k.text = (char *)(uintptr_t)text;
+    FLM__MESSAGE(m, kill, KILL, &k);
+    e->kill_reason = reason;
+    e->kill_ns = 0;
+    send_to_agent(e, &m, NULL, 0);
+}
+
+void executor_node_gone(struct executor *e, int reason, const char *text)
+{
+    if (e->state == EXECUTOR_RELEASED)
+        return;
+    while (e->link && !e->stalled && outbound_drain_executor(e))
+        ;
+    e->death.began = 0;
+    e->death.reason = reason;
+    e->death.expected = true;
+    snprintf(e->death.text, sizeof(e->death.text), "%s", text);
+    e->kill_reason = 0;
+    bury(e);
+    e->state = EXECUTOR_RELEASED;
+    e->node = NULL;
+}
+
+/* ---- a new process ------------------------------------------------------------ */
+
+/* Makes the ring of an executor on our node and hands it over through its agent. */
+static int give_ring(struct executor *e, struct manager *m, flm_error *error)
+{
+    int memfd = -1, bell = -1;
+    int rc = flm__ring_create(m->options.ring_bytes, &memfd, error);
+    if (rc < 0)
+        return rc;
+    bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (bell >= 0)
+        e->link = flm__ring_open(memfd, m->options.ring_bytes, true, bell, error);
+    if (e->link) {
+        Flm__ExecutorRing ring = FLM__EXECUTOR_RING__INIT;
+        ring.lane = e->lane;
+        ring.life = e->life;
+        ring.bytes = m->options.ring_bytes;
+        ring.executor = e->id;
+        FLM__MESSAGE(message, executor_ring, EXECUTOR_RING, &ring);
+        send_to_agent(e, &message, (int[]){memfd, m->bell, bell}, 3);
+    }
+    close(memfd);
+    if (bell >= 0)
+        close(bell);
+    return e->link ? 0 : FLM_ENOMEM;
+}
+
+void executor_up(struct executor *e, const Flm__ExecutorUp *up)
+{
+    struct manager *m = manager_of(e);
+    flm_error error = {0};
+    struct session *binding = e->state == EXECUTOR_BINDING ? e->session : NULL;
+    flm__link_destroy(e->link);
+    e->link = NULL;
+    e->life = up->life;
+    e->pid = up->pid;
+    e->restarts = up->restarts;
+    e->sent = e->received = 0;
+    e->limit_bytes = m->options.ring_bytes / 2;
+    if (up->cpus[0])
+        snprintf(e->cpus, sizeof(e->cpus), "%s", up->cpus);
+    events_add(&e->events, 0, 0, (int)e->id, "process %d attached", up->pid);
+    if (e->node->relay) {
+        Flm__ExecutorRing ring = FLM__EXECUTOR_RING__INIT;
+        ring.lane = e->lane;
+        ring.life = e->life;
+        ring.executor = e->id;
+        FLM__MESSAGE(message, executor_ring, EXECUTOR_RING, &ring);
+        send_to_agent(e, &message, NULL, 0);
+    } else if (give_ring(e, m, &error) < 0) {
+        executor_kill(e, FLM_REASON_EXECUTOR_LOST, error.text);
+        return;
+    }
+    if (!binding)
+        e->state = EXECUTOR_IDLE; /* else the agent gives it the Bind that it holds */
+    m->schedule = true;
+}
+
+void executor_free(struct executor *e)
+{
+    flm__link_destroy(e->link);
+    drop_blobs(e);
+    events_clear(&e->events);
+    free(e->inflight);
+    free(e);
+}

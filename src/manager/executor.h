@@ -1,0 +1,104 @@
+/* manager/executor.h - an executor as flmd sees it: a lane of a node, the process that lives in it now,
+ * the session it is bound to, and the tasks it was sent and has not answered. State machine:
+ * executor.dot; messages: doc/protocol.md.
+ */
+#ifndef MANAGER_EXECUTOR_H
+#define MANAGER_EXECUTOR_H
+
+#include "manager/node.h"
+#include "manager/queue.h"
+#include "manager/session.h"
+
+enum executor_state {
+    EXECUTOR_VOID,      /* a slot without a process */
+    EXECUTOR_IDLE,      /* attached, no session */
+    EXECUTOR_BINDING,   /* told to enter a session */
+    EXECUTOR_BOUND,     /* runs tasks of it */
+    EXECUTOR_UNBINDING, /* told to leave it, or about to be */
+    EXECUTOR_RELEASED,  /* its node is gone */
+};
+
+/* A task that was sent and not answered. */
+struct inflight {
+    struct task_ref ref;
+    uint64_t number; /* in the life of the executor */
+};
+
+enum { EXECUTOR_INFLIGHT_MAX = 4096 };
+
+struct executor {
+    unsigned id;
+    enum executor_state state;
+    struct node *node;
+    uint32_t lane, life;
+    int pid;
+    char cpus[128];
+    unsigned cores, restarts;
+    struct flm__link *link; /* own ring; NULL where the node relays */
+    bool stalled;           /* a result waits for its blob on the control connection */
+    struct session *session;
+    unsigned bound_index;   /* in session->bound */
+
+    struct inflight *inflight; /* EXECUTOR_INFLIGHT_MAX entries, allocated when first bound */
+    uint32_t first, n;         /* ring of what is not answered */
+    uint64_t sent;             /* number of the last task sent in this life */
+    uint64_t received;         /* results received in this life */
+    uint32_t bytes;            /* of records not answered */
+    uint32_t limit_bytes;
+    unsigned depth;            /* how many may be unanswered: adapts to the duration of tasks */
+    double task_ns;            /* duration of a task, smoothed; 0: not known */
+    int64_t since_ns;          /* when the last result came, or the first task was sent */
+    int64_t bound_ns, idle_ns; /* bound since; without a task since (0: it has one) */
+    int64_t served_ns;         /* its time is charged to the session up to here */
+    bool recalling;            /* waits for Returned */
+    bool leaving;              /* Unbinding, and Unbind is not yet sent */
+    int64_t kill_ns;           /* killed then if it still has a task; 0: never */
+    int kill_reason;
+    /* what is known of its death while results of it are still on the way */
+    bool dying;
+    struct { uint64_t began, relayed; int reason, code; bool expected; char text[200]; } death;
+    uint64_t done;
+    struct arrived_blob *blobs; /* announced outputs */
+    struct events events;
+};
+
+struct executor *executor_new(struct manager *m, struct node *node, const Flm__Slot *slot);
+
+/* Messages of its agent. */
+void executor_up(struct executor *e, const Flm__ExecutorUp *up);
+void executor_lost(struct executor *e, const Flm__ExecutorLost *lost);
+void executor_bound(struct executor *e, const Flm__Bound *bound);
+void executor_bind_failed(struct executor *e, const Flm__BindFailed *failed);
+void executor_unbound(struct executor *e);
+void executor_returned(struct executor *e, const Flm__Returned *returned);
+
+/* The scheduler's. */
+int executor_bind(struct executor *e, struct session *s);
+void executor_unbind(struct executor *e); /* takes back what has not begun, then leaves */
+void executor_recall(struct executor *e);
+void executor_kill(struct executor *e, int reason, const char *text);
+
+/* The node is gone: everything that it had goes back. */
+void executor_node_gone(struct executor *e, int reason, const char *text);
+
+/* Called when something was answered: finishes what waited for that. */
+void executor_settle(struct executor *e);
+
+/* The link that its records take, and the lane in them. */
+static inline struct flm__link *executor_link(const struct executor *e)
+{
+    return e->link ? e->link : e->node->peer->link;
+}
+static inline uint16_t executor_wire_lane(const struct executor *e)
+{
+    return (uint16_t)((e->lane & 0xfff) | (e->life & 15) << 12);
+}
+static inline struct inflight *executor_inflight(struct executor *e, uint32_t i)
+{
+    return &e->inflight[(e->first + i) & (EXECUTOR_INFLIGHT_MAX - 1)];
+}
+
+const char *executor_state_name(const struct executor *e);
+void executor_free(struct executor *e);
+
+#endif

@@ -1,0 +1,60 @@
+/* manager/flow.h - the hot path: inbound.c, dispatch.c, outbound.c. */
+#ifndef MANAGER_FLOW_H
+#define MANAGER_FLOW_H
+
+#include "manager/executor.h"
+
+/* Moves tasks from a client's link to the queues of its sessions; returns how many. May end the peer. */
+unsigned inbound_drain(struct peer *client);
+
+/* Sends tasks to an executor as far as it should have them; returns how many. */
+unsigned dispatch_fill(struct executor *e);
+
+/* Takes results from an executor's own ring, or from a relay's link. */
+unsigned outbound_drain_executor(struct executor *e);
+unsigned outbound_drain_relay(struct node *n);
+
+/* How a task ended, other than by a plain result. */
+struct ending {
+    int state, reason, code;
+    unsigned attempts, executor;
+    const char *text;
+};
+
+/* Delivers a result that flmd makes itself. The task is still stored; it is finished by this. */
+void outbound_end_task(struct session *s, struct task_ref ref, const struct ending *ending);
+
+/* Sends results that waited, after the client has read; returns how many. */
+unsigned outbound_pump(struct peer *client);
+
+/* Releases what a stored task holds and its room in the queue. */
+void outbound_finish_task(struct session *s, struct task_ref ref);
+
+/* Drops the results that wait (the client is gone for good). */
+void outbound_drop(struct session *s);
+
+/* Tells the client of new credit, if it is worth it. */
+void outbound_credit(struct session *s);
+
+/* Bytes that flow control counts for a record. */
+static inline uint64_t flow_weight(const struct flm__record *r, const void *payload)
+{
+    uint64_t bytes = flm__record_bytes(r->size);
+    if (__builtin_expect(r->flags & FLM__RECORD_BLOB, 0)) {
+        struct flm__blob_ref ref;
+        __builtin_memcpy(&ref, (const char *)payload + r->size - sizeof(ref), sizeof(ref));
+        bytes += ref.size;
+    }
+    return bytes;
+}
+
+/* The blob that a stored record with FLM__RECORD_BLOB holds (queue and outbox keep the pointer in
+ * ref.address). */
+static inline struct blob *flow_blob(const struct flm__record *r)
+{
+    struct flm__blob_ref ref;
+    __builtin_memcpy(&ref, (const char *)(r + 1) + r->size - sizeof(ref), sizeof(ref));
+    return (struct blob *)(uintptr_t)ref.address;
+}
+
+#endif

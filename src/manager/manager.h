@@ -1,0 +1,85 @@
+/* manager/manager.h - the session manager as a whole: what its parts share.
+ *
+ * One thread owns everything here. How a task travels:
+ *   inbound.c   a client's link -> its session's queue
+ *   dispatch.c  the queue -> the link of an executor bound to the session
+ *   outbound.c  the executor's result -> the client's link, or the session's outbox when that is full
+ * Who is bound to which session is scheduler.c's; nodes and executors come and go in node.c and
+ * executor.c; everything a person can ask is in verbs.c.
+ */
+#ifndef MANAGER_MANAGER_H
+#define MANAGER_MANAGER_H
+
+#include "manager/options.h"
+#include "net/conn.h"
+#include "net/fabric.h"
+#include "net/handshake.h"
+#include "net/link.h"
+
+#include <uthash.h>
+#include <uv.h>
+
+struct session;
+struct executor;
+struct node;
+struct peer;
+struct application;
+struct backend;
+struct log_question;
+
+enum { MANAGER_EXECUTORS_MAX = 65536 };
+
+struct manager {
+    struct options options;
+    uv_loop_t uv;
+    uv_poll_t bell_poll, fabric_poll;
+    uv_timer_t tick, heartbeat;
+    bool tick_on, fabric_polled;
+    unsigned tick_ms;
+    int bell; /* eventfd: every ring peer rings this one */
+
+    char instance[40];
+    char endpoints[1024]; /* as clients reach it, separated by commas */
+    struct flm__secret secret;
+    int64_t started_ns;
+    uint64_t refused; /* strangers at the control ports */
+    uint64_t tasks;   /* finished, of all sessions */
+    uint64_t incarnation;
+
+    struct listener *listeners;
+    struct peer *peers;          /* all connections */
+    struct application *applications;
+    struct session *sessions;    /* by id */
+    struct session **session_by_number;
+    uint32_t session_numbers;    /* room */
+    uint32_t next_session;
+    struct node *nodes;
+    struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */
+    unsigned n_executors;
+    struct backend *backend;
+    struct log_question *logs; /* waiting for answers of nodes */
+    uint64_t log_questions;
+
+    const struct flm__fabric_ops *fabric_ops;
+    struct flm__fabric *fabric;
+    uint64_t next_blob;
+
+    int64_t now;       /* monotonic ns, refreshed once per turn of the loop */
+    bool reap;         /* some peers have ended */
+    bool schedule;     /* the scheduler should run before the next sleep */
+    bool stopping;     /* shutting down */
+    bool stop;         /* leave the loop */
+    int64_t stop_at;   /* leave it then at the latest */
+    int exit_status;
+};
+
+/* Opens the fabric if it is not open; NULL: error says why. */
+struct flm__fabric *manager_fabric(struct manager *m, flm_error *error);
+
+/* Begins to end everything: sessions cancelled, agents told. */
+void manager_stop(struct manager *m, const char *why);
+
+/* Tells the loop that time matters now: the scheduler runs each tick while there is work. */
+void manager_want_tick(struct manager *m);
+
+#endif

@@ -1,0 +1,191 @@
+#include "manager/node.h"
+
+#include "base/error.h"
+#include "manager/backend.h"
+#include "manager/client.h"
+#include "manager/executor.h"
+#include "net/ring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+enum { SLOTS_MAX = 4096 };
+
+struct node *node_by_name(struct manager *m, const char *name)
+{
+    struct node *n;
+    DL_FOREACH(m->nodes, n)
+    if (strcmp(n->name, name) == 0)
+        return n;
+    return NULL;
+}
+
+static void node_free(struct node *n)
+{
+    free(n->lanes);
+    free(n);
+}
+
+int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
+{
+    struct manager *m = p->manager;
+    if (!d || d->n_slots == 0 || d->n_slots > SLOTS_MAX)
+        return flm__error_set(error, FLM_EINVAL, "a node must have 1 to %d slots", SLOTS_MAX);
+    if (node_by_name(m, d->name))
+        return flm__error_set(error, FLM_EEXIST, "there is already a node %.100s", d->name);
+    struct node *n = calloc(1, sizeof(*n));
+    if (n)
+        n->lanes = calloc(d->n_slots, sizeof(*n->lanes));
+    if (!n || !n->lanes) {
+        free(n);
+        return flm__error_set(error, FLM_ENOMEM, "no memory for node %.100s", d->name);
+    }
+    snprintf(n->name, sizeof(n->name), "%s", d->name);
+    snprintf(n->block, sizeof(n->block), "%s", d->block);
+    n->block_number = d->block_number;
+    n->peer = p;
+    n->relay = p->hello->provider[0] || !flm__conn_is_unix(p->conn);
+    n->end_time_s = d->end_time_s;
+    n->heard_ns = m->now;
+    for (unsigned i = 0; i < d->n_slots; i++) {
+        Flm__Slot slot = *d->slots[i];
+        slot.lane = i;
+        n->lanes[i] = executor_new(m, n, &slot);
+        if (!n->lanes[i])
+            break;
+        n->n_slots++;
+    }
+    p->node = n;
+    DL_APPEND(m->nodes, n);
+    backend_node_joined(m, n);
+    return 0;
+}
+
+void node_gone(struct node *n, const char *why)
+{
+    struct manager *m = n->peer->manager;
+    char text[200];
+    snprintf(text, sizeof(text), "node %.100s is lost: %.80s", n->name, why);
+    for (unsigned i = 0; i < n->n_slots; i++)
+        executor_node_gone(n->lanes[i], FLM_REASON_NODE_LOST, text);
+    n->peer->node = NULL;
+    n->peer = NULL;
+    DL_DELETE(m->nodes, n);
+    backend_node_left(m, n);
+    node_free(n);
+    m->schedule = true;
+}
+
+void node_free_all(struct manager *m)
+{
+    struct node *n, *next;
+    DL_FOREACH_SAFE(m->nodes, n, next)
+    {
+        DL_DELETE(m->nodes, n);
+        node_free(n);
+    }
+    for (unsigned i = 0; i < m->n_executors; i++)
+        executor_free(m->executors[i]);
+    free(m->executors);
+}
+
+void node_drain(struct node *n, bool drain)
+{
+    n->drained = drain;
+    for (unsigned i = 0; drain && i < n->n_slots; i++)
+        if (n->lanes[i]->state == EXECUTOR_BOUND || n->lanes[i]->state == EXECUTOR_BINDING)
+            executor_unbind(n->lanes[i]);
+    n->peer->manager->schedule = true;
+}
+
+void node_heartbeat(struct manager *m)
+{
+    struct node *n, *next;
+    DL_FOREACH_SAFE(m->nodes, n, next)
+    {
+        if (!n->relay || !n->peer)
+            continue;
+        if (m->now - n->heard_ns > m->options.loss_ms * 1000000LL) {
+            peer_end(n->peer, "it has not answered for the loss time");
+            continue;
+        }
+        Flm__Ping ping = FLM__PING__INIT;
+        ping.number = ++n->ping;
+        FLM__MESSAGE(message, ping, PING, &ping);
+        peer_send(n->peer, &message, NULL, 0);
+    }
+}
+
+/* ---- messages ---------------------------------------------------------------- */
+
+/* The executor that a message is about, if it is about its present life. life 0: any. */
+static struct executor *lane(struct node *n, uint32_t l, uint32_t life)
+{
+    struct executor *e = l < n->n_slots ? n->lanes[l] : NULL;
+    return e && (!life || e->life == life) ? e : NULL;
+}
+
+/* An announced output. */
+static void take_blob(struct executor *e, const Flm__Blob *b, int *fds, unsigned n_fds)
+{
+    struct arrived_blob *a = n_fds == 1 ? malloc(sizeof(*a)) : NULL;
+    if (!a) {
+        flm__close_fds(fds, n_fds);
+        return;
+    }
+    a->id = b->id;
+    a->size = b->size;
+    a->fd = fds[0];
+    HASH_ADD(hh, e->blobs, id, sizeof(a->id), a);
+}
+
+void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
+{
+    struct node *n = p->node;
+    struct executor *e;
+    n->heard_ns = p->manager->now;
+    if (m->body_case == FLM__MESSAGE__BODY_BLOB && (e = lane(n, m->blob->lane, m->blob->life))) {
+        take_blob(e, m->blob, fds, n_fds);
+        flm__message__free_unpacked(m, NULL);
+        return;
+    }
+    flm__close_fds(fds, n_fds);
+    switch (m->body_case) {
+    case FLM__MESSAGE__BODY_EXECUTOR_UP:
+        if ((e = lane(n, m->executor_up->lane, 0)))
+            executor_up(e, m->executor_up);
+        break;
+    case FLM__MESSAGE__BODY_EXECUTOR_LOST:
+        if ((e = lane(n, m->executor_lost->lane, m->executor_lost->life)))
+            executor_lost(e, m->executor_lost);
+        break;
+    case FLM__MESSAGE__BODY_BOUND:
+        if ((e = lane(n, m->bound->lane, m->bound->life)))
+            executor_bound(e, m->bound);
+        break;
+    case FLM__MESSAGE__BODY_BIND_FAILED:
+        if ((e = lane(n, m->bind_failed->lane, m->bind_failed->life)))
+            executor_bind_failed(e, m->bind_failed);
+        break;
+    case FLM__MESSAGE__BODY_UNBOUND:
+        if ((e = lane(n, m->unbound->lane, m->unbound->life)))
+            executor_unbound(e);
+        break;
+    case FLM__MESSAGE__BODY_RETURNED:
+        if ((e = lane(n, m->returned->lane, m->returned->life)))
+            executor_returned(e, m->returned);
+        break;
+    case FLM__MESSAGE__BODY_REPLY:
+        verbs_logs_reply(n, m);
+        return;
+    case FLM__MESSAGE__BODY_BLOCK_TIME:
+        n->end_time_s = m->block_time->end_time_s;
+        break;
+    default: /* Pong, and what a newer agent may say */
+        break;
+    }
+    flm__message__free_unpacked(m, NULL);
+}

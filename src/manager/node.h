@@ -1,0 +1,38 @@
+/* manager/node.h - a node agent: its slots, its connection, whether it relays. */
+#ifndef MANAGER_NODE_H
+#define MANAGER_NODE_H
+
+#include "manager/peer.h"
+
+struct node {
+    struct node *prev, *next;
+    char name[128], block[64];
+    uint64_t block_number;
+    struct peer *peer;      /* NULL: gone */
+    bool relay, drained;
+    unsigned n_slots;
+    struct executor **lanes; /* by lane */
+    int64_t end_time_s;
+    int64_t heard_ns;       /* last sign of life of a relay */
+    uint64_t ping;
+};
+
+/* A greeted agent becomes a node. Returns an error to refuse it with. */
+int node_join(struct peer *p, const Flm__Node *description, flm_error *error);
+
+/* A message of the agent. Takes the message and its descriptors. */
+void node_message(struct peer *p, Flm__Message *message, int *fds, unsigned n_fds);
+
+/* The connection is gone. */
+void node_gone(struct node *n, const char *why);
+
+/* Every two seconds: ping relays, give up silent ones. */
+void node_heartbeat(struct manager *m);
+
+/* Stops giving tasks to a node, or begins again. */
+void node_drain(struct node *n, bool drain);
+
+struct node *node_by_name(struct manager *m, const char *name);
+void node_free_all(struct manager *m);
+
+#endif

@@ -1,0 +1,224 @@
+#include "manager/options.h"
+
+#include "net/ring.h"
+
+#include <argp.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *argp_program_version = "flmd (Flame) " FLM_VERSION;
+
+enum key {
+    KEY_ENDPOINT = 'e',
+    KEY_SLOTS = 'n',
+    KEY_VERBOSE = 'v',
+    KEY_DIRECTORY = 256,
+    KEY_SECRET,
+    KEY_PROVIDER,
+    KEY_INTERFACE,
+    KEY_BACKEND,
+    KEY_BACKEND_OPTION,
+    KEY_NODES,
+    KEY_CORES,
+    KEY_BIND,
+    KEY_SPREAD,
+    KEY_WRAPPER,
+    KEY_WRAP_EXECUTOR,
+    KEY_RING,
+    KEY_BATCH,
+    KEY_SPIN,
+    KEY_QUANTUM,
+    KEY_LOSS,
+    KEY_READY_FD,
+    KEY_PARENT_FD,
+    KEY_PRIVATE,
+};
+
+static const struct argp_option table[] = {
+    {"endpoint", KEY_ENDPOINT, "ENDPOINT", 0, "Listen at unix:PATH or tcp:HOST:PORT; may be repeated (default: a socket "
+     "in the runtime directory of this user)", 0},
+    {"slots", KEY_SLOTS, "N", 0, "Executors per node (default: one per core that may be used)", 0},
+    {"cores-per-slot", KEY_CORES, "N", 0, "Cores of each executor (default: 1)", 0},
+    {"bind", KEY_BIND, "core|l3|numa|none", 0, "Bind executors to what (default: core)", 0},
+    {"spread", KEY_SPREAD, NULL, 0, "Place neighbouring executors far apart (default: packed)", 0},
+    {"backend", KEY_BACKEND, "NAME", 0, "Where nodes come from: local (default), none (agents join by themselves), or a "
+     "plugin", 0},
+    {"backend-option", KEY_BACKEND_OPTION, "NAME=VALUE", 0, "An option of the backend plugin; may be repeated", 0},
+    {"nodes", KEY_NODES, "N", 0, "Node agents to start; more than one only for tests on one machine (default: 1)", 0},
+    {"provider", KEY_PROVIDER, "NAME", 0, "Use this libfabric provider for everybody, also on the node, for example "
+     "\"tcp;ofi_rxm\" (default: rings in shared memory on the node)", 0},
+    {"interface", KEY_INTERFACE, "NAME", 0, "Network interface for libfabric on nodes that have several", 0},
+    {"secret-file", KEY_SECRET, "FILE", 0, "Secret for connections over TCP; made if it does not exist (default: "
+     "$FLM_SECRET_FILE, ~/.config/flame/secret)", 0},
+    {"directory", KEY_DIRECTORY, "DIR", 0, "Private directory for sockets (default: under the runtime directory)", 0},
+    {"executor-wrapper", KEY_WRAPPER, "COMMAND", 0, "Start executors under this command, for example valgrind", 0},
+    {"wrap-executor", KEY_WRAP_EXECUTOR, "N", 0, "Wrap only the executor of slot N", 0},
+    {"quantum", KEY_QUANTUM, "MS", 0, "How long an executor stays with a session while others wait (default: 100)", 0},
+    {"loss-time", KEY_LOSS, "MS", 0, "A node or executor that is silent for so long is given up (default: 10000)", 0},
+    {"spin", KEY_SPIN, "US", 0, "Look for work so long before sleeping (default: 20)", 0},
+    {"ring-bytes", KEY_RING, "BYTES", 0, "Size of each ring, a power of two (default: 1048576)", 0},
+    {"batch-bytes", KEY_BATCH, "BYTES", 0, "Largest message between nodes (default: what suits the provider)", 0},
+    {"private", KEY_PRIVATE, NULL, 0, "End when no node can be had (flmrun uses this)", 0},
+    {"ready-fd", KEY_READY_FD, "FD", 0, "Write the endpoint there when clients can connect", 0},
+    {"parent-fd", KEY_PARENT_FD, "FD", 0, "End when this descriptor is closed at the other side", 0},
+    {"verbose", KEY_VERBOSE, NULL, 0, "Tell more; services' output goes to standard error", 0},
+    {0},
+};
+
+static unsigned long number(struct argp_state *state, const char *what, const char *text, unsigned long low,
+                            unsigned long high)
+{
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end || errno || value < low || value > high)
+        argp_error(state, "%s must be a number from %lu to %lu, not '%s'", what, low, high, text);
+    return value;
+}
+
+/* Passed on to flm-node as it is. */
+static void pass_on(struct options *o, const char *name, const char *value)
+{
+    if (o->n_agent_options + 2 > sizeof(o->agent_options) / sizeof(o->agent_options[0]))
+        return;
+    o->agent_options[o->n_agent_options++] = name;
+    if (value)
+        o->agent_options[o->n_agent_options++] = value;
+}
+
+static bool power_of_two(unsigned long v)
+{
+    return v && !(v & (v - 1));
+}
+
+static error_t parse_sizes(struct options *o, int key, char *arg, struct argp_state *state)
+{
+    switch (key) {
+    case KEY_RING:
+        o->ring_bytes = (unsigned)number(state, "--ring-bytes", arg, 131072, 1u << 30);
+        if (!power_of_two(o->ring_bytes))
+            argp_error(state, "--ring-bytes must be a power of two");
+        return 0;
+    case KEY_BATCH:
+        o->batch_bytes = (unsigned)number(state, "--batch-bytes", arg, 40000, 1u << 24);
+        return 0;
+    case KEY_SPIN:
+        o->spin_us = (unsigned)number(state, "--spin", arg, 0, 1000000);
+        return 0;
+    case KEY_QUANTUM:
+        o->quantum_ms = (unsigned)number(state, "--quantum", arg, 1, 3600000);
+        return 0;
+    case KEY_LOSS:
+        o->loss_ms = (unsigned)number(state, "--loss-time", arg, 100, 3600000);
+        return 0;
+    case KEY_READY_FD:
+        o->ready_fd = (int)number(state, "--ready-fd", arg, 0, 1 << 20);
+        return 0;
+    case KEY_PARENT_FD:
+        o->parent_fd = (int)number(state, "--parent-fd", arg, 0, 1 << 20);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_agent(struct options *o, int key, char *arg, struct argp_state *state)
+{
+    switch (key) {
+    case KEY_SLOTS:
+        o->slots = (unsigned)number(state, "--slots", arg, 1, 4096);
+        return 0;
+    case KEY_CORES:
+        number(state, "--cores-per-slot", arg, 1, 4096);
+        pass_on(o, "--cores-per-slot", arg);
+        return 0;
+    case KEY_BIND:
+        if (strcmp(arg, "core") && strcmp(arg, "l3") && strcmp(arg, "numa") && strcmp(arg, "none"))
+            argp_error(state, "--bind is one of core, l3, numa, none, not '%s'", arg);
+        pass_on(o, "--bind", arg);
+        return 0;
+    case KEY_SPREAD:
+        pass_on(o, "--spread", NULL);
+        return 0;
+    case KEY_WRAPPER:
+        pass_on(o, "--executor-wrapper", arg);
+        return 0;
+    case KEY_WRAP_EXECUTOR:
+        number(state, "--wrap-executor", arg, 0, 4095);
+        pass_on(o, "--wrap-executor", arg);
+        return 0;
+    case KEY_NODES:
+        o->nodes = (unsigned)number(state, "--nodes", arg, 1, 1024);
+        return 0;
+    default:
+        return parse_sizes(o, key, arg, state);
+    }
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case KEY_ENDPOINT:
+        if (o->n_endpoints == sizeof(o->endpoints) / sizeof(o->endpoints[0]))
+            argp_error(state, "too many endpoints");
+        o->endpoints[o->n_endpoints++] = arg;
+        return 0;
+    case KEY_DIRECTORY:
+        o->directory = arg;
+        return 0;
+    case KEY_SECRET:
+        o->secret_file = arg;
+        return 0;
+    case KEY_PROVIDER:
+        o->provider = arg;
+        return 0;
+    case KEY_INTERFACE:
+        o->interface = arg;
+        return 0;
+    case KEY_BACKEND:
+        o->backend = arg;
+        return 0;
+    case KEY_BACKEND_OPTION:
+        if (o->n_backend_options == sizeof(o->backend_options) / sizeof(o->backend_options[0]) || !strchr(arg, '='))
+            argp_error(state, "--backend-option reads NAME=VALUE, not '%s'", arg);
+        o->backend_options[o->n_backend_options++] = arg;
+        return 0;
+    case KEY_PRIVATE:
+        o->private_instance = true;
+        return 0;
+    case KEY_VERBOSE:
+        o->verbose = true;
+        pass_on(o, "--log-to-stderr", NULL);
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument '%s'", arg);
+        return 0;
+    default:
+        return parse_agent(o, key, arg, state);
+    }
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse,
+        .doc = "The session manager of Flame: clients open sessions at its endpoint and submit tasks, which flow through "
+               "long-lived executors.\vWith flmrun no session manager has to be started by hand. Signals: SIGTERM and "
+               "SIGINT end it in order. See flmd(1).",
+    };
+    memset(o, 0, sizeof(*o));
+    o->backend = "local";
+    o->nodes = 1;
+    o->ring_bytes = FLM__RING_BYTES;
+    o->spin_us = 20;
+    o->quantum_ms = 100;
+    o->loss_ms = 10000;
+    o->memory = (uint64_t)16 << 30;
+    o->ready_fd = o->parent_fd = -1;
+    argp_err_exit_status = 2;
+    argp_parse(&argp, argc, argv, 0, NULL, o);
+}

@@ -1,0 +1,35 @@
+/* manager/options.h - the command line of flmd. */
+#ifndef MANAGER_OPTIONS_H
+#define MANAGER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct options {
+    const char *endpoints[4]; /* to listen at */
+    unsigned n_endpoints;
+    const char *directory;   /* private, for sockets and logs; NULL: under the runtime directory */
+    const char *secret_file;
+    const char *provider;    /* forced for everybody; NULL: rings on the node */
+    const char *interface;
+    const char *backend;     /* "local", "none", ... */
+    const char *backend_options[16];
+    unsigned n_backend_options;
+    unsigned slots;          /* per node, 0: one per core */
+    const char *agent_options[32]; /* passed on to flm-node */
+    unsigned n_agent_options;
+    unsigned nodes;
+    unsigned batch_bytes;
+    unsigned ring_bytes;
+    unsigned spin_us;
+    unsigned quantum_ms;     /* an executor stays so long with a session when others wait */
+    unsigned loss_ms;
+    uint64_t memory;         /* most bytes of queued payloads of all sessions */
+    int ready_fd, parent_fd;
+    bool private_instance, verbose;
+};
+
+/* Ends the process on --help and on usage errors (status 2). */
+void options_parse(struct options *options, int argc, char **argv);
+
+#endif

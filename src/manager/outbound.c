@@ -1,0 +1,475 @@
+/* Results: from an executor to the client of the session, or to the session's outbox while the client
+ * does not read. */
+#include "manager/flow.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    DRAIN_BYTES = 64 << 10, /* of one link in one turn of the loop */
+    PREFETCH_NS = 1000000,  /* an executor is sent ahead as much as it does in this time */
+    CREDIT_STEPS = 16,      /* credit is told in steps of this part of the queue's size */
+};
+
+/* ---- to the client ---------------------------------------------------- */
+
+static void block(struct session *s)
+{
+    if (s->in_blocked || !s->client)
+        return;
+    s->in_blocked = true;
+    s->next_blocked = s->client->blocked;
+    s->client->blocked = s;
+}
+
+/* Room for a record of the session's results: in the client's link, or in the outbox. *direct tells
+ * which, and send_result must follow. */
+static void *result_room(struct session *s, uint32_t bytes, uint64_t weight, bool *direct)
+{
+    struct peer *p = s->client;
+    *direct = p && p->link && outbox_empty(&s->outbox) && !(weight > bytes);
+    void *to = *direct ? flm__link_reserve(p->link, bytes) : NULL;
+    if (to)
+        return to;
+    *direct = false;
+    block(s);
+    return outbox_put(&s->outbox, bytes, weight);
+}
+
+static inline void send_result(struct session *s, uint32_t bytes, bool direct)
+{
+    if (direct) {
+        flm__link_commit(s->client->link, bytes);
+        s->client->link_needs_flush = true;
+    }
+}
+
+/* Moves one waiting record to the client; false: no room. */
+static bool pump_one(struct session *s, struct peer *p)
+{
+    uint32_t bytes;
+    struct flm__record *r = outbox_first(&s->outbox, &bytes);
+    struct flm__record *to = flm__link_reserve(p->link, bytes);
+    if (!to)
+        return false;
+    memcpy(to, r, bytes);
+    if (r->flags & FLM__RECORD_BLOB) {
+        struct flm__blob_ref ref;
+        struct blob *blob = flow_blob(r);
+        if (blob_offer(blob, p, 0, 0, &ref) < 0)
+            return false;
+        memcpy((char *)to + FLM__RECORD_HEADER + r->size - sizeof(ref), &ref, sizeof(ref));
+        if (ref.address)
+            peer_keep_blob(p, blob);
+        else
+            blob_release(blob);
+    }
+    flm__link_commit(p->link, bytes);
+    outbox_drop_first(&s->outbox);
+    return true;
+}
+
+unsigned outbound_pump(struct peer *p)
+{
+    unsigned n = 0;
+    struct session *next, *left = NULL;
+    bool room = true;
+    for (struct session *s = p->blocked; s; s = next) {
+        next = s->next_blocked;
+        while (room && !outbox_empty(&s->outbox)) {
+            room = pump_one(s, p);
+            n += room;
+        }
+        if (outbox_empty(&s->outbox)) {
+            s->in_blocked = false;
+            s->manager->schedule = true;
+            if (s->state == SESSION_CLOSED)
+                session_detach(s);
+        } else {
+            s->next_blocked = left;
+            left = s;
+        }
+    }
+    p->blocked = left;
+    if (n)
+        p->link_needs_flush = true;
+    return n;
+}
+
+void outbound_drop(struct session *s)
+{
+    uint32_t bytes;
+    struct flm__record *r;
+    while ((r = outbox_first(&s->outbox, &bytes))) {
+        if (r->flags & FLM__RECORD_BLOB)
+            blob_release(flow_blob(r));
+        outbox_drop_first(&s->outbox);
+    }
+}
+
+void outbound_credit(struct session *s)
+{
+    struct peer *p = s->client;
+    uint64_t credit = s->finished_bytes + s->queue_bytes;
+    if (!p || !p->link || credit - s->credit_told < s->queue_bytes / CREDIT_STEPS)
+        return;
+    struct flm__record *to = flm__link_reserve(p->link, flm__record_bytes(sizeof(credit)));
+    if (!to)
+        return; /* with the next result */
+    *to = (struct flm__record){.size = sizeof(credit), .type = FLM__CREDIT, .session = s->number};
+    memcpy(to + 1, &credit, sizeof(credit));
+    flm__link_commit(p->link, flm__record_bytes(sizeof(credit)));
+    s->credit_told = credit;
+    p->link_needs_flush = true;
+}
+
+/* ---- the end of a task -------------------------------------------------- */
+
+void outbound_finish_task(struct session *s, struct task_ref ref)
+{
+    struct flm__record *r = queue_record(ref);
+    uint64_t bytes = flm__record_bytes(r->size);
+    s->queue.bytes -= bytes;
+    if (__builtin_expect(r->flags & FLM__RECORD_BLOB, 0)) {
+        struct blob *blob = flow_blob(r);
+        if (blob) {
+            bytes += blob->size;
+            blob_release(blob);
+        }
+    }
+    r->type = QUEUE_DONE;
+    s->finished_bytes += bytes;
+    queue_finish(&s->queue, ref);
+}
+
+static void count_end(struct session *s, int state)
+{
+    s->manager->tasks++;
+    if (state == FLM_TASK_SUCCEED)
+        s->succeed++;
+    else if (state == FLM_TASK_FAILED)
+        s->failed++;
+    else
+        s->cancelled++;
+}
+
+/* Writes a result with an outcome in front of the output. */
+static void write_outcome(struct session *s, const struct flm__record *task, const struct flm__outcome *outcome,
+                          const char *text, const void *output, uint32_t size, struct blob *blob)
+{
+    uint32_t payload = (uint32_t)sizeof(*outcome) + flm__record_padded(outcome->text) + size;
+    uint32_t bytes = flm__record_bytes(payload);
+    bool direct;
+    struct flm__record *to = result_room(s, bytes, bytes + (blob ? blob->size : 0), &direct);
+    if (!to) {
+        blob_release(blob);
+        return;
+    }
+    *to = (struct flm__record){.size = payload, .type = FLM__RESULT,
+                               .flags = (uint8_t)(FLM__RECORD_OUTCOME | (blob ? FLM__RECORD_BLOB : 0)),
+                               .lane = (uint16_t)outcome->executor, .session = s->number, .cookie = task->cookie,
+                               .task = task->task};
+    char *p = (char *)(to + 1);
+    memcpy(p, outcome, sizeof(*outcome));
+    p += sizeof(*outcome);
+    memcpy(p, text, outcome->text);
+    memset(p + outcome->text, 0, flm__record_padded(outcome->text) - outcome->text);
+    p += flm__record_padded(outcome->text);
+    if (blob) {
+        struct flm__blob_ref ref = {.size = blob->size, .address = (uintptr_t)blob};
+        memcpy(p, &ref, sizeof(ref));
+    } else {
+        memcpy(p, output, size);
+        memset(p + size, 0, flm__record_padded(size) - size);
+    }
+    send_result(s, bytes, direct);
+}
+
+static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text)
+{
+    struct note *note = notes_add(&s->notes, task);
+    note->state = o->state;
+    note->reason = o->reason;
+    note->code = o->code;
+    note->attempts = o->attempts;
+    note->executor = (int)o->executor;
+    snprintf(note->message, sizeof(note->message), "%.*s", (int)o->text, text);
+    if (o->state == FLM_TASK_FAILED)
+        events_add(&s->events, o->code < 0 ? o->code : FLM_ESERVICE, task, (int)o->executor, "task %lu failed (%s, %d): %.*s",
+                   (unsigned long)task, flm_reason_name(o->reason), o->code, (int)o->text, text);
+}
+
+void outbound_end_task(struct session *s, struct task_ref ref, const struct ending *end)
+{
+    struct flm__record *r = queue_record(ref);
+    size_t text = strlen(end->text);
+    struct flm__outcome outcome = {.state = (uint8_t)end->state, .reason = (uint8_t)end->reason,
+                                   .text = (uint16_t)(text < FLM__MESSAGE_MAX ? text : FLM__MESSAGE_MAX),
+                                   .code = end->code, .attempts = end->attempts, .executor = end->executor};
+    if (r->type == QUEUE_RUNNING)
+        s->running--;
+    else
+        s->pending--;
+    count_end(s, end->state);
+    note_end(s, r->task, &outcome, end->text);
+    if (s->client || s->detached)
+        write_outcome(s, r, &outcome, end->text, NULL, 0, NULL);
+}
+
+/* ---- from an executor --------------------------------------------------- */
+
+/* A result that says more than success, or has a large output. */
+static void deliver_slow(struct executor *e, struct session *s, struct task_ref ref, const struct flm__record *r,
+                         const struct flm__result_parts *parts, struct blob *blob)
+{
+    struct flm__record *task = queue_record(ref);
+    struct flm__outcome outcome = parts->outcome;
+    outcome.attempts = task->lane;
+    outcome.executor = e->id;
+    if (outcome.state < FLM_TASK_SUCCEED || outcome.state > FLM_TASK_CANCELLED)
+        outcome.state = FLM_TASK_FAILED;
+    count_end(s, outcome.state);
+    if (outcome.state != FLM_TASK_SUCCEED)
+        note_end(s, r->task, &outcome, parts->text);
+    if (s->client || s->detached)
+        write_outcome(s, task, &outcome, parts->text, parts->output, blob ? (uint32_t)sizeof(struct flm__blob_ref) : parts->size, blob);
+    else
+        blob_release(blob);
+}
+
+static inline void deliver_plain(struct executor *e, struct session *s, struct task_ref ref,
+                                 const struct flm__record *r, const char *record, uint32_t bytes)
+{
+    bool direct;
+    s->succeed++;
+    s->manager->tasks++;
+    if (!s->client && !s->detached)
+        return;
+    struct flm__record *to = result_room(s, bytes, bytes, &direct);
+    if (!to)
+        return;
+    memcpy(to, record, bytes);
+    *to = *r; /* what was checked, whatever the executor writes now */
+    to->cookie = queue_record(ref)->cookie;
+    to->lane = (uint16_t)e->id;
+    send_result(s, bytes, direct);
+}
+
+static void executor_lies(struct executor *e, const char *what)
+{
+    events_add(&e->events, FLM_EPROTO, 0, (int)e->id, "%s", what);
+    executor_kill(e, FLM_REASON_EXECUTOR_LOST, what);
+}
+
+/* The large output of a result: here, on the way, or not there. */
+static bool claim_output(struct executor *e, const struct flm__blob_ref *ref, struct blob **blob)
+{
+    struct arrived_blob *a;
+    HASH_FIND(hh, e->blobs, &ref->id, sizeof(ref->id), a);
+    if (!a)
+        return false;
+    HASH_DEL(e->blobs, a);
+    flm_error error;
+    *blob = blob_take(e->node->peer->manager, a->fd, ref->size, &error);
+    free(a);
+    if (!*blob)
+        executor_lies(e, error.text);
+    return true;
+}
+
+struct output_fetch {
+    struct manager *manager;
+    unsigned executor;
+    uint32_t life;
+    uint64_t id;
+};
+
+static void output_fetched(void *arg, struct blob *blob, int status)
+{
+    struct output_fetch *f = arg;
+    struct executor *e = f->manager->executors[f->executor];
+    struct arrived_blob *a = blob ? malloc(sizeof(*a)) : NULL;
+    (void)status;
+    if (a && e->life == f->life && e->node && e->node->peer) {
+        a->id = f->id;
+        a->size = blob->size;
+        a->fd = fcntl(blob->fd, F_DUPFD_CLOEXEC, 3);
+        HASH_ADD(hh, e->blobs, id, sizeof(a->id), a);
+        Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+        done.id = f->id;
+        done.lane = e->lane;
+        FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
+        peer_send(e->node->peer, &m, NULL, 0);
+    } else {
+        free(a);
+        if (e->life == f->life && e->state == EXECUTOR_BOUND)
+            executor_lies(e, "a large output could not be read");
+    }
+    blob_release(blob);
+    free(f);
+}
+
+/* Asks for a remote output; the result waits for it in the link. */
+static void fetch_output(struct executor *e, const struct flm__blob_ref *ref)
+{
+    struct output_fetch *f = malloc(sizeof(*f));
+    if (!f)
+        return;
+    *f = (struct output_fetch){e->node->peer->manager, e->id, e->life, ref->id};
+    if (blob_fetch(f->manager, e->node->peer->link, ref, output_fetched, f) < 0) {
+        free(f);
+        executor_lies(e, "a large output could not be read");
+    }
+}
+
+/* What became of one result record. */
+enum taken { TAKEN, WAITS, LIED };
+
+static enum taken take_slow(struct executor *e, struct task_ref ref, const struct flm__record *r, const char *record)
+{
+    struct flm__result_parts parts;
+    struct blob *blob = NULL;
+    if (!flm__result_split(r, record + FLM__RECORD_HEADER, &parts))
+        return LIED;
+    if (parts.blob) {
+        struct flm__blob_ref where;
+        memcpy(&where, parts.output, sizeof(where));
+        if (where.size == 0 || where.size > FLM_MAX_PAYLOAD)
+            return LIED;
+        if (!claim_output(e, &where, &blob)) {
+            if (!e->stalled && !e->link)
+                fetch_output(e, &where);
+            e->stalled = true;
+            return WAITS;
+        }
+        e->stalled = false;
+        if (!blob)
+            return LIED;
+    }
+    deliver_slow(e, e->session, ref, r, &parts, blob);
+    return TAKEN;
+}
+
+static inline enum taken take_result(struct executor *e, const struct flm__record *r, const char *record, uint32_t bytes)
+{
+    struct session *s = e->session;
+    if (e->n == 0 || r->type != FLM__RESULT)
+        return LIED;
+    struct task_ref ref = executor_inflight(e, 0)->ref;
+    struct flm__record *task = queue_record(ref);
+    if (task->task != r->task || s->number != r->session)
+        return LIED;
+    if (__builtin_expect((r->flags & (FLM__RECORD_OUTCOME | FLM__RECORD_BLOB)) || task->lane, 0)) {
+        enum taken taken = take_slow(e, ref, r, record);
+        if (taken != TAKEN)
+            return taken;
+    } else {
+        deliver_plain(e, s, ref, r, record, bytes);
+    }
+    e->first = (e->first + 1) & (EXECUTOR_INFLIGHT_MAX - 1);
+    e->n--;
+    e->bytes -= flm__record_bytes(task->size);
+    e->received++;
+    s->running--;
+    outbound_finish_task(s, ref);
+    return TAKEN;
+}
+
+/* Learns from n results how long tasks take, and so how many to send ahead. */
+static void adapt(struct executor *e, unsigned n)
+{
+    struct manager *m = e->session->manager;
+    double sample = (double)(m->now - e->since_ns) / n;
+    e->since_ns = m->now;
+    e->done += n;
+    if (e->task_ns == 0 || sample > 4 * e->task_ns)
+        e->task_ns = sample;
+    else
+        e->task_ns += (sample - e->task_ns) / 4;
+    double ahead = e->task_ns > 0 ? PREFETCH_NS / e->task_ns : EXECUTOR_INFLIGHT_MAX;
+    e->depth = ahead >= EXECUTOR_INFLIGHT_MAX ? EXECUTOR_INFLIGHT_MAX
+                                              : (unsigned)ahead + (e->task_ns < 5 * PREFETCH_NS ? 2 : 1);
+    if (e->depth > EXECUTOR_INFLIGHT_MAX)
+        e->depth = EXECUTOR_INFLIGHT_MAX;
+    if (e->n == 0)
+        e->idle_ns = m->now;
+}
+
+/* After a batch of n results. */
+static void batch_done(struct executor *e, unsigned n)
+{
+    if (!n || !e->session)
+        return;
+    struct session *s = e->session;
+    adapt(e, n);
+    outbound_credit(s);
+    if (e->n == 0 || session_unfinished(s) == 0 || e->dying)
+        executor_settle(e);
+}
+
+unsigned outbound_drain_executor(struct executor *e)
+{
+    const void *data;
+    size_t n = flm__link_peek(e->link, &data), at = 0;
+    unsigned results = 0;
+    if (n == 0)
+        return 0;
+    enum taken taken = TAKEN;
+    while (at < n && at < DRAIN_BYTES) {
+        struct flm__record r;
+        const char *record = (const char *)data + at;
+        uint32_t bytes = flm__record_read(record, n - at, &r);
+        taken = bytes && e->session ? take_result(e, &r, record, bytes) : LIED;
+        if (taken != TAKEN)
+            break;
+        at += bytes;
+        results++;
+    }
+    flm__link_consume(e->link, taken == LIED ? n : at);
+    if (taken == LIED && !e->dying)
+        executor_lies(e, "the executor answered with something that is not the result of its task");
+    batch_done(e, results);
+    return results;
+}
+
+unsigned outbound_drain_relay(struct node *node)
+{
+    const void *data;
+    struct flm__link *link = node->peer->link;
+    size_t n = flm__link_peek(link, &data), at = 0;
+    unsigned results = 0, of_lane = 0;
+    struct executor *e = NULL;
+    while (at < n && at < DRAIN_BYTES) {
+        struct flm__record r;
+        const char *record = (const char *)data + at;
+        uint32_t bytes = flm__record_read(record, n - at, &r);
+        if (!bytes) {
+            peer_refuse(node->peer, FLM_EPROTO, "a record of the data plane is malformed");
+            return results;
+        }
+        struct executor *of = (r.lane & 0xfffu) < node->n_slots ? node->lanes[r.lane & 0xfff] : NULL;
+        if (of != e) {
+            if (e)
+                batch_done(e, of_lane);
+            e = of;
+            of_lane = 0;
+        }
+        if (e && executor_wire_lane(e) == r.lane && e->session) {
+            enum taken taken = take_result(e, &r, record, bytes);
+            if (taken == WAITS)
+                break;
+            if (taken == LIED && !e->dying)
+                executor_lies(e, "the executor answered with something that is not the result of its task");
+            of_lane += taken == TAKEN;
+            results += taken == TAKEN;
+        }
+        at += bytes;
+    }
+    if (e)
+        batch_done(e, of_lane);
+    if (at)
+        flm__link_consume(link, at);
+    return results;
+}

@@ -1,0 +1,409 @@
+#define _GNU_SOURCE
+#include "manager/peer.h"
+
+#include "base/error.h"
+#include "base/time.h"
+#include "manager/blob_store.h"
+#include "manager/client.h"
+#include "manager/node.h"
+#include "net/ring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utlist.h>
+
+enum {
+    BLOBS_WAITING_MAX = 4096, /* announced and not yet claimed, of one peer */
+};
+
+static void on_event(uv_poll_t *poll, int status, int events);
+
+/* Watches for what is needed now. */
+static void watch(struct peer *p)
+{
+    int events = UV_READABLE | (flm__conn_pending(p->conn) ? UV_WRITABLE : 0);
+    if (p->state == PEER_GONE || events == p->watched)
+        return;
+    p->watched = events;
+    uv_poll_start(&p->poll, events, on_event);
+}
+
+/* The process at the other end of a Unix socket must be ours. */
+static bool same_user(int fd, int *pid)
+{
+    struct ucred c;
+    socklen_t size = sizeof(c);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &size) < 0)
+        return false;
+    *pid = c.pid;
+    return c.uid == geteuid();
+}
+
+void peer_accept(struct manager *m, int fd)
+{
+    struct peer *p = calloc(1, sizeof(*p));
+    if (!p) {
+        close(fd);
+        return;
+    }
+    p->manager = m;
+    p->since = flm__now_ns();
+    p->conn = flm__conn_new_take(fd);
+    if (!p->conn || uv_poll_init(&m->uv, &p->poll, fd) < 0) {
+        flm__conn_free(p->conn);
+        free(p);
+        return;
+    }
+    p->poll.data = p;
+    DL_APPEND(m->peers, p);
+    if (flm__conn_is_unix(p->conn) && !same_user(fd, &p->pid)) {
+        m->refused++;
+        peer_refuse(p, FLM_EAUTH, "this session manager belongs to another user");
+        return;
+    }
+    watch(p);
+}
+
+int peer_send(struct peer *p, const Flm__Message *message, const int *fds, unsigned n_fds)
+{
+    if (p->state == PEER_GONE)
+        return FLM_EDISCONNECTED;
+    int rc = flm__conn_send(p->conn, message, fds, n_fds);
+    if (rc < 0 && rc != FLM_ETOOBIG)
+        peer_end(p, "it does not take messages");
+    else
+        watch(p);
+    return rc;
+}
+
+static void drop_blobs(struct peer *p)
+{
+    struct arrived_blob *a, *next;
+    HASH_ITER(hh, p->blobs, a, next)
+    {
+        HASH_DEL(p->blobs, a);
+        close(a->fd);
+        free(a);
+    }
+    struct kept_blob *k, *k_next;
+    HASH_ITER(hh, p->kept, k, k_next)
+    {
+        HASH_DEL(p->kept, k);
+        blob_release(k->blob);
+        free(k);
+    }
+}
+
+void peer_end(struct peer *p, const char *why)
+{
+    if (p->state == PEER_GONE)
+        return;
+    enum peer_state was = p->state;
+    p->state = PEER_GONE;
+    p->manager->reap = true;
+    uv_poll_stop(&p->poll);
+    if (was == PEER_CLIENT)
+        client_gone(p);
+    if (was == PEER_NODE && p->node)
+        node_gone(p->node, why);
+}
+
+void peer_refuse(struct peer *p, int code, const char *text)
+{
+    Flm__Refused r = FLM__REFUSED__INIT;
+    r.code = code;
+    r.text = (char *)(uintptr_t)text;
+    FLM__MESSAGE(m, refused, REFUSED, &r);
+    if (p->state != PEER_GONE)
+        flm__conn_send(p->conn, &m, NULL, 0);
+    peer_end(p, text);
+}
+
+static void freed(uv_handle_t *handle)
+{
+    struct peer *p = handle->data;
+    drop_blobs(p);
+    flm__link_destroy(p->link);
+    flm__conn_free(p->conn);
+    if (p->hello_message)
+        flm__message__free_unpacked(p->hello_message, NULL);
+    free(p);
+}
+
+void peer_reap(struct manager *m)
+{
+    struct peer *p, *next;
+    m->reap = false;
+    DL_FOREACH_SAFE(m->peers, p, next)
+    {
+        if (p->state != PEER_GONE)
+            continue;
+        DL_DELETE(m->peers, p);
+        uv_close((uv_handle_t *)&p->poll, freed);
+    }
+}
+
+int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size)
+{
+    struct arrived_blob *a;
+    HASH_FIND(hh, p->blobs, &id, sizeof(id), a);
+    if (!a)
+        return -1;
+    int fd = a->fd;
+    *size = a->size;
+    HASH_DEL(p->blobs, a);
+    free(a);
+    return fd;
+}
+
+static void blob_arrived(struct peer *p, const Flm__Blob *b, int *fds, unsigned n_fds)
+{
+    struct arrived_blob *a = n_fds == 1 && HASH_COUNT(p->blobs) < BLOBS_WAITING_MAX ? malloc(sizeof(*a)) : NULL;
+    if (!a) {
+        flm__close_fds(fds, n_fds);
+        return;
+    }
+    a->id = b->id;
+    a->size = b->size;
+    a->fd = fds[0];
+    HASH_ADD(hh, p->blobs, id, sizeof(a->id), a);
+}
+
+void peer_keep_blob(struct peer *p, struct blob *blob)
+{
+    struct kept_blob *k = malloc(sizeof(*k));
+    if (!k)
+        return; /* stays exposed until the instance ends */
+    k->id = blob->id;
+    k->blob = blob;
+    HASH_ADD(hh, p->kept, id, sizeof(k->id), k);
+}
+
+static void blob_done(struct peer *p, uint64_t id)
+{
+    struct kept_blob *k;
+    HASH_FIND(hh, p->kept, &id, sizeof(id), k);
+    if (!k)
+        return;
+    HASH_DEL(p->kept, k);
+    blob_release(k->blob);
+    free(k);
+}
+
+/* ---- greeting -------------------------------------------------------------------- */
+
+/* A ring for a client on this node: the descriptors go with Ready. */
+static int make_ring(struct peer *p, Flm__Ready *ready, int fds[3], flm_error *error)
+{
+    struct manager *m = p->manager;
+    int rc = flm__ring_create(m->options.ring_bytes, &fds[0], error);
+    if (rc < 0)
+        return rc;
+    fds[1] = m->bell;
+    fds[2] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p->link = flm__ring_open(fds[0], m->options.ring_bytes, true, fds[2], error);
+    ready->ring = true;
+    ready->ring_bytes = m->options.ring_bytes;
+    return p->link ? 0 : FLM_ENOMEM;
+}
+
+static int offer_fabric(struct peer *p, Flm__Ready *ready, unsigned char *address, size_t *size, flm_error *error)
+{
+    struct manager *m = p->manager;
+    if (!manager_fabric(m, error))
+        return FLM_ENOTSUP;
+    int rc = m->fabric_ops->address(m->fabric, address, size, error);
+    if (rc < 0)
+        return rc;
+    if (flm__random(&p->key_in, sizeof(p->key_in)) < 0 || flm__random(&p->key_out, sizeof(p->key_out)) < 0)
+        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
+    ready->provider = (char *)(uintptr_t)m->fabric_ops->provider(m->fabric);
+    ready->address.data = address;
+    ready->address.len = *size;
+    ready->key_to_server = p->key_in;
+    ready->key_to_peer = p->key_out;
+    return 0;
+}
+
+static void welcome(struct peer *p)
+{
+    struct manager *m = p->manager;
+    Flm__Ready ready = FLM__READY__INIT;
+    unsigned char address[FLM__FABRIC_ADDRESS_MAX];
+    size_t size = sizeof(address);
+    int fds[3] = {-1, -1, -1}, rc = 0;
+    flm_error error = {0};
+    Flm__Hello *h = p->hello;
+    bool wants_fabric = h->provider[0] || m->options.provider || !flm__conn_is_unix(p->conn);
+
+    ready.version = FLM__PROTOCOL_VERSION;
+    ready.instance = m->instance;
+    ready.lease_ms = m->options.loss_ms / 2;
+    snprintf(p->name, sizeof(p->name), "%s", h->name);
+    p->incarnation = h->incarnation;
+    if (h->role == FLM__ROLE__ROLE_CLIENT) {
+        rc = wants_fabric ? offer_fabric(p, &ready, address, &size, &error) : make_ring(p, &ready, fds, &error);
+        p->state = PEER_CLIENT;
+    } else if (h->role == FLM__ROLE__ROLE_AGENT) {
+        rc = node_join(p, h->node, &error);
+        p->state = PEER_NODE;
+        if (rc == 0 && p->node->relay)
+            rc = offer_fabric(p, &ready, address, &size, &error);
+    } else {
+        rc = flm__error_set(&error, FLM_EPROTO, "only clients and node agents are greeted here");
+    }
+    if (rc < 0) {
+        if (fds[0] >= 0)
+            flm__close_fds((int[]){fds[0], fds[2]}, 2);
+        peer_refuse(p, rc, error.text);
+        return;
+    }
+    FLM__MESSAGE(message, ready, READY, &ready);
+    peer_send(p, &message, fds, ready.ring ? 3 : 0);
+    if (ready.ring)
+        flm__close_fds((int[]){fds[0], fds[2]}, 2);
+}
+
+static void challenge(struct peer *p)
+{
+    struct manager *m = p->manager;
+    unsigned char proof[FLM__PROOF];
+    if (!m->secret.size || p->hello->nonce.len != FLM__NONCE ||
+        flm__random(p->my_nonce, sizeof(p->my_nonce)) < 0) {
+        peer_refuse(p, FLM_EAUTH, "this session manager has no secret for connections over TCP");
+        return;
+    }
+    memcpy(p->peer_nonce, p->hello->nonce.data, FLM__NONCE);
+    flm__proof(&m->secret, FLM__LABEL_SERVER, m->instance, p->peer_nonce, p->my_nonce, proof);
+    Flm__Challenge c = FLM__CHALLENGE__INIT;
+    c.instance = m->instance;
+    c.nonce.data = p->my_nonce;
+    c.nonce.len = FLM__NONCE;
+    c.proof.data = proof;
+    c.proof.len = FLM__PROOF;
+    FLM__MESSAGE(message, challenge, CHALLENGE, &c);
+    p->state = PEER_CHALLENGED;
+    peer_send(p, &message, NULL, 0);
+}
+
+/* Takes the message. */
+static void greet(struct peer *p, Flm__Message *m)
+{
+    if (p->state == PEER_NEW && m->body_case == FLM__MESSAGE__BODY_HELLO && !p->hello) {
+        char text[160];
+        p->hello_message = m;
+        p->hello = m->hello;
+        if (m->hello->version_min > FLM__PROTOCOL_VERSION || m->hello->version_max < FLM__PROTOCOL_VERSION) {
+            snprintf(text, sizeof(text), "this session manager speaks version %d of the protocol, you speak %u to %u: "
+                     "use programs of the same release", FLM__PROTOCOL_VERSION, m->hello->version_min,
+                     m->hello->version_max);
+            peer_refuse(p, FLM_EVERSION, text);
+        } else if (flm__conn_is_unix(p->conn)) {
+            welcome(p);
+        } else {
+            challenge(p);
+        }
+        return;
+    }
+    if (p->state == PEER_CHALLENGED && m->body_case == FLM__MESSAGE__BODY_PROOF) {
+        unsigned char proof[FLM__PROOF];
+        flm__proof(&p->manager->secret, FLM__LABEL_PEER, p->manager->instance, p->peer_nonce, p->my_nonce, proof);
+        if (m->proof->proof.len == FLM__PROOF && flm__proof_equal(proof, m->proof->proof.data)) {
+            welcome(p);
+        } else {
+            p->manager->refused++;
+            peer_refuse(p, FLM_EAUTH, "the secret is not the one of this session manager");
+        }
+    } else {
+        p->manager->refused++;
+        peer_refuse(p, FLM_EPROTO, "expected a greeting");
+    }
+    flm__message__free_unpacked(m, NULL);
+}
+
+/* ---- messages ------------------------------------------------------------------------ */
+
+/* Takes message and descriptors. */
+static void handle(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
+{
+    if (p->state == PEER_NEW || p->state == PEER_CHALLENGED) {
+        flm__close_fds(fds, n_fds);
+        greet(p, m);
+        return;
+    }
+    if (m->body_case == FLM__MESSAGE__BODY_BLOB && p->state == PEER_CLIENT) {
+        blob_arrived(p, m->blob, fds, n_fds);
+    } else if (m->body_case == FLM__MESSAGE__BODY_BLOB_DONE) {
+        flm__close_fds(fds, n_fds);
+        blob_done(p, m->blob_done->id);
+    } else if (m->body_case == FLM__MESSAGE__BODY_REQUEST && m->request->verb_case == FLM__REQUEST__VERB_FABRIC_ADDRESS) {
+        flm__close_fds(fds, n_fds);
+        peer_connect_fabric(p, m->request);
+    } else if (p->state == PEER_CLIENT) {
+        client_message(p, m, fds, n_fds);
+        return;
+    } else if (p->state == PEER_NODE) {
+        node_message(p, m, fds, n_fds);
+        return;
+    } else {
+        flm__close_fds(fds, n_fds);
+    }
+    flm__message__free_unpacked(m, NULL);
+}
+
+void peer_connect_fabric(struct peer *p, const Flm__Request *r)
+{
+    struct manager *m = p->manager;
+    flm_error error = {0};
+    int rc = FLM_EPROTO;
+    if (!p->link && p->key_in)
+        rc = m->fabric_ops->connect(m->fabric, r->fabric_address.data, r->fabric_address.len, p->key_in, p->key_out,
+                                    &p->link, &error);
+    client_reply(p, r->id, rc, error.text);
+    if (rc < 0)
+        peer_refuse(p, rc, error.text);
+}
+
+void peer_read(struct peer *p)
+{
+    int lost = flm__conn_fill(p->conn);
+    while (p->state != PEER_GONE) {
+        Flm__Message *m;
+        int fds[FLM__FRAME_FDS];
+        unsigned n_fds;
+        int rc = flm__conn_take(p->conn, &m, fds, &n_fds);
+        if (rc == 0)
+            break;
+        if (rc < 0) {
+            p->manager->refused++;
+            peer_refuse(p, rc, "that is not a control frame of Flame");
+            return;
+        }
+        handle(p, m, fds, n_fds);
+    }
+    if (lost < 0 && p->state != PEER_GONE)
+        peer_end(p, "the connection was closed");
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    struct peer *p = poll->data;
+    p->manager->now = flm__now_ns();
+    if (p->state == PEER_GONE)
+        return;
+    if (status < 0 || ((events & UV_WRITABLE) && flm__conn_flush(p->conn) < 0)) {
+        peer_end(p, "the connection was closed");
+        return;
+    }
+    if (events & UV_READABLE)
+        peer_read(p);
+    if (p->state != PEER_GONE)
+        watch(p);
+}

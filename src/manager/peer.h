@@ -1,0 +1,84 @@
+/* manager/peer.h - one connection to flmd: a client or an agent, or somebody who has not said yet.
+ *
+ * peer.c greets (server side of net/handshake.h) and reads messages; client.c and node.c answer them.
+ */
+#ifndef MANAGER_PEER_H
+#define MANAGER_PEER_H
+
+#include "manager/manager.h"
+
+enum peer_state { PEER_NEW, PEER_CHALLENGED, PEER_CLIENT, PEER_NODE, PEER_GONE };
+
+/* A large payload that the peer has announced and no record has claimed. */
+struct arrived_blob {
+    uint64_t id;
+    uint64_t size;
+    int fd;
+    UT_hash_handle hh;
+};
+
+/* A large payload exposed to the peer until it says that it has read it. */
+struct kept_blob {
+    uint64_t id;
+    struct blob *blob;
+    UT_hash_handle hh;
+};
+
+struct peer {
+    struct peer *prev, *next;
+    struct manager *manager;
+    enum peer_state state;
+    struct flm__conn *conn;
+    uv_poll_t poll;
+    int watched;             /* events the poll is set to */
+    int64_t since;
+    char name[64];
+    int pid;
+    uint64_t incarnation;
+    unsigned char peer_nonce[FLM__NONCE], my_nonce[FLM__NONCE];
+    Flm__Hello *hello;       /* until it is greeted; points into hello_message */
+    Flm__Message *hello_message;
+    uint64_t key_in, key_out;
+
+    struct flm__link *link;  /* data plane of a client, or of a relay */
+    bool link_needs_flush, link_full;
+    struct arrived_blob *blobs;
+    struct kept_blob *kept;
+
+    /* of a client */
+    struct session *attached;   /* list by session->next_attached */
+    struct session *blocked;    /* sessions with results in their outbox, list by next_blocked */
+    struct deferred *deferred;  /* requests that wait for tasks still on the line */
+    /* of an agent */
+    struct node *node;
+};
+
+/* Accepts a connection. */
+void peer_accept(struct manager *m, int fd);
+
+/* Reads what the peer has sent and acts on it; used when data-plane records refer to something that
+ * comes on the control connection. May end the peer: look at state afterwards. */
+void peer_read(struct peer *p);
+
+int peer_send(struct peer *p, const Flm__Message *message, const int *fds, unsigned n_fds);
+
+/* Ends the connection; the peer is freed in the next turn of the loop. */
+void peer_end(struct peer *p, const char *why);
+
+/* Tells the peer why and ends the connection. */
+void peer_refuse(struct peer *p, int code, const char *text);
+
+/* Frees those that ended. */
+void peer_reap(struct manager *m);
+
+/* Takes an announced blob; -1 when it has not come. */
+int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size);
+
+/* Keeps a blob until the peer says BlobDone. Takes the reference. */
+struct blob;
+void peer_keep_blob(struct peer *p, struct blob *blob);
+
+/* The peer's fabric address has come: makes its link. */
+void peer_connect_fabric(struct peer *p, const Flm__Request *r);
+
+#endif

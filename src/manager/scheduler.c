@@ -1,0 +1,233 @@
+#include "manager/scheduler.h"
+
+#include "manager/executor.h"
+
+#include <stdlib.h>
+
+enum {
+    SESSIONS_DEALT_MAX = 4096, /* sessions that are dealt executors in one run */
+    STEAL_AFTER_NS = 500000,   /* a task that runs longer does not hold those sent behind it */
+};
+
+/* The tasks of one executor that could run elsewhere at once. */
+static uint32_t stuck(const struct executor *e, int64_t now)
+{
+    return e->n > 1 && !e->recalling && now - e->since_ns > STEAL_AFTER_NS ? e->n - 1 : 0;
+}
+
+/* Executors that the session has use for. */
+static unsigned wanted(struct session *s, int64_t now)
+{
+    if (s->state == SESSION_CLOSED || s->trouble[0])
+        return 0;
+    uint64_t want = 0;
+    if (s->state != SESSION_CANCELLING && !session_results_full(s) && now >= s->bind_retry_ns)
+        want = s->pending;
+    for (unsigned i = 0; i < s->n_bound; i++)
+        if (s->bound[i]->n)
+            want += 1 + (s->state == SESSION_CANCELLING ? 0 : stuck(s->bound[i], now));
+    if (want > s->max_instances)
+        want = s->max_instances;
+    if (want < s->min_instances && s->state == SESSION_OPEN && now >= s->bind_retry_ns)
+        want = s->min_instances;
+    return want > MANAGER_EXECUTORS_MAX ? MANAGER_EXECUTORS_MAX : (unsigned)want;
+}
+
+static bool usable(const struct executor *e)
+{
+    return e->state != EXECUTOR_VOID && e->state != EXECUTOR_RELEASED && !e->node->drained && !e->dying;
+}
+
+/* Charges the time that executors spent with their sessions. */
+static void charge(struct manager *m)
+{
+    for (unsigned i = 0; i < m->n_executors; i++) {
+        struct executor *e = m->executors[i];
+        if (!e->session)
+            continue;
+        if (e->n || e->state == EXECUTOR_BINDING)
+            e->session->served += (double)(m->now - e->served_ns) / 1e9 / e->session->weight;
+        e->served_ns = m->now;
+    }
+}
+
+struct deal {
+    struct session *session;
+    unsigned want;
+};
+
+/* Who comes next: the least executors per weight, then the least served. One that holds an executor
+ * keeps it for a quantum, else two sessions would pass it to and fro. */
+static bool before(const struct session *a, const struct session *b, double quantum)
+{
+    double x = (a->deserved + 1.0) / a->weight, y = (b->deserved + 1.0) / b->weight;
+    if (x != y)
+        return x < y;
+    double keep_a = a->n_bound > a->deserved ? quantum / a->weight : 0;
+    double keep_b = b->n_bound > b->deserved ? quantum / b->weight : 0;
+    return a->served - keep_a < b->served - keep_b;
+}
+
+/* Deals `executors` out. O(executors x sessions), but only while somebody still wants one. */
+static void deal_out(struct deal *deals, unsigned n, unsigned executors, double quantum)
+{
+    uint64_t wants = 0;
+    for (unsigned i = 0; i < n; i++) {
+        deals[i].session->deserved = 0;
+        wants += deals[i].want;
+    }
+    if (wants <= executors) { /* enough for all */
+        for (unsigned i = 0; i < n; i++)
+            deals[i].session->deserved = deals[i].want;
+        return;
+    }
+    while (executors--) {
+        struct session *best = NULL;
+        for (unsigned i = 0; i < n; i++) {
+            struct session *s = deals[i].session;
+            if (s->deserved < deals[i].want && (!best || before(s, best, quantum)))
+                best = s;
+        }
+        if (!best)
+            return;
+        best->deserved++;
+    }
+}
+
+static unsigned held(const struct session *s)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n_bound; i++)
+        n += s->bound[i]->state != EXECUTOR_UNBINDING && !s->bound[i]->leaving;
+    return n;
+}
+
+/* Takes `n` executors from a session: idle ones first, then those with the least to do. */
+static void take_away(struct session *s, unsigned n)
+{
+    while (n--) {
+        struct executor *least = NULL;
+        for (unsigned i = 0; i < s->n_bound; i++) {
+            struct executor *e = s->bound[i];
+            if (e->state == EXECUTOR_BOUND && (!least || e->n < least->n))
+                least = e;
+        }
+        if (!least)
+            return;
+        executor_unbind(least);
+    }
+}
+
+/* A free executor for the session, best one that served its application last. */
+static struct executor *find_free(struct manager *m)
+{
+    for (unsigned i = 0; i < m->n_executors; i++)
+        if (m->executors[i]->state == EXECUTOR_IDLE && usable(m->executors[i]))
+            return m->executors[i];
+    return NULL;
+}
+
+/* Tasks stuck behind a long one go to executors of the session that have nothing to do. */
+static void steal(struct session *s, int64_t now)
+{
+    unsigned idle = 0;
+    for (unsigned i = 0; i < s->n_bound; i++)
+        idle += s->bound[i]->state == EXECUTOR_BOUND && s->bound[i]->n == 0;
+    if (!idle || s->pending)
+        return;
+    for (unsigned i = 0; i < s->n_bound; i++)
+        if (stuck(s->bound[i], now))
+            executor_recall(s->bound[i]);
+}
+
+/* Idle for long enough, beyond the minimum. */
+static void release_idle(struct session *s, int64_t now)
+{
+    for (unsigned i = 0; i < s->n_bound; i++) {
+        struct executor *e = s->bound[i];
+        if (held(s) <= s->min_instances)
+            return;
+        if (e->state == EXECUTOR_BOUND && e->n == 0 && s->pending == 0 && e->idle_ns &&
+            now - e->idle_ns > s->delay_release_ms * 1000000LL)
+            executor_unbind(e);
+    }
+}
+
+static void kill_overdue(struct manager *m)
+{
+    for (unsigned i = 0; i < m->n_executors; i++) {
+        struct executor *e = m->executors[i];
+        if (e->kill_ns && m->now > e->kill_ns && e->n && !e->dying)
+            executor_kill(e, e->kill_reason, "its task did not heed the request to stop");
+    }
+}
+
+/* Gives to those who have less than they deserve. False: no executor is free. */
+static bool give(struct manager *m, struct session *s)
+{
+    unsigned has = held(s);
+    while (has < s->deserved) {
+        struct executor *e = find_free(m);
+        if (!e)
+            return false;
+        if (executor_bind(e, s) < 0)
+            return false;
+        has++;
+    }
+    return true;
+}
+
+void scheduler_run(struct manager *m)
+{
+    static struct deal deals[SESSIONS_DEALT_MAX];
+    unsigned n = 0, executors = 0;
+    bool short_of = false;
+    m->schedule = false;
+    charge(m);
+    kill_overdue(m);
+    for (unsigned i = 0; i < m->n_executors; i++)
+        executors += usable(m->executors[i]);
+    struct session *s, *next;
+    HASH_ITER(hh, m->sessions, s, next)
+    {
+        unsigned want = n < SESSIONS_DEALT_MAX ? wanted(s, m->now) : 0;
+        s->deserved = 0;
+        if (want)
+            deals[n++] = (struct deal){s, want};
+    }
+    deal_out(deals, n, executors, m->options.quantum_ms / 1e3);
+    for (unsigned i = 0; i < n; i++)
+        short_of |= !give(m, deals[i].session);
+    HASH_ITER(hh, m->sessions, s, next)
+    {
+        if (!s->n_bound)
+            continue;
+        unsigned has = held(s);
+        if (short_of && has > s->deserved)
+            take_away(s, has - s->deserved);
+        steal(s, m->now);
+        release_idle(s, m->now);
+    }
+}
+
+/* Tasks run, and somebody could do with the executors: look often. */
+enum { TICK_BUSY_MS = 1, TICK_CALM_MS = 10, TICK_IDLE_MS = 100 };
+
+unsigned scheduler_tick_ms(const struct manager *m)
+{
+    bool busy = false, idle = false, waiting = m->stopping, bound = false, kills = false;
+    for (unsigned i = 0; i < m->n_executors; i++) {
+        const struct executor *e = m->executors[i];
+        bound |= e->session != NULL;
+        busy |= e->n > 1;
+        idle |= e->state == EXECUTOR_IDLE || (e->state == EXECUTOR_BOUND && e->n == 0);
+        kills |= e->kill_ns != 0;
+    }
+    for (struct session *s = m->sessions; s; s = s->hh.next)
+        waiting |= s->state != SESSION_CLOSED && s->pending;
+    if (busy && idle)
+        return TICK_BUSY_MS;
+    if (waiting || kills)
+        return TICK_CALM_MS;
+    return bound ? TICK_IDLE_MS : 0;
+}

@@ -1,0 +1,397 @@
+#include "manager/session.h"
+
+#include "base/error.h"
+#include "base/time.h"
+#include "manager/client.h"
+#include "manager/executor.h"
+#include "manager/flow.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The largest payload, with its record, must fit. */
+#define QUEUE_BYTES_DEFAULT (FLM_MAX_PAYLOAD + (64 << 10))
+
+enum {
+    INDEX_BITS = 16, /* a number is index | generation << 16, so that an old one is not taken for a new one */
+    BIND_FAILURES_MAX = 3,
+    CANCEL_GRACE_MS = 5000, /* a running task that does not heed a cancel is killed with its executor */
+};
+
+static const char *const state_names[] = {"Open", "Closing", "Closing", "Closed"};
+
+const char *session_state_name(const struct session *s)
+{
+    return state_names[s->state];
+}
+
+struct session *session_by_id(struct manager *m, const char *id)
+{
+    struct session *s;
+    HASH_FIND_STR(m->sessions, id, s);
+    return s;
+}
+
+struct session *session_by_number(struct manager *m, uint32_t number)
+{
+    uint32_t index = number & ((1u << INDEX_BITS) - 1);
+    struct session *s = index < m->session_numbers ? m->session_by_number[index] : NULL;
+    return s && s->number == number ? s : NULL;
+}
+
+/* A free index and a new generation. */
+static int take_number(struct manager *m, struct session *s, flm_error *error)
+{
+    uint32_t i;
+    for (i = 0; i < m->session_numbers; i++)
+        if (!m->session_by_number[i])
+            break;
+    if (i == 1u << INDEX_BITS)
+        return flm__error_set(error, FLM_EFULL, "there are %u open sessions; no more are possible", i);
+    if (i == m->session_numbers) {
+        uint32_t room = i ? 2 * i : 64;
+        struct session **more = realloc(m->session_by_number, room * sizeof(*more));
+        if (!more)
+            return flm__error_set(error, FLM_ENOMEM, "no memory for a session");
+        memset(more + i, 0, (room - i) * sizeof(*more));
+        m->session_by_number = more;
+        m->session_numbers = room;
+    }
+    s->number = i | (++m->next_session & 0xffff) << INDEX_BITS;
+    m->session_by_number[i] = s;
+    return 0;
+}
+
+static void give_number(struct session *s)
+{
+    struct manager *m = s->manager;
+    uint32_t index = s->number & ((1u << INDEX_BITS) - 1);
+    if (index < m->session_numbers && m->session_by_number[index] == s)
+        m->session_by_number[index] = NULL;
+}
+
+static int choose_id(struct session *s, const char *wish, flm_error *error)
+{
+    if (wish[0] && !application_name_is_sound(wish))
+        return flm__error_set(error, FLM_EINVAL, "'%.140s' is no id for a session: use 1 to %d letters, digits and "
+                              ". _ - : @ +", wish, FLM_MAX_NAME);
+    if (wish[0])
+        snprintf(s->id, sizeof(s->id), "%s", wish);
+    else
+        snprintf(s->id, sizeof(s->id), "%.100s-%u", s->application->name, s->manager->next_session + 1);
+    struct session *other = session_by_id(s->manager, s->id);
+    if (!other)
+        return 0;
+    if (other->state != SESSION_CLOSED || wish[0])
+        return flm__error_set(error, FLM_EEXIST, "there is already a session %s (%s)", s->id, session_state_name(other));
+    return flm__error_set(error, FLM_EEXIST, "session %s exists", s->id);
+}
+
+static unsigned first_of(unsigned a, unsigned b, unsigned otherwise)
+{
+    return a ? a : b ? b : otherwise;
+}
+
+static void take_spec(struct session *s, const Flm__SessionSpec *spec)
+{
+    const Flm__Application *a = s->application->description;
+    s->min_instances = first_of(spec->min_instances, a->min_instances, 0);
+    s->max_instances = first_of(spec->max_instances, a->max_instances, MANAGER_EXECUTORS_MAX);
+    s->weight = spec->weight ? (spec->weight > 1000 ? 1000 : spec->weight) : 1;
+    s->delay_release_ms = first_of(spec->delay_release_ms, a->delay_release_ms, 1000);
+    s->deadline_ms = first_of(spec->deadline_ms, a->deadline_ms, 0);
+    s->ranks = first_of(spec->ranks_per_task, a->ranks_per_task, 0);
+    s->retry_limit = spec->retry_limit ? spec->retry_limit : 3;
+    s->queue_bytes = spec->queue_bytes ? spec->queue_bytes : QUEUE_BYTES_DEFAULT;
+    s->result_bytes = spec->result_bytes ? spec->result_bytes : 64 << 20;
+    s->detached = spec->flags & FLM_DETACHED;
+}
+
+/* A newcomer is served as if it had been there all the time, and not from zero. */
+static double least_served(struct manager *m)
+{
+    double least = -1;
+    for (struct session *s = m->sessions; s; s = s->hh.next)
+        if (s->state == SESSION_OPEN && session_unfinished(s) && (least < 0 || s->served < least))
+            least = s->served;
+    return least < 0 ? 0 : least;
+}
+
+struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, struct blob *common,
+                               struct peer *client, flm_error *error)
+{
+    struct application *a = application_find(m, spec->application);
+    if (!a) {
+        flm__error_set(error, FLM_ENOTFOUND, "there is no application '%.140s': register it first (flmctl register, or "
+                       "flm_register_application)", spec->application);
+        goto no_application;
+    }
+    if (spec->durability != FLM_DURABILITY_NONE) {
+        flm__error_set(error, FLM_ENOTSUP, "durable sessions are not supported yet: use durability none");
+        goto no_application;
+    }
+    struct session *s = calloc(1, sizeof(*s));
+    if (!s) {
+        flm__error_set(error, FLM_ENOMEM, "no memory for a session");
+        goto no_application;
+    }
+    s->manager = m;
+    s->application = a;
+    if (choose_id(s, spec->id, error) < 0 || take_number(m, s, error) < 0) {
+        free(s);
+        goto no_application;
+    }
+    application_hold(a);
+    a->open_sessions++;
+    take_spec(s, spec);
+    s->common = common;
+    s->created_ns = flm__wall_ns();
+    s->served = least_served(m);
+    s->credit_told = s->queue_bytes;
+    HASH_ADD_STR(m->sessions, id, s);
+    if (client)
+        session_attach(s, client);
+    events_add(&s->events, 0, 0, -1, "created by %s for application %s", client ? client->name : "flmd", a->name);
+    m->schedule = true;
+    return s;
+no_application:
+    blob_release(common);
+    return NULL;
+}
+
+void session_attach(struct session *s, struct peer *client)
+{
+    s->client = client;
+    s->next_attached = client->attached;
+    client->attached = s;
+    s->in_blocked = false;
+    if (!outbox_empty(&s->outbox)) {
+        s->in_blocked = true;
+        s->next_blocked = client->blocked;
+        client->blocked = s;
+    }
+}
+
+static void unlink_from(struct session **list, struct session *s, bool attached)
+{
+    while (*list && *list != s)
+        list = attached ? &(*list)->next_attached : &(*list)->next_blocked;
+    if (*list)
+        *list = attached ? s->next_attached : s->next_blocked;
+}
+
+void session_detach(struct session *s)
+{
+    if (!s->client)
+        return;
+    unlink_from(&s->client->attached, s, true);
+    if (s->in_blocked)
+        unlink_from(&s->client->blocked, s, false);
+    s->in_blocked = false;
+    s->client = NULL;
+    if (!s->detached)
+        outbound_drop(s);
+}
+
+void session_close(struct session *s)
+{
+    if (s->state == SESSION_OPEN) {
+        s->state = SESSION_CLOSING;
+        events_add(&s->events, 0, 0, -1, "closing");
+    }
+    session_settle(s);
+}
+
+static bool want_cancel(struct task_ref ref, void *arg)
+{
+    struct session *s = arg;
+    struct flm__record *r = queue_record(ref);
+    if (r->type != QUEUE_PENDING && r->type != QUEUE_FETCHING && r->type != QUEUE_DEFERRED)
+        return true;
+    outbound_end_task(s, ref, &(struct ending){.state = FLM_TASK_CANCELLED, .reason = FLM_REASON_CANCELLED,
+                      .code = FLM_ECANCELLED, .attempts = r->lane, .text = "cancelled before it began"});
+    r->type = QUEUE_CANCELLED;
+    return true;
+}
+
+/* Asks for the running task to stop; what was sent ahead is taken back. */
+static void stop_executor(struct executor *e)
+{
+    if (e->n == 0 || e->dying)
+        return;
+    Flm__Cancel c = FLM__CANCEL__INIT;
+    c.lane = e->lane;
+    c.life = e->life;
+    for (uint32_t i = 0; i < e->n; i++) {
+        /* Only one of them can be running: the first ones are the candidates. */
+        if (i == 2 && e->n > 2)
+            break;
+        c.number = executor_inflight(e, i)->number;
+        FLM__MESSAGE(m, cancel, CANCEL, &c);
+        peer_send(e->node->peer, &m, NULL, 0);
+    }
+    executor_recall(e);
+    e->kill_ns = e->session->manager->now + CANCEL_GRACE_MS * 1000000LL;
+    e->kill_reason = FLM_REASON_CANCELLED;
+    manager_want_tick(e->session->manager);
+}
+
+void session_cancel(struct session *s, const char *why)
+{
+    if (s->state == SESSION_CLOSED || s->state == SESSION_CANCELLING)
+        return;
+    s->state = SESSION_CANCELLING;
+    events_add(&s->events, FLM_ECANCELLED, 0, -1, "cancelled: %s", why);
+    queue_each(&s->queue, 0, want_cancel, s);
+    for (unsigned i = 0; i < s->n_bound; i++)
+        stop_executor(s->bound[i]);
+    session_settle(s);
+}
+
+/* The executor that was sent the task, and where it stands there. */
+static struct executor *runner(struct session *s, struct task_ref ref, uint64_t *number)
+{
+    for (unsigned i = 0; i < s->n_bound; i++) {
+        struct executor *e = s->bound[i];
+        for (uint32_t k = 0; k < e->n; k++) {
+            struct inflight *in = executor_inflight(e, k);
+            if (in->ref.chunk == ref.chunk && in->ref.offset == ref.offset) {
+                *number = in->number;
+                return e;
+            }
+        }
+    }
+    return NULL;
+}
+
+int session_cancel_task(struct session *s, uint64_t task, flm_error *error)
+{
+    struct task_ref ref;
+    uint64_t number;
+    if (!queue_find(&s->queue, task, &ref) || queue_record(ref)->type == QUEUE_CANCELLED) {
+        if (task && task <= s->last_task)
+            return 0; /* finished: its result is on the way */
+        return flm__error_set(error, FLM_ENOTFOUND, "session %s has no task %" PRIu64, s->id, task);
+    }
+    if (queue_record(ref)->type != QUEUE_RUNNING) {
+        want_cancel(ref, s);
+        session_settle(s);
+        return 0;
+    }
+    queue_record(ref)->flags |= SESSION_CANCEL_WANTED;
+    struct executor *e = runner(s, ref, &number);
+    if (e) {
+        Flm__Cancel c = FLM__CANCEL__INIT;
+        c.lane = e->lane;
+        c.life = e->life;
+        c.number = number;
+        FLM__MESSAGE(m, cancel, CANCEL, &c);
+        peer_send(e->node->peer, &m, NULL, 0);
+        executor_recall(e);
+    }
+    return 0;
+}
+
+/* They leave in their own time; executor.c takes them off the list then. */
+static void release_executors(struct session *s)
+{
+    for (unsigned i = 0; i < s->n_bound; i++)
+        executor_unbind(s->bound[i]);
+}
+
+void session_settle(struct session *s)
+{
+    if (s->state == SESSION_OPEN || s->state == SESSION_CLOSED)
+        return;
+    if (session_unfinished(s) || s->fetching)
+        return;
+    s->state = SESSION_CLOSED;
+    s->closed_ns = flm__wall_ns();
+    s->application->open_sessions--;
+    events_add(&s->events, 0, 0, -1, "closed: %" PRIu64 " succeeded, %" PRIu64 " failed, %" PRIu64 " cancelled",
+               s->succeed, s->failed, s->cancelled);
+    queue_clear(&s->queue);
+    release_executors(s);
+    client_answer_closers(s);
+    s->manager->schedule = true;
+    session_forget_old(s->manager);
+}
+
+static bool fail_bind(struct task_ref ref, void *arg)
+{
+    struct session *s = arg;
+    struct flm__record *r = queue_record(ref);
+    if (r->type == QUEUE_RUNNING)
+        return true;
+    outbound_end_task(s, ref, &(struct ending){.state = FLM_TASK_FAILED, .reason = FLM_REASON_BIND, .code = FLM_EBIND,
+                      .attempts = r->lane, .text = s->trouble});
+    r->type = QUEUE_CANCELLED;
+    return true;
+}
+
+void session_bind_failed(struct session *s, int executor, int code, const char *text)
+{
+    s->bind_failures++;
+    events_add(&s->events, code ? code : FLM_EBIND, 0, executor, "executor %d could not enter: %s", executor, text);
+    s->bind_retry_ns = s->manager->now + (50000000LL << (s->bind_failures < 6 ? s->bind_failures : 6));
+    /* What cannot change by trying again is not tried again. */
+    bool final = code == FLM_ELOAD || code == FLM_EABI || code == FLM_ENOTSUP || code == FLM_EINVAL;
+    if (!final && s->bind_failures < BIND_FAILURES_MAX) {
+        manager_want_tick(s->manager);
+        return;
+    }
+    snprintf(s->trouble, sizeof(s->trouble), "no executor can enter the session: %s", text);
+    events_add(&s->events, FLM_EBIND, 0, -1, "takes no more executors after %u failures", s->bind_failures);
+    queue_each(&s->queue, 0, fail_bind, s);
+    session_settle(s);
+}
+
+void session_bind_succeeded(struct session *s)
+{
+    s->bind_failures = 0;
+}
+
+static void session_free(struct session *s)
+{
+    session_detach(s);
+    HASH_DEL(s->manager->sessions, s);
+    give_number(s);
+    outbound_drop(s);
+    queue_clear(&s->queue);
+    events_clear(&s->events);
+    notes_clear(&s->notes);
+    blob_release(s->common);
+    application_release(s->application);
+    free(s->bound);
+    free(s);
+}
+
+void session_forget_old(struct manager *m)
+{
+    unsigned closed = 0;
+    struct session *s, *next;
+    for (s = m->sessions; s; s = s->hh.next)
+        closed += s->state == SESSION_CLOSED && !s->client && s->n_bound == 0;
+    HASH_ITER(hh, m->sessions, s, next)
+    {
+        if (closed <= SESSION_CLOSED_KEPT)
+            return;
+        if (s->state == SESSION_CLOSED && !s->client && s->n_bound == 0) {
+            session_free(s);
+            closed--;
+        }
+    }
+}
+
+void session_free_all(struct manager *m)
+{
+    struct session *s, *next;
+    HASH_ITER(hh, m->sessions, s, next)
+    {
+        s->n_bound = 0;
+        session_free(s);
+    }
+    free(m->session_by_number);
+}

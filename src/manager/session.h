@@ -1,0 +1,103 @@
+/* manager/session.h - a session: tasks of one application, its counters, its events, its results that
+ * wait for the client. State machine: session.dot.
+ */
+#ifndef MANAGER_SESSION_H
+#define MANAGER_SESSION_H
+
+#include "manager/application.h"
+#include "manager/blob_store.h"
+#include "manager/events.h"
+#include "manager/outbox.h"
+#include "manager/peer.h"
+#include "manager/queue.h"
+
+#include <flm/client.h>
+
+enum session_state { SESSION_OPEN, SESSION_CLOSING, SESSION_CANCELLING, SESSION_CLOSED };
+
+struct session {
+    struct manager *manager;
+    uint32_t number;
+    char id[FLM_MAX_NAME + 1];
+    enum session_state state;
+    struct application *application; /* counted reference */
+    struct peer *client;             /* attached; NULL: none */
+    struct session *next_attached, *next_blocked;
+    bool in_blocked, detached;
+    UT_hash_handle hh;
+
+    unsigned min_instances, max_instances, weight, delay_release_ms, deadline_ms, retry_limit, ranks;
+    uint64_t queue_bytes, result_bytes;
+    struct blob *common;
+
+    struct queue queue;
+    struct outbox outbox;       /* results that wait for the client */
+    uint64_t last_task;         /* id of the newest received: what is not larger is a duplicate */
+    uint64_t pending, running, succeed, failed, cancelled, retried;
+    uint64_t finished_bytes;    /* as flow control counts, since the beginning */
+    uint64_t credit_told;       /* the credit that the client knows */
+    uint64_t fetching;          /* inputs on the way by RMA */
+
+    struct executor **bound;    /* executors in Binding, Bound or Unbinding with this session */
+    unsigned n_bound, bound_room;
+    double served;              /* executor-seconds / weight: who has the least is next */
+    unsigned deserved;          /* by the scheduler */
+
+    unsigned bind_failures;     /* in a row */
+    int64_t bind_retry_ns;      /* not before */
+    char trouble[200];
+    struct events events;
+    struct notes notes;         /* exceptional tasks */
+    int64_t created_ns, closed_ns;
+    int64_t rate_ns;
+    uint64_t rate_done;
+    double rate;
+    struct deferred *closers;   /* requests to answer when it is closed */
+};
+
+struct session *session_by_id(struct manager *m, const char *id);
+/* By the number in records; NULL also for a number that is past. */
+struct session *session_by_number(struct manager *m, uint32_t number);
+
+/* Bit in the flags of a stored record: somebody asked to cancel this running task. Never travels. */
+enum { SESSION_CANCEL_WANTED = 0x80 };
+
+/* Creates a session; NULL: error. common is taken. */
+struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, struct blob *common,
+                               struct peer *client, flm_error *error);
+void session_attach(struct session *s, struct peer *client);
+/* The client is gone or gives it up. */
+void session_detach(struct session *s);
+
+/* No more tasks; Closed when the last is finished. */
+void session_close(struct session *s);
+/* Pending tasks are answered CANCELLED, running ones are asked to stop. */
+void session_cancel(struct session *s, const char *why);
+int session_cancel_task(struct session *s, uint64_t task, flm_error *error);
+
+/* Looks whether it can become Closed, and answers who waits for that. */
+void session_settle(struct session *s);
+
+/* The executors cannot enter: after some tries the tasks fail and the session says why. */
+void session_bind_failed(struct session *s, int executor, int code, const char *text);
+void session_bind_succeeded(struct session *s);
+
+static inline uint64_t session_unfinished(const struct session *s)
+{
+    return s->pending + s->running;
+}
+
+/* Results wait beyond the limit: no more tasks are started. */
+static inline bool session_results_full(const struct session *s)
+{
+    return s->outbox.bytes > s->result_bytes;
+}
+
+/* A session that is Closed stays to be looked at until there are more than this. */
+enum { SESSION_CLOSED_KEPT = 256 };
+void session_forget_old(struct manager *m);
+void session_free_all(struct manager *m);
+
+const char *session_state_name(const struct session *s);
+
+#endif

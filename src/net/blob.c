@@ -1,0 +1,64 @@
+#define _GNU_SOURCE
+#include "net/blob.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int flm__blob_create(size_t size, void **map, flm_error *error)
+{
+    int fd = memfd_create("flm-blob", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return flm__error_errno(error, FLM_ENOMEM, errno, "cannot make a blob");
+    *map = MAP_FAILED;
+    /* Allocating now turns a full memory into an error here, not into SIGBUS later. */
+    int e = posix_fallocate(fd, 0, (off_t)size);
+    if (e == 0) {
+        *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (*map == MAP_FAILED || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+            e = errno;
+    }
+    if (e == 0)
+        return fd;
+    if (*map != MAP_FAILED)
+        munmap(*map, size);
+    close(fd);
+    return flm__error_errno(error, FLM_ENOMEM, e, "no memory for a payload of %zu bytes", size);
+}
+
+int flm__blob_copy(const void *data, size_t size, flm_error *error)
+{
+    void *map;
+    int fd = flm__blob_create(size, &map, error);
+    if (fd < 0)
+        return fd;
+    memcpy(map, data, size);
+    munmap(map, size);
+    return fd;
+}
+
+const void *flm__blob_map(int fd, size_t size, flm_error *error)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || lseek(fd, 0, SEEK_END) < (off_t)size) {
+        flm__error_set(error, FLM_EPROTO, "a payload of %zu bytes is not what was announced", size);
+        return NULL;
+    }
+    const void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        flm__error_errno(error, FLM_ENOMEM, errno, "cannot map a payload of %zu bytes", size);
+        return NULL;
+    }
+    return map;
+}
+
+void flm__blob_unmap(const void *map, size_t size)
+{
+    if (map)
+        munmap((void *)(uintptr_t)map, size);
+}

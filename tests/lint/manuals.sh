@@ -1,0 +1,49 @@
+#!/bin/bash
+# Every program has a manual page; the page and --help speak of the same options; no page has a mistake
+# that mandoc sees.
+. "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
+
+command -v mandoc >/dev/null || skip 'mandoc is not installed'
+pages=$FLM_SRCDIR/doc/man
+
+# The options at the beginning of lines, one a line: what stands before two blanks. --help, --usage and
+# --version are everybody's.
+options() {
+    sed -nE 's/^ {1,8}(-.*)$/\1/p' <<<"$1" | sed -E 's/ {2,}.*//' | grep -oE '(^|[ ,])--?[A-Za-z0-9?][a-z0-9-]*' |
+        tr -d ' ,' | grep -vxE -e '--(help|usage|version)|-[?V]' | sort -u
+}
+
+render() {
+    mandoc -T ascii -O width=200 "$1" | col -bx
+}
+
+# compare HELP PAGE: prints what one of the two lacks.
+compare() {
+    comm -23 <(options "$1") <(options "$2") | sed 's/^/not in the manual page: /'
+    comm -13 <(options "$1") <(options "$2") | sed 's/^/not in --help: /'
+}
+
+# The comparison itself.
+help=$'Usage: x [OPTION...]\n\n  -a, --all                  all of it\n  -n, --slots=N     how many\n      --json\n  -?, --help  '
+page=$'OPTIONS\n     -a, --all\n             All.  See --other.\n     -n, --slots=N  How many.\n     --json\n'
+check_equal 'a page that fits is found to fit' '' "$(compare "$help" "$page")"
+check_equal 'an option that the page lacks is found' 'not in the manual page: --json' \
+    "$(compare "$help" "${page/     --json/}")"
+check_equal 'an option that --help lacks is found' 'not in --help: --json' "$(compare "${help/--json/}" "$page")"
+
+for program in ${FLM_TEST_PROGRAMS:?}; do
+    name=$(basename "$program")
+    page=$pages/$name.1
+    if [ ! -e "$page" ]; then
+        not_ok "$name has a manual page" "there is no doc/man/$name.1"
+        continue
+    fi
+    run "$FLM_BUILDDIR/$program" --help
+    check_equal "$name --help ends well" 0 "$status"
+    check_equal "$name: --help and the manual page have the same options" '' "$(compare "$out" "$(render "$page")")"
+done
+
+for page in "$pages"/*.[1-8]; do
+    [ -e "$page" ] || fail 'there are manual pages'
+    check_equal "$(basename "$page") has no mistakes" '' "$(mandoc -T lint -W warning "$page" 2>&1)"
+done
