@@ -55,7 +55,7 @@ static int save_beside(const char *path, const void *data, size_t size, flm_erro
 
     umask(mask);
     snprintf(part, sizeof(part), "%s.XXXXXX", path);
-    fd = mkostemp(part, O_CLOEXEC);
+    fd = mkstemp(part);
     if (fd < 0)
         return explain(error, path);
     bad = write_all(fd, data, size) || fchmod(fd, 0666 & ~mask) || fsync(fd);

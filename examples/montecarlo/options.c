@@ -18,7 +18,7 @@ const char *argp_program_version;
 enum {
     OPT_SEED = 256,
     OPT_PAYOFF,
-    OPT_SPOT,
+    OPT_SPOT, /* these five describe the market */
     OPT_STRIKE,
     OPT_RATE,
     OPT_VOLATILITY,
@@ -68,6 +68,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
 
+    if (key >= OPT_SPOT && key <= OPT_MATURITY)
+        o->market = 1;
     switch (key) {
     case OPT_PAYOFF:
         for (o->model.payoff = PAYOFF_PUT; o->model.payoff; o->model.payoff--)
@@ -187,6 +189,8 @@ void options_parse(struct options *o, int argc, char **argv)
         parse_refuse(argv[0], "--tasks is more than --samples: a task needs a sample");
     if ((o->samples + o->tasks - 1) / o->tasks > MAX_TASK_SAMPLES)
         parse_refuse(argv[0], "too many samples in one task: give more --tasks");
+    if (o->market && o->model.payoff == PAYOFF_PI)
+        parse_refuse(argv[0], "spot, strike, rate, volatility and maturity belong to --payoff=call or put");
     if (model_check(&o->model, &error))
         parse_refuse(argv[0], error.text);
     if (o->output && !results_have_hdf5() && !save_has_suffix(o->output, ".csv"))

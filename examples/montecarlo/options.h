@@ -13,6 +13,7 @@ struct options {
     const char *plot;    /* NULL: none */
     const char *service; /* NULL: found */
     int quiet, json, progress, inproc;
+    int market; /* one of the options of the market was given */
 };
 
 /* Fills options; on a mistake it prints what is wrong and exits with status 2. */

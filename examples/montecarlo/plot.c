@@ -155,16 +155,16 @@ static void draw_reference(FILE *f, const struct history *h, const struct axis *
 
 static void draw_legend(FILE *f)
 {
-    double left = RIGHT - 236, y = TOP + 24;
+    double left = RIGHT - 264, y = TOP + 24;
 
     fprintf(f,
-            "<rect x='%.1f' y='%.1f' width='226' height='76' rx='4' fill='#fff' fill-opacity='0.92' "
+            "<rect x='%.1f' y='%.1f' width='254' height='76' rx='4' fill='#fff' fill-opacity='0.92' "
             "stroke='#ccc'/>\n",
             left, TOP + 8);
     fprintf(f,
             "<path d='M%.1f %.1fh34' stroke='" COLOUR_ERROR "' stroke-width='1.2'/>"
             "<circle cx='%.1f' cy='%.1f' r='2.8' fill='" COLOUR_ERROR "'/>"
-            "<text x='%.1f' y='%.1f'>|estimate \xe2\x88\x92 exact value|</text>\n",
+            "<text x='%.1f' y='%.1f'>|estimate \xe2\x88\x92 exact|</text>\n",
             left + 12, y, left + 29, y, left + 58, y + 5);
     fprintf(f,
             "<path d='M%.1f %.1fh34' stroke='" COLOUR_STANDARD "' stroke-width='3.5'/>"
