@@ -1,0 +1,34 @@
+/* tools/flmexec_options.h - the command line of flmexec, understood and checked. */
+#ifndef FLM_TOOLS_FLMEXEC_OPTIONS_H
+#define FLM_TOOLS_FLMEXEC_OPTIONS_H
+
+#include "flmexec_source.h"
+#include "flmexec_template.h"
+#include "progress.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum flmexec_halt_when { HALT_NEVER, HALT_SOON, HALT_NOW };
+enum flmexec_halt_why { HALT_FAIL, HALT_SUCCESS, HALT_DONE };
+
+struct flmexec_options {
+    struct flmexec_template command;
+    struct flmexec_inputs inputs;
+    unsigned jobs; /* executors; 0: all */
+    bool unordered, tag, dry_run;
+    bool resume, resume_failed;
+    const char *joblog, *results;
+    enum flmexec_halt_when halt;
+    enum flmexec_halt_why halt_why;
+    uint64_t halt_count;
+    uint64_t timeout_ms; /* of one try; 0: none */
+    unsigned tries;      /* at least 1 */
+    enum progress_mode progress;
+};
+
+/* Gives up with a message and FLMEXEC_USAGE when something does not fit. */
+void flmexec_options_parse(struct flmexec_options *o, int argc, char **argv);
+void flmexec_options_free(struct flmexec_options *o);
+
+#endif
