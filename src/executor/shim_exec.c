@@ -222,7 +222,7 @@ static bool prepare_command(struct exec *x, struct flm__shim_task *t)
         return false;
     }
     if (strlen(x->argv[0]) < sizeof(x->name))
-        strcpy(x->name, x->argv[0]);
+        memcpy(x->name, x->argv[0], strlen(x->argv[0]) + 1);
     return true;
 }
 

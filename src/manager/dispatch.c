@@ -33,6 +33,8 @@ static bool send_task(struct executor *e, struct flm__link *link, struct task_re
 {
     struct flm__record *r = queue_record(ref);
     uint32_t bytes = flm__record_bytes(r->size);
+    if (__builtin_expect(e->n == e->room, 0) && !executor_grow_inflight(e))
+        return false;
     struct flm__record *to = flm__link_reserve(link, bytes);
     if (!to)
         return false;

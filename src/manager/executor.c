@@ -12,7 +12,10 @@
 
 static const char *const state_names[] = {"Void", "Idle", "Binding", "Bound", "Unbinding", "Released"};
 
-enum { FIRST_DEPTH = 4 }; /* tasks sent ahead while their duration is not known */
+enum {
+    FIRST_DEPTH = 4, /* tasks sent ahead while their duration is not known */
+    INFLIGHT_FIRST = 16,
+};
 
 const char *executor_state_name(const struct executor *e)
 {
@@ -106,12 +109,25 @@ static void reset_flow(struct executor *e)
     e->kill_ns = 0;
 }
 
+bool executor_grow_inflight(struct executor *e)
+{
+    uint32_t room = e->room ? 2 * e->room : INFLIGHT_FIRST;
+    struct inflight *more = malloc(room * sizeof(*more));
+    if (!more)
+        return false;
+    for (uint32_t i = 0; i < e->n; i++)
+        more[i] = *executor_inflight(e, i);
+    free(e->inflight);
+    e->inflight = more;
+    e->room = room;
+    e->first = 0;
+    return true;
+}
+
 int executor_bind(struct executor *e, struct session *s)
 {
     struct manager *m = s->manager;
-    if (!e->inflight)
-        e->inflight = malloc(EXECUTOR_INFLIGHT_MAX * sizeof(*e->inflight));
-    if (!e->inflight || !join_session(e, s))
+    if (!join_session(e, s))
         return FLM_ENOMEM;
     Flm__Bind b = FLM__BIND__INIT;
     Flm__BlobRef common = FLM__BLOB_REF__INIT;

@@ -39,8 +39,8 @@ struct executor {
     struct session *session;
     unsigned bound_index;   /* in session->bound */
 
-    struct inflight *inflight; /* EXECUTOR_INFLIGHT_MAX entries, allocated when first bound */
-    uint32_t first, n;         /* ring of what is not answered */
+    struct inflight *inflight; /* ring of what is not answered; room is a power of two and grows */
+    uint32_t first, n, room;
     uint64_t sent;             /* number of the last task sent in this life */
     uint64_t received;         /* results received in this life */
     uint32_t bytes;            /* of records not answered */
@@ -95,8 +95,10 @@ static inline uint16_t executor_wire_lane(const struct executor *e)
 }
 static inline struct inflight *executor_inflight(struct executor *e, uint32_t i)
 {
-    return &e->inflight[(e->first + i) & (EXECUTOR_INFLIGHT_MAX - 1)];
+    return &e->inflight[(e->first + i) & (e->room - 1)];
 }
+/* Makes room for more, up to EXECUTOR_INFLIGHT_MAX. False: no memory. */
+bool executor_grow_inflight(struct executor *e);
 
 const char *executor_state_name(const struct executor *e);
 void executor_free(struct executor *e);

@@ -368,7 +368,7 @@ static inline enum taken take_result(struct executor *e, const struct flm__recor
     } else {
         deliver_plain(e, s, ref, r, record, bytes);
     }
-    e->first = (e->first + 1) & (EXECUTOR_INFLIGHT_MAX - 1);
+    e->first = (e->first + 1) & (e->room - 1);
     e->n--;
     e->bytes -= flm__record_bytes(task->size);
     e->received++;

@@ -98,7 +98,8 @@ int progress_format(char *text, size_t size, unsigned width, const struct progre
     size_t used = (size_t)snprintf(line, 128, "%.100s", v->label) + (size_t)n;
     if (v->total && used < width)
         add_bar(line, part, width - (unsigned)used);
-    strcat(line, facts);
+    used = strlen(line);
+    snprintf(line + used, sizeof(line) - used, "%s", facts);
     if (strlen(line) > width && width < sizeof(line))
         line[width] = 0;
     return snprintf(text, size, "%s", line);

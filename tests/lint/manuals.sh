@@ -47,3 +47,28 @@ for page in "$pages"/*.[1-8]; do
     [ -e "$page" ] || fail 'there are manual pages'
     check_equal "$(basename "$page") has no mistakes" '' "$(mandoc -T lint -W warning "$page" 2>&1)"
 done
+
+# The pages of the library and the headers.
+documented=$(sed -n 's/^\.Nm \(flm_[a-z_]*\).*/\1/p' "$pages"/*.3 | sort -u)
+declared=$(cat "$FLM_SRCDIR"/include/flm/*.h | tr '\n' ' ' | grep -o 'FLM_API [^;(#]*(' |
+    sed -n 's/.*[ *]\(flm_[a-z0-9_]*\)($/\1/p' | sort -u)
+check_equal 'every function has a manual page' '' \
+    "$(comm -13 <(echo "$documented") <(echo "$declared") | grep -v '^flm_free_')"
+check_equal 'every function of a manual page is in a header' flm_service \
+    "$(comm -23 <(echo "$documented") <(echo "$declared"))"
+
+# Fields of the structure, but its size; keys of the file.
+fields=$(sed -n '/^struct flm_application {/,/^}/p' "$FLM_SRCDIR/include/flm/admin.h" | tr '\n' ' ' |
+    sed 's|/\*[^*]*\*/||g' | grep -oE '[a-z_]+[,;]' | tr -d ',;' | grep -vx size | sort)
+keys=$(sed -n 's/^\.It Cm \([a-z_]*\)\(.*\)/\1\2/p' "$pages/flm-application.5" | tr -d ' ' | tr ',' '\n' |
+    grep -vxE 'so|exec|stdio|self|stdin|args|capture' | sort)
+check_equal 'flm-application(5) has the fields of the structure' "$fields" "$keys"
+
+# Programs in the pages compile.
+for page in "$pages"/*.[37]; do
+    sed -n '/^\.Bd -literal -offset/,/^\.Ed/p' "$page" | grep -v '^\.' | sed 's/\\e/\\/g' >example.c
+    if grep -q '^#include' example.c; then
+        check "the example in $(basename "$page") compiles" "${FLM_TEST_CC:-cc}" -std=gnu11 -Wall -Wextra -Werror \
+            -fsyntax-only -I"$FLM_SRCDIR/include" example.c
+    fi
+done

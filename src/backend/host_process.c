@@ -1,0 +1,125 @@
+/* host_process.c - processes of the plugin. Only those that it had started here are reaped: a library that
+ * it uses may have children of its own. */
+#define _GNU_SOURCE
+#include "backend/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct host_child {
+    struct host_child *next;
+    pid_t pid;
+    void (*fn)(void *arg, int pid, int status);
+    void *arg;
+};
+
+static bool is_replaced(const char *assignment, const char *const *by)
+{
+    size_t n = strcspn(assignment, "=");
+    for (; by && *by; by++)
+        if (strncmp(*by, assignment, n) == 0 && (*by)[n] == '=')
+            return true;
+    return false;
+}
+
+/* Ours, with what the plugin says put over it. The strings are borrowed. */
+static const char **merge(const char *const *over)
+{
+    size_t n = 0, m = 0, used = 0;
+    while (environ[n])
+        n++;
+    while (over && over[m])
+        m++;
+    const char **all = calloc(n + m + 1, sizeof(*all));
+    for (size_t i = 0; all && i < n; i++)
+        if (!is_replaced(environ[i], over))
+            all[used++] = environ[i];
+    for (size_t i = 0; all && i < m; i++)
+        all[used++] = over[i];
+    return all;
+}
+
+static int start(const char *const *argv, const char **environment, pid_t *pid)
+{
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_t actions;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    int rc = posix_spawnp(pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv,
+                          (char *const *)(uintptr_t)environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return rc;
+}
+
+int host_spawn(void *handle, const char *const *argv, const char *const *environment,
+               void (*fn)(void *arg, int pid, int status), void *arg)
+{
+    struct host *host = handle;
+    if (!argv || !argv[0])
+        return FLM_EINVAL;
+    struct host_child *c = calloc(1, sizeof(*c));
+    const char **all = merge(environment);
+    int rc = c && all ? start(argv, all, &c->pid) : ENOMEM;
+    free(all);
+    if (rc) {
+        free(c);
+        return rc == ENOENT ? FLM_ENOTFOUND : rc == EACCES ? FLM_EPERM : FLM_ENOMEM;
+    }
+    c->fn = fn;
+    c->arg = arg;
+    c->next = host->children;
+    host->children = c;
+    return c->pid;
+}
+
+/* The first child that has ended, taken out of the list. */
+static struct host_child *take_ended(struct host *host, int *status)
+{
+    for (struct host_child **p = &host->children; *p; p = &(*p)->next) {
+        struct host_child *c = *p;
+        if (waitpid(c->pid, status, WNOHANG) == c->pid) {
+            *p = c->next;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+void host_reap(struct host *host)
+{
+    int status;
+    struct host_child *c;
+    while ((c = take_ended(host, &status))) {
+        if (c->fn)
+            c->fn(c->arg, c->pid, status);
+        free(c);
+    }
+}
+
+bool host_has_children(const struct host *host)
+{
+    return host->children != NULL;
+}
+
+void host_kill_children(struct host *host, int signal)
+{
+    for (struct host_child *c = host->children; c; c = c->next)
+        kill(c->pid, signal);
+}

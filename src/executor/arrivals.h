@@ -1,0 +1,37 @@
+/* executor/arrivals.h - large inputs: announced on the control connection, asked for by their records.
+ * The second thread puts them in, the main thread takes them out, mostly in the same order. */
+#ifndef FLM_EXECUTOR_ARRIVALS_H
+#define FLM_EXECUTOR_ARRIVALS_H
+
+#include <flm/error.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* More than a ring full of records can refer to. */
+enum { FLM__ARRIVALS_MAX = 1 << 16 };
+
+struct flm__arrival {
+    struct flm__arrival *next;
+    uint64_t id;
+    size_t size;
+    const void *map; /* read-only */
+};
+
+struct flm__arrivals {
+    pthread_mutex_t lock;
+    pthread_cond_t came;
+    struct flm__arrival *first, **last; /* lock */
+    unsigned n;                         /* lock */
+};
+
+void flm__arrivals_init(struct flm__arrivals *a);
+void flm__arrivals_fini(struct flm__arrivals *a);
+
+/* Maps and keeps what fd holds; fd stays the caller's. FLM_EPROTO, FLM_ENOMEM, FLM_EFULL. */
+int flm__arrivals_put(struct flm__arrivals *a, uint64_t id, size_t size, int fd, flm_error *error);
+
+/* Waits for the input with this id; the caller unmaps it (flm__blob_unmap). */
+const void *flm__arrivals_wait(struct flm__arrivals *a, uint64_t id, size_t *size);
+
+#endif

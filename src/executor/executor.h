@@ -1,0 +1,107 @@
+/* executor/executor.h - one executor: the process that runs tasks.
+ *
+ * Two threads. The **main thread** owns the ring, the session and the user's code: it takes TASK records
+ * (inbox.c), runs them (run.c) and writes results (outbox.c). The **second thread** (control.c) owns the
+ * receiving side of the control connection and answers while user code runs: Ping, Recall, Cancel,
+ * deadlines, Kill, Shutdown, the end of the agent. What needs the main thread (Bind, Unbind) waits for it
+ * in a list. Both send control messages, under a lock.
+ *
+ * A task in: ring -> flm__inbox_run -> flm__run_task -> on_task_invoke. Out: flm_task_output reserved
+ * room in the ring already -> flm__outbox_success commits it. Nothing is copied or held back.
+ */
+#ifndef FLM_EXECUTOR_EXECUTOR_H
+#define FLM_EXECUTOR_EXECUTOR_H
+
+#include "executor/arrivals.h"
+#include "executor/control.h"
+#include "executor/deadline.h"
+#include "executor/identity.h"
+#include "executor/recall.h"
+#include "executor/session.h"
+#include "executor/status.h"
+#include "executor/task.h"
+#include "net/link.h"
+#include "wire/record.h"
+
+struct flm__executor {
+    /* Main thread, every task. */
+    struct flm__link *link;
+    struct flm__status_page *status;
+    uint64_t number;         /* of the last task taken from the ring */
+    uint64_t direct_session; /* session whose plain tasks are called straight; none: DIRECT_NONE */
+    const struct flm_service *service;
+    void *state;
+    int large_fd; /* the blob behind the output of the running task; -1: the output is in the ring */
+    struct flm__recall recall;
+    struct flm_task_context task;
+
+    /* Main thread. */
+    struct flm__identity identity;
+    uint16_t wire_lane;
+    int bell; /* eventfd: the peer of the ring rings it, and our second thread */
+    uint64_t next_blob;
+    struct flm__session session;
+    const struct flm_service *self; /* shim self: the service of this program */
+    struct flm__world *world;       /* NULL: no MPI */
+    void *large_map;
+    size_t large_size;
+    char *scratch; /* FLM__INLINE_MAX bytes: the output of a task that failed */
+
+    /* Both threads. */
+    struct flm__cancels cancels;
+    struct flm__deadline deadline;
+    struct flm__arrivals arrivals; /* large inputs announced on the control connection */
+    struct flm__control control;
+};
+
+#define FLM__DIRECT_NONE UINT64_MAX
+
+/* --- attach.c: the beginning --- */
+
+/* Connects to the agent, says hello, and waits for the ring. 0 or an error with text. */
+int flm__attach(struct flm__executor *e, flm_error *error);
+void flm__detach(struct flm__executor *e);
+
+/* --- inbox.c: records from the ring --- */
+
+/* Serves until told to stop: tasks, and what the second thread hands over. */
+void flm__inbox_serve(struct flm__executor *e);
+
+/* Sleeps until the bell rings. Between arming and this the caller has looked whether there is work. */
+void flm__inbox_sleep(struct flm__executor *e);
+
+/* --- run.c: one task --- */
+
+/* Runs the task in this record, which is the next of this life, unless it was given back. */
+void flm__run_task(struct flm__executor *e, const struct flm__record *r, const void *payload);
+
+/* Calls the service for the task in e->task. */
+int flm__run_invoke(struct flm__executor *e);
+
+/* --- outbox.c: results --- */
+
+/* Sets task->room. */
+void flm__outbox_init(struct flm__executor *e);
+
+/* The task succeeded with the output in its context. */
+void flm__outbox_success(struct flm__executor *e, const struct flm__record *r);
+
+/* It did not; text: message_size bytes of the context's message. Its output, if any, goes along. */
+void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason, int code);
+
+/* --- end.c: ends that are not the normal one --- */
+
+/* Says why on stderr, marks the reason in the status page, kills what children there are, and ends the
+ * process at once. Any thread. */
+_Noreturn void flm__end_now(struct flm__executor *e, int reason, const char *format, ...) FLM_PRINTF(3, 4);
+
+/* Kills the children of this process, with their process groups. */
+void flm__end_children(void);
+
+/* --- serve.c: all of it --- */
+
+/* The whole life of an executor; self: NULL but in a program with its own service. Returns the exit
+ * status of the process. */
+int flm__executor_serve(const struct flm_service *self, const char *program);
+
+#endif

@@ -1,0 +1,170 @@
+#define _GNU_SOURCE
+#include "executor/identity.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* From <linux/mempolicy.h>, which wants libnuma's headers on some systems. */
+enum { PREFERRED = 1, NUMA_NODES = 1024 };
+
+static int read_text(const char *name, char *out, size_t n, flm_error *error)
+{
+    const char *value = getenv(name);
+    if (!value)
+        value = "";
+    if (strlen(value) >= n)
+        return flm__error_set(error, FLM_EINVAL, "%s is longer than %zu bytes", name, n - 1);
+    memcpy(out, value, strlen(value) + 1);
+    return 0;
+}
+
+/* Not set: *out stays. */
+static int read_number(const char *name, uint64_t max, uint64_t *out, flm_error *error)
+{
+    const char *value = getenv(name);
+    if (!value || !*value)
+        return 0;
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(value, &end, 10);
+    if (errno || *end || value[0] == '-' || number > max)
+        return flm__error_set(error, FLM_EINVAL, "%s is \"%.40s\", not a number up to %llu", name, value,
+                              (unsigned long long)max);
+    *out = number;
+    return 0;
+}
+
+static void forget(void)
+{
+    static const char *const names[] = {"FLM_AGENT", "FLM_LANE", "FLM_LIFE", "FLM_TOKEN", "FLM_AGENT_PID",
+                                        "FLM_CPUS", "FLM_NUMA", "FLM_WORLD_RANKS", "FLM_RANKS", "FLM_MPI"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unsetenv(names[i]);
+}
+
+int flm__identity_read(struct flm__identity *id, flm_error *error)
+{
+    uint64_t lane = 0, life = 0, agent = 0, numa = UINT64_MAX, ranks = 0;
+    memset(id, 0, sizeof(*id));
+    if (!getenv("FLM_AGENT"))
+        return flm__error_set(error, FLM_ENOTFOUND, "no node agent started this program");
+    int rc = read_text("FLM_AGENT", id->agent, sizeof(id->agent), error);
+    if (rc == 0)
+        rc = read_text("FLM_CPUS", id->cpus, sizeof(id->cpus), error);
+    if (rc == 0)
+        rc = read_text("FLM_MPI", id->mpi, sizeof(id->mpi), error);
+    if (rc == 0)
+        rc = read_number("FLM_LANE", 4095, &lane, error);
+    if (rc == 0)
+        rc = read_number("FLM_LIFE", UINT32_MAX, &life, error);
+    if (rc == 0)
+        rc = read_number("FLM_TOKEN", UINT64_MAX, &id->token, error);
+    if (rc == 0)
+        rc = read_number("FLM_AGENT_PID", INT32_MAX, &agent, error);
+    if (rc == 0 && getenv("FLM_NUMA") && strcmp(getenv("FLM_NUMA"), "-1") != 0)
+        rc = read_number("FLM_NUMA", NUMA_NODES - 1, &numa, error);
+    if (rc == 0)
+        rc = read_number("FLM_RANKS", 1 << 20, &ranks, error);
+    if (rc == 0)
+        rc = read_number("FLM_WORLD_RANKS", 1 << 20, &ranks, error);
+    if (rc < 0)
+        return rc;
+    id->lane = (uint32_t)lane;
+    id->life = (uint32_t)life;
+    id->agent_pid = (pid_t)agent;
+    id->numa = numa == UINT64_MAX ? -1 : (int)numa;
+    id->world_ranks = (unsigned)ranks;
+    forget();
+    return 0;
+}
+
+/* "0-3,8" into a set. False: it is none. */
+static bool parse_cpus(const char *text, cpu_set_t *set)
+{
+    CPU_ZERO(set);
+    while (*text) {
+        char *end;
+        unsigned long first = strtoul(text, &end, 10), last = first;
+        if (end == text)
+            return false;
+        if (*end == '-') {
+            text = end + 1;
+            last = strtoul(text, &end, 10);
+            if (end == text)
+                return false;
+        }
+        if (last >= CPU_SETSIZE || first > last || (*end && *end != ','))
+            return false;
+        for (unsigned long cpu = first; cpu <= last; cpu++)
+            CPU_SET(cpu, set);
+        text = *end ? end + 1 : end;
+    }
+    return CPU_COUNT(set) > 0;
+}
+
+/* Best effort: a cpuset may have shrunk since the agent looked, and then anywhere is better than nowhere. */
+static int bind_to_place(const struct flm__identity *id, flm_error *error)
+{
+    cpu_set_t set;
+    if (id->cpus[0] && !parse_cpus(id->cpus, &set))
+        return flm__error_set(error, FLM_EINVAL, "FLM_CPUS is \"%.80s\", not a list like 0-3,8", id->cpus);
+    if (id->cpus[0])
+        sched_setaffinity(0, sizeof(set), &set);
+    if (id->numa >= 0) {
+        unsigned long nodes[NUMA_NODES / (8 * sizeof(unsigned long))] = {0};
+        nodes[(size_t)id->numa / (8 * sizeof(nodes[0]))] |= 1ul << (size_t)id->numa % (8 * sizeof(nodes[0]));
+        syscall(SYS_set_mempolicy, PREFERRED, nodes, NUMA_NODES);
+    }
+    return 0;
+}
+
+static void no_terminal(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0)
+        return;
+    dup2(null, STDIN_FILENO);
+    /* Who closed its stdout or stderr would have them become a socket of ours. */
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            dup2(null, fd);
+    if (null > STDERR_FILENO)
+        close(null);
+}
+
+int flm__identity_settle(const struct flm__identity *id, flm_error *error)
+{
+    /* A world's ranks are placed by its launcher, which is their parent and ends them, too. */
+    if (!id->world_ranks) {
+        int rc = bind_to_place(id, error);
+        if (rc < 0)
+            return rc;
+        if (id->agent_pid && id->agent_pid == getppid()) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+            if (getppid() != id->agent_pid)
+                return flm__error_set(error, FLM_EDISCONNECTED, "the agent is gone");
+        }
+        setsid();
+        no_terminal();
+    }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    /* Each large payload that waits is a descriptor for a moment. */
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < 4096) {
+        files.rlim_cur = files.rlim_max < 4096 ? files.rlim_max : 4096;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    return 0;
+}

@@ -1,0 +1,41 @@
+/* executor/identity.h - who this executor is: what its agent put into its environment.
+ *
+ *   FLM_AGENT       unix:PATH, where the agent listens
+ *   FLM_LANE        slot of the agent
+ *   FLM_LIFE        which process of that slot, from 1
+ *   FLM_TOKEN       number of 64 bits that proves that the agent started us
+ *   FLM_AGENT_PID   of the agent
+ *   FLM_CPUS        processors to run on, "0-3,8"; none: where we are
+ *   FLM_NUMA        node to take memory from; none or -1: any
+ *   FLM_WORLD_RANKS (or FLM_RANKS) ranks of the MPI world that this process is one of; none or 0: no MPI
+ *   FLM_MPI         module for it, "openmpi" or "mpich"; default: by the launcher
+ *
+ * They are removed from the environment once read, so that services and their children do not take
+ * them for their own.
+ */
+#ifndef FLM_EXECUTOR_IDENTITY_H
+#define FLM_EXECUTOR_IDENTITY_H
+
+#include <flm/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct flm__identity {
+    char agent[128];
+    uint32_t lane, life;
+    uint64_t token;
+    pid_t agent_pid; /* 0: not told */
+    char cpus[1024];
+    int numa;
+    unsigned world_ranks;
+    char mpi[32];
+};
+
+/* 0; FLM_ENOTFOUND: no agent started us; FLM_EINVAL: a variable makes no sense. */
+int flm__identity_read(struct flm__identity *id, flm_error *error);
+
+/* Before any thread: processors, memory, session, signals, descriptors, the end with the agent. */
+int flm__identity_settle(const struct flm__identity *id, flm_error *error);
+
+#endif

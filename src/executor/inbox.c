@@ -1,0 +1,138 @@
+/* The main loop: tasks from the ring in batches; between batches what the second thread hands over; with
+ * nothing to do a short spin and then sleep. */
+#include "executor/executor.h"
+
+#include "base/time.h"
+#include "executor/world.h"
+
+#include <flm/client.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    SPIN_NS = 20000,
+    SPINS_PER_LOOK = 16,      /* at the clock, and a yield: the peer may need our core */
+    CONSUME_BYTES = 16 << 10, /* room given back at least this often within a batch */
+};
+
+void flm__inbox_sleep(struct flm__executor *e)
+{
+    struct pollfd bell = {e->bell, POLLIN, 0};
+    uint64_t count;
+    if (poll(&bell, 1, -1) > 0) {
+        ssize_t n = read(e->bell, &count, sizeof(count));
+        (void)n;
+    }
+}
+
+static bool has_events(struct flm__executor *e)
+{
+    return atomic_load_explicit(&e->control.events, memory_order_acquire);
+}
+
+/* Until there is something to do. */
+static void rest(struct flm__executor *e)
+{
+    const void *data;
+    int64_t until = flm__now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < SPINS_PER_LOOK; i++) {
+            if (flm__link_peek(e->link, &data) || has_events(e))
+                return;
+            flm__relax();
+        }
+        sched_yield();
+    } while (flm__now_ns() < until);
+    if (flm__link_arm(e->link, false) && !has_events(e))
+        flm__inbox_sleep(e);
+    flm__link_disarm(e->link);
+}
+
+static void run_batch(struct flm__executor *e, const char *data, size_t n)
+{
+    size_t done = 0, kept = 0;
+    while (done < n) {
+        struct flm__record r = {0};
+        uint32_t bytes = flm__record_read(data + done, n - done, &r);
+        if (bytes == 0 || r.type != FLM__TASK)
+            flm__end_now(e, FLM_REASON_NONE, "a record in the ring makes no sense (type %u, %u bytes, %zu there)",
+                         r.type, r.size, n - done);
+        if (r.lane == e->wire_lane)
+            flm__run_task(e, &r, flm__record_payload(data + done));
+        done += bytes;
+        if (done - kept >= CONSUME_BYTES) {
+            flm__link_consume(e->link, done - kept);
+            kept = done;
+        }
+        if (__builtin_expect(atomic_load_explicit(&e->control.stopping, memory_order_relaxed), 0))
+            break; /* what was not begun is not begun any more */
+    }
+    flm__link_consume(e->link, done - kept);
+}
+
+static void answer_bind(struct flm__executor *e, Flm__Message *message, int fd)
+{
+    flm_error error = {0};
+    uint32_t session = message->bind->session;
+    int rc = e->world ? flm__world_enter_take(e, message, fd, &error)
+                      : flm__session_enter_take(e, message, fd, &error);
+    Flm__Bound bound = FLM__BOUND__INIT;
+    Flm__BindFailed failed = FLM__BIND_FAILED__INIT;
+    bound.lane = failed.lane = e->identity.lane;
+    bound.life = failed.life = e->identity.life;
+    bound.session = failed.session = session;
+    failed.code = rc;
+    failed.text = error.text;
+    FLM__MESSAGE(yes, bound, BOUND, &bound);
+    FLM__MESSAGE(no, bind_failed, BIND_FAILED, &failed);
+    flm__control_send(e, rc < 0 ? &no : &yes, NULL, 0);
+}
+
+static void answer_unbind(struct flm__executor *e, const Flm__Unbind *unbind)
+{
+    if (e->session.entered && e->session.number == unbind->session) {
+        if (e->world)
+            flm__world_leave(e);
+        else
+            flm__session_leave(e);
+    }
+    Flm__Unbound unbound = FLM__UNBOUND__INIT;
+    unbound.lane = e->identity.lane;
+    unbound.life = e->identity.life;
+    unbound.session = unbind->session;
+    FLM__MESSAGE(m, unbound, UNBOUND, &unbound);
+    flm__control_send(e, &m, NULL, 0);
+}
+
+static void handle_events(struct flm__executor *e)
+{
+    struct flm__event *event;
+    while ((event = flm__control_take(e))) {
+        if (event->message->body_case == FLM__MESSAGE__BODY_BIND) {
+            answer_bind(e, event->message, event->fd);
+        } else {
+            answer_unbind(e, event->message->unbind);
+            flm__message__free_unpacked(event->message, NULL);
+            if (event->fd >= 0)
+                close(event->fd);
+        }
+        free(event);
+    }
+}
+
+void flm__inbox_serve(struct flm__executor *e)
+{
+    while (!atomic_load_explicit(&e->control.stopping, memory_order_relaxed)) {
+        const void *data;
+        size_t n = flm__link_peek(e->link, &data);
+        if (n)
+            run_batch(e, data, n);
+        else if (has_events(e))
+            handle_events(e);
+        else
+            rest(e);
+    }
+}

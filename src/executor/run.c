@@ -1,0 +1,152 @@
+/* The hot path. A plain task of a service that is called costs here: two stores and a load to begin it
+ * (recall.h), the stores into its context, the call, and the record of its result. No system call, no
+ * lock, no clock, no allocation. What is not plain (a deadline, a large input, a child process, a world
+ * of ranks, the wrong session) takes run_otherwise. */
+#include "executor/executor.h"
+
+#include "base/time.h"
+#include "executor/world.h"
+#include "net/blob.h"
+
+#include <flm/client.h>
+#include <string.h>
+
+static inline int invoke(struct flm__executor *e)
+{
+    atomic_store_explicit(&e->status->busy, 1, memory_order_relaxed);
+    int code = e->service->on_task_invoke(&e->task, e->state);
+    atomic_store_explicit(&e->status->busy, 0, memory_order_relaxed);
+    return code;
+}
+
+int flm__run_invoke(struct flm__executor *e)
+{
+    return invoke(e);
+}
+
+static void fail_by_service(struct flm__executor *e, const struct flm__record *r, int code)
+{
+    if (flm_task_cancelled(&e->task))
+        flm__outbox_failure(e, r, FLM_TASK_CANCELLED, FLM_REASON_CANCELLED, code);
+    else
+        flm__outbox_failure(e, r, FLM_TASK_FAILED, FLM_REASON_SERVICE, code);
+}
+
+static void run_called(struct flm__executor *e, const struct flm__record *r, uint64_t deadline_ms)
+{
+    if (deadline_ms)
+        e->task.deadline_ns = flm__deadline_begin(&e->deadline, deadline_ms);
+    int code = e->world ? flm__world_invoke(e, deadline_ms) : invoke(e);
+    if (deadline_ms)
+        flm__deadline_end(&e->deadline);
+    if (code == 0)
+        flm__outbox_success(e, r);
+    else
+        fail_by_service(e, r, code);
+}
+
+static void *shim_output(struct flm__shim_task *task, size_t size)
+{
+    return flm_task_output(task->owner, size);
+}
+
+static void set_running(struct flm__session *s, uint64_t number, uint64_t id)
+{
+    pthread_mutex_lock(&s->lock);
+    s->running = number;
+    s->running_id = id;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void run_by_shim(struct flm__executor *e, const struct flm__record *r, uint64_t deadline_ms)
+{
+    struct flm__session *s = &e->session;
+    struct flm__shim_task t = {.task = r->task, .session = s->info.session, .input = e->task.input,
+                               .input_size = e->task.input_size, .deadline_ms = deadline_ms,
+                               .output = shim_output, .owner = &e->task};
+    set_running(s, e->number, r->task);
+    /* A cancel that came before is in e->cancels, a later one finds the task running. */
+    if (flm_task_cancelled(&e->task))
+        flm__session_cancel(e, e->number);
+    atomic_store_explicit(&e->status->busy, 1, memory_order_relaxed);
+    s->spoilt = s->shim->ops->invoke(s->shim, &t) < 0;
+    atomic_store_explicit(&e->status->busy, 0, memory_order_relaxed);
+    set_running(s, 0, 0);
+    if (t.state == FLM_TASK_SUCCEED) {
+        flm__outbox_success(e, r);
+    } else {
+        e->task.message_size = (uint32_t)strnlen(t.message, FLM__SHIM_MESSAGE_MAX);
+        memcpy(e->task.message, t.message, e->task.message_size);
+        flm__outbox_failure(e, r, t.state, t.reason, t.code);
+    }
+    flm_error error = {0};
+    if (s->spoilt && flm__session_renew(e, &error) < 0)
+        flm__end_now(e, FLM_REASON_NONE, "the service cannot be started again: %s", error.text);
+}
+
+static void refuse(struct flm__executor *e, const struct flm__record *r, int reason, int code, const char *text)
+{
+    flm__task_start(&e->task, r->task, e->number, "", 0);
+    flm_task_fail(&e->task, 0, "%s", text);
+    flm__outbox_failure(e, r, FLM_TASK_FAILED, reason, code);
+}
+
+static void run_otherwise(struct flm__executor *e, const struct flm__record *r, const void *payload)
+{
+    struct flm__task_parts parts;
+    if (!flm__task_split(r, payload, &parts)) {
+        refuse(e, r, FLM_REASON_SERVICE, FLM_EPROTO, "the record of the task makes no sense");
+        return;
+    }
+    const void *map = NULL;
+    size_t size = parts.size;
+    if (parts.blob) {
+        struct flm__blob_ref ref;
+        memcpy(&ref, parts.input, sizeof(ref));
+        map = flm__arrivals_wait(&e->arrivals, ref.id, &size);
+    }
+    struct flm__session *s = &e->session;
+    if (!s->entered || s->number != r->session) {
+        refuse(e, r, FLM_REASON_BIND, FLM_EPROTO, "the task came to an executor that has not entered its session");
+    } else {
+        uint64_t deadline_ms = parts.deadline_ms ? parts.deadline_ms : s->deadline_ms;
+        flm__task_start(&e->task, r->task, e->number, map ? map : parts.input, size);
+        if (s->shim)
+            run_by_shim(e, r, deadline_ms);
+        else
+            run_called(e, r, deadline_ms);
+    }
+    flm__blob_unmap(map, size);
+}
+
+/* The input of a task that was given back: it came, it has to go. */
+static void drop(struct flm__executor *e, const struct flm__record *r, const void *payload)
+{
+    struct flm__task_parts parts;
+    struct flm__blob_ref ref;
+    size_t size;
+    if (!flm__task_split(r, payload, &parts) || !parts.blob)
+        return;
+    memcpy(&ref, parts.input, sizeof(ref));
+    const void *map = flm__arrivals_wait(&e->arrivals, ref.id, &size);
+    flm__blob_unmap(map, size);
+}
+
+void flm__run_task(struct flm__executor *e, const struct flm__record *r, const void *payload)
+{
+    uint64_t n = ++e->number;
+    if (__builtin_expect(!flm__recall_begin(&e->recall, n), 0)) {
+        drop(e, r, payload);
+        return;
+    }
+    if (__builtin_expect(r->session != e->direct_session || r->flags != 0, 0)) {
+        run_otherwise(e, r, payload);
+        return;
+    }
+    flm__task_start(&e->task, r->task, n, payload, r->size);
+    int code = invoke(e);
+    if (__builtin_expect(code == 0, 1))
+        flm__outbox_success(e, r);
+    else
+        fail_by_service(e, r, code);
+}

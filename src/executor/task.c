@@ -1,0 +1,78 @@
+#include "executor/task.h"
+
+#include "base/time.h"
+
+#include <flm/client.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const void *flm_task_input(const struct flm_task_context *task, size_t *size)
+{
+    if (size)
+        *size = task->input_size;
+    return task->input;
+}
+
+void *flm_task_output(struct flm_task_context *task, size_t size)
+{
+    if (size > FLM_MAX_PAYLOAD)
+        return NULL;
+    void *room = task->room(task, size);
+    task->output = room;
+    task->output_size = room ? size : 0;
+    task->output_room = task->output_size;
+    return room;
+}
+
+int flm_task_shrink_output(struct flm_task_context *task, size_t size)
+{
+    if (size > task->output_room)
+        return FLM_EINVAL;
+    task->output_size = size;
+    return 0;
+}
+
+int flm_task_set_output(struct flm_task_context *task, const void *data, size_t size)
+{
+    if (size > FLM_MAX_PAYLOAD)
+        return FLM_ETOOBIG;
+    void *room = flm_task_output(task, size);
+    if (!room)
+        return FLM_ENOMEM;
+    if (size)
+        memcpy(room, data, size);
+    return 0;
+}
+
+int flm_task_fail(struct flm_task_context *task, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(task->message, sizeof(task->message), format, args);
+    va_end(args);
+    task->message_size = n < 0 ? 0 : n > FLM__MESSAGE_MAX ? FLM__MESSAGE_MAX : (uint32_t)n;
+    return code;
+}
+
+uint64_t flm_task_id(const struct flm_task_context *task)
+{
+    return task->id;
+}
+
+bool flm_task_cancelled(const struct flm_task_context *task)
+{
+    const struct flm__cancels *c = task->cancels;
+    if (!c)
+        return false;
+    return atomic_load_explicit(&c->numbers[task->number % FLM__CANCELS], memory_order_relaxed) == task->number ||
+           atomic_load_explicit(&c->all, memory_order_relaxed);
+}
+
+int64_t flm_task_time_left_ms(const struct flm_task_context *task)
+{
+    if (task->deadline_ns == 0)
+        return -1;
+    int64_t left = task->deadline_ns - flm__now_ns();
+    return left > 0 ? left / 1000000 : 0;
+}

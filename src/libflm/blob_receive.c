@@ -1,0 +1,247 @@
+/* Large outputs on their way to the callback (doc/protocol.md, "Large payloads").
+ *
+ * Over a ring the blob was announced on the control connection before its record was written, so it is
+ * there or about to be read from the socket. Over fabric it is read into memory of ours first; the result
+ * waits for that, later results do not. In-process the address is the output, and ours to unmap. */
+#define _GNU_SOURCE
+#include "libflm/handle.h"
+#include "base/time.h"
+#include "net/blob.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Announced, and not asked for yet. */
+struct flm__arrived_blob {
+    uint64_t id; /* key of the hash */
+    struct flm__result_blob blob;
+    UT_hash_handle hh;
+};
+
+/* An output that is being read. */
+struct flm__blob_read {
+    struct flm__blob_read *previous, *next; /* in client->reads, or reads_done (next only) */
+    flm_client *client;
+    uint64_t id;
+    uint32_t slot, session; /* the task's */
+    struct flm_result result;
+    struct flm__result_blob blob;
+    int status;
+    char message[FLM__MESSAGE_MAX + 1];
+};
+
+/* ---- announced ------------------------------------------------------- */
+
+int flm__blob_arrived(flm_client *c, uint64_t id, uint64_t size, int fd)
+{
+    struct flm__arrived_blob *a = NULL;
+    const void *map = NULL;
+    flm_error error = {0};
+    if (fd >= 0 && size > 0 && size <= FLM_MAX_PAYLOAD)
+        map = flm__blob_map(fd, (size_t)size, &error);
+    if (fd >= 0)
+        close(fd);
+    if (!map && error.code != FLM_ENOMEM)
+        return flm__client_lost(c, FLM_EPROTO, "an output of the session manager is not what was announced");
+    a = calloc(1, sizeof(*a));
+    if (a) {
+        a->id = id;
+        a->blob = (struct flm__result_blob){map, (size_t)size}; /* map NULL: no memory */
+        HASH_ADD(hh, c->arrived, id, sizeof(a->id), a);
+        if (flm__hash_added(&a->hh))
+            return 0;
+    }
+    free(a);
+    flm__blob_unmap(map, (size_t)size);
+    return flm__client_lost(c, FLM_ENOMEM, "no memory for a large output");
+}
+
+/* Takes a blob that was announced; false: it has not come. */
+static bool take_arrived(flm_client *c, uint64_t id, struct flm__result_blob *out)
+{
+    struct flm__arrived_blob *a;
+    HASH_FIND(hh, c->arrived, &id, sizeof(id), a);
+    if (!a)
+        return false;
+    *out = a->blob;
+    HASH_DEL(c->arrived, a);
+    free(a);
+    return true;
+}
+
+/* It was sent before the record, so it is on the socket; a moment passes only when that was full. */
+static int wait_for_arrival(flm_client *c, uint64_t id, struct flm__result_blob *out)
+{
+    int64_t deadline = flm__client_deadline(c->timeout_ms);
+    while (!take_arrived(c, id, out)) {
+        int rc = flm__control_read(c);
+        if (take_arrived(c, id, out))
+            return 0;
+        if (rc < 0)
+            return rc;
+        struct pollfd p = {.fd = flm__conn_fd(c->conn), .events = POLLIN};
+        int64_t left = deadline - flm__now_ns();
+        if (deadline != FLM__FOR_EVER && left <= 0)
+            return flm__client_lost(c, FLM_EPROTO, "the session manager did not send an output that it announced");
+        poll(&p, 1, deadline == FLM__FOR_EVER ? 1000 : (int)(left / 1000000) + 1);
+    }
+    return 0;
+}
+
+void flm__blob_free_arrived(flm_client *c)
+{
+    while (c->arrived) {
+        struct flm__arrived_blob *a = c->arrived;
+        HASH_DEL(c->arrived, a);
+        flm__blob_unmap(a->blob.map, a->blob.size);
+        free(a);
+    }
+}
+
+/* ---- delivered --------------------------------------------------------- */
+
+static void deliver_no_memory(flm_client *c, uint32_t slot)
+{
+    flm__deliver_made(c, slot, FLM_TASK_FAILED, FLM_REASON_OUT_OF_MEMORY, FLM_ENOMEM,
+                      "the client had no memory for the output");
+}
+
+static void deliver(flm_client *c, uint32_t slot, const struct flm_result *result, struct flm__result_blob *blob)
+{
+    struct flm_result r = *result;
+    r.output = blob->map;
+    r.size = blob->size;
+    if (slot != FLM__NO_SLOT && blob->map)
+        flm__deliver(c, slot, &r, blob);
+    else if (slot != FLM__NO_SLOT)
+        deliver_no_memory(c, slot);
+    flm__blob_unmap(blob->map, blob->size); /* unless somebody kept it */
+}
+
+/* ---- read by RMA --------------------------------------------------------- */
+
+static void say_done(flm_client *c, uint64_t id)
+{
+    Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+    done.id = id;
+    FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
+    flm__control_send(c, &m, NULL, 0, NULL);
+}
+
+/* Runs inside the fabric's progress, so it only notes that the reading is over. */
+static void read_is_over(void *arg, int status)
+{
+    struct flm__blob_read *b = arg;
+    flm_client *c = b->client;
+    b->status = status;
+    DL_DELETE(c->reads, b);
+    LL_APPEND(c->reads_done, b);
+}
+
+static void free_read(struct flm__blob_read *b)
+{
+    flm__blob_unmap(b->blob.map, b->blob.size);
+    free(b);
+}
+
+static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
+                      const struct flm_result *result)
+{
+    struct flm__blob_read *b = calloc(1, sizeof(*b));
+    void *map = b ? mmap(NULL, (size_t)ref->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                  : MAP_FAILED;
+    if (map == MAP_FAILED) {
+        free(b);
+        say_done(c, ref->id);
+        deliver_no_memory(c, slot);
+        return 0;
+    }
+    b->client = c;
+    b->id = ref->id;
+    b->slot = slot;
+    b->session = c->slots[slot].session->number;
+    b->result = *result;
+    b->blob = (struct flm__result_blob){map, (size_t)ref->size};
+    memcpy(b->message, c->message, sizeof(b->message));
+    b->result.message = b->message;
+    DL_APPEND(c->reads, b);
+    int rc = c->fabric_ops->read(c->link, map, (size_t)ref->size, ref->address, ref->key, read_is_over, b);
+    if (rc == 0)
+        return 0;
+    DL_DELETE(c->reads, b);
+    free_read(b);
+    return flm__client_lost(c, rc, "an output could not be read from the session manager: %s", flm_strerror(rc));
+}
+
+/* The slot of the task still, unless it was given up meanwhile. */
+static uint32_t slot_of(const flm_client *c, const struct flm__blob_read *b)
+{
+    struct flm__record r = {.cookie = b->slot, .session = b->session, .task = b->result.task};
+    return flm__deliver_slot(c, &r);
+}
+
+unsigned flm__blob_deliver_reads(flm_client *c)
+{
+    unsigned n = 0;
+    while (c->reads_done) {
+        struct flm__blob_read *b = c->reads_done;
+        uint32_t slot = slot_of(c, b);
+        LL_DELETE(c->reads_done, b);
+        if (b->status == 0) {
+            say_done(c, b->id);
+            deliver(c, slot, &b->result, &b->blob);
+            b->blob.map = NULL;
+        } else {
+            flm__client_lost(c, b->status, "an output could not be read from the session manager: %s",
+                             flm_strerror(b->status));
+        }
+        free_read(b);
+        n++;
+    }
+    return n;
+}
+
+void flm__blob_free_reads(flm_client *c)
+{
+    while (c->reads) {
+        struct flm__blob_read *b = c->reads;
+        DL_DELETE(c->reads, b);
+        free_read(b);
+    }
+    while (c->reads_done) {
+        struct flm__blob_read *b = c->reads_done;
+        LL_DELETE(c->reads_done, b);
+        free_read(b);
+    }
+}
+
+/* ---- all of it ------------------------------------------------------------- */
+
+int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
+                     const struct flm_result *result)
+{
+    struct flm__result_blob blob = {0};
+    int rc = 0;
+    if (ref->size == 0 || ref->size > FLM_MAX_PAYLOAD)
+        return flm__client_lost(c, FLM_EPROTO, "an output of the session manager has an impossible size");
+    if (c->fabric && slot != FLM__NO_SLOT)
+        return start_read(c, slot, ref, result);
+    if (c->fabric) {
+        say_done(c, ref->id);
+        return 0;
+    }
+    if (c->inproc)
+        blob = (struct flm__result_blob){(const void *)(uintptr_t)ref->address, (size_t)ref->size};
+    else
+        rc = wait_for_arrival(c, ref->id, &blob);
+    if (rc == 0 && blob.size != ref->size) {
+        flm__blob_unmap(blob.map, blob.size);
+        return flm__client_lost(c, FLM_EPROTO, "an output of the session manager is not as large as announced");
+    }
+    if (rc == 0)
+        deliver(c, slot, result, &blob);
+    return rc;
+}

@@ -1,0 +1,156 @@
+/* Large inputs and common data, on their way to the manager (doc/protocol.md, "Large payloads").
+ *
+ * Over a ring they are copied into a memfd whose descriptor goes ahead on the control connection. Over
+ * fabric they stay where they are, readable by the manager, until it says that it has read them or the
+ * task is over. In-process (inproc.c) the address itself is enough. */
+#include "libflm/handle.h"
+#include "net/blob.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* An input that the manager may be reading. Its id names the slot of its task in the lower half. */
+struct flm__exposed_blob {
+    uint32_t slot; /* key of the hash */
+    uint64_t id;
+    struct flm__region *region; /* NULL: inproc */
+    void *owned;
+    UT_hash_handle hh;
+};
+
+static int announce(flm_client *c, const void *input, const struct flm__blob_ref *ref)
+{
+    /* One blob at a time waits in the connection: the manager does not read, so it has no room. */
+    if (flm__conn_pending(c->conn) && flm__conn_flush(c->conn) == 0 && flm__conn_pending(c->conn))
+        return FLM_EFULL;
+    int fd = flm__blob_copy(input, (size_t)ref->size, NULL);
+    if (fd < 0)
+        return fd;
+    Flm__Blob blob = FLM__BLOB__INIT;
+    blob.id = ref->id;
+    blob.size = ref->size;
+    FLM__MESSAGE(m, blob, BLOB, &blob);
+    int rc = flm__conn_send(c->conn, &m, &fd, 1);
+    close(fd);
+    if (rc == FLM_EDISCONNECTED)
+        return flm__client_lost(c, FLM_EDISCONNECTED, "the session manager closed the connection");
+    return rc;
+}
+
+static int expose(flm_client *c, uint32_t slot, const void *input, struct flm__blob_ref *ref, void **owned)
+{
+    struct flm__exposed_blob *e = calloc(1, sizeof(*e));
+    if (!e)
+        return FLM_ENOMEM;
+    e->slot = slot;
+    e->id = ref->id;
+    ref->address = (uintptr_t)input;
+    if (c->fabric && c->fabric_ops->expose(c->fabric, input, (size_t)ref->size, &e->region, &ref->address,
+                                           &ref->key, NULL) < 0) {
+        free(e);
+        return FLM_ENOMEM;
+    }
+    HASH_ADD(hh, c->exposed, slot, sizeof(e->slot), e);
+    if (!flm__hash_added(&e->hh)) {
+        if (e->region)
+            c->fabric_ops->conceal(c->fabric, e->region);
+        free(e);
+        return FLM_ENOMEM;
+    }
+    e->owned = *owned;
+    *owned = NULL;
+    c->n_exposed++;
+    return 0;
+}
+
+int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
+                        void **owned)
+{
+    flm_client *c = s->client;
+    uint64_t ms = deadline_ms;
+    uint32_t before = deadline_ms ? sizeof(ms) : 0;
+    uint32_t bytes = flm__record_bytes(before + (uint32_t)sizeof(struct flm__blob_ref));
+    char *to = flm__link_reserve(c->link, bytes);
+    if (!to)
+        return FLM_EAGAIN;
+
+    struct flm__blob_ref ref = {.id = ++c->next_blob << 32 | slot, .size = size};
+    bool copied = flm__client_copies_large(c);
+    int rc = copied ? announce(c, input, &ref) : expose(c, slot, input, &ref, owned);
+    if (rc < 0)
+        return rc;
+    struct flm__record r = {
+        .size = before + (uint32_t)sizeof(ref),
+        .type = FLM__TASK,
+        .flags = (uint8_t)(FLM__RECORD_BLOB | (deadline_ms ? FLM__RECORD_DEADLINE : 0)),
+        .session = s->number,
+        .cookie = slot,
+        .task = c->slots[slot].id,
+    };
+    memcpy(to, &r, sizeof(r));
+    memcpy(to + sizeof(r), &ms, before);
+    memcpy(to + sizeof(r) + before, &ref, sizeof(ref));
+    flm__link_commit(c->link, bytes);
+    if (copied)
+        free(*owned);
+    return 0;
+}
+
+static void conceal(flm_client *c, struct flm__exposed_blob *e)
+{
+    HASH_DEL(c->exposed, e);
+    c->n_exposed--;
+    if (e->region)
+        c->fabric_ops->conceal(c->fabric, e->region);
+    free(e->owned);
+    free(e);
+}
+
+void flm__blob_conceal(flm_client *c, uint32_t slot)
+{
+    struct flm__exposed_blob *e;
+    HASH_FIND(hh, c->exposed, &slot, sizeof(slot), e);
+    if (e)
+        conceal(c, e);
+}
+
+void flm__blob_conceal_all(flm_client *c)
+{
+    while (c->exposed)
+        conceal(c, c->exposed);
+}
+
+void flm__blob_done(flm_client *c, uint64_t id)
+{
+    uint32_t slot = (uint32_t)id;
+    struct flm__exposed_blob *e;
+    HASH_FIND(hh, c->exposed, &slot, sizeof(slot), e);
+    if (e && e->id == id)
+        conceal(c, e);
+}
+
+int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref, struct flm__common *out,
+                     flm_error *error)
+{
+    *out = (struct flm__common){.fd = -1};
+    ref->id = ++c->next_blob << 32;
+    ref->size = size;
+    ref->version = 1;
+    if (c->fabric)
+        return c->fabric_ops->expose(c->fabric, data, size, &out->region, &ref->address, &ref->key, error);
+    if (c->inproc) {
+        ref->address = (uintptr_t)data;
+        return 0;
+    }
+    out->fd = flm__blob_copy(data, size, error);
+    return out->fd < 0 ? out->fd : 0;
+}
+
+void flm__blob_common_done(flm_client *c, struct flm__common *common)
+{
+    if (common->fd >= 0)
+        close(common->fd);
+    if (common->region)
+        c->fabric_ops->conceal(c->fabric, common->region);
+}

@@ -1,0 +1,401 @@
+/* libflm/handle.h - the handles behind <flm/client.h>: a client and its sessions.
+ *
+ * One task travels: task.c (a slot in the table of outstanding tasks, a record in the link) -> manager ->
+ * progress.c (records out of the link) -> deliver.c (the slot is freed, the callback runs). What does not
+ * fit in that: overflow.c (submitted in a callback, no room), blob_send.c and blob_receive.c (large
+ * payloads), results.c (no callback), invoke.c (one task, waiting). Control messages: control.c, requests
+ * and their replies: request.c. Waiting: wait.c.
+ *
+ * Threads. Without FLM_SHARED one thread owns all of this and nothing is locked. With it, `mutex` (which
+ * is recursive, because callbacks run with it and call back) guards everything here; it is given up only
+ * while sleeping, in wait.c. The fields that only wait.c touches stand together.
+ *
+ * Exactly once: a slot of the table is taken by one task from its submission until its callback has been
+ * chosen to run; it is freed before the callback runs, so nothing can deliver it again.
+ */
+#ifndef FLM_LIBFLM_HANDLE_H
+#define FLM_LIBFLM_HANDLE_H
+
+#include "net/conn.h"
+#include "net/fabric.h"
+#include "net/link.h"
+#include "wire/record.h"
+
+#include <flm/client.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#define HASH_NONFATAL_OOM 1 /* whoever adds looks at flm__hash_added */
+#include <uthash.h>
+#include <utlist.h>
+
+static inline bool flm__hash_added(const UT_hash_handle *hh)
+{
+    return hh->tbl != NULL;
+}
+
+/* A task that has been submitted and not delivered. Dense, 32 bytes: there may be millions. */
+struct flm__outstanding {
+    uint64_t id;           /* of the task; in a free slot the index of the next free one */
+    flm_task_fn *callback; /* NULL: the result is kept for flm_take_results */
+    void *arg;
+    flm_session *session; /* NULL: the slot is free */
+};
+
+struct flm__queued_task;
+struct flm__arrived_blob;
+struct flm__exposed_blob;
+struct flm__blob_read;
+struct flm__kept_chunk;
+struct flm__kept_blob;
+struct flm__call;
+struct flm__inproc;
+struct flm__invoke_copy;
+
+/* Why a session's fast path is closed; see task.c. */
+enum flm__special {
+    FLM__SPECIAL_OVERFLOW = 1, /* older tasks wait in the overflow */
+    FLM__SPECIAL_CLOSED = 2,   /* closing or cancelled: no more tasks */
+    FLM__SPECIAL_LOST = 4,     /* the manager is gone */
+    FLM__SPECIAL_SHARED = 8,   /* the lock must be taken */
+};
+
+struct flm_session {
+    /* Every task. */
+    flm_client *client;
+    unsigned special; /* enum flm__special */
+    uint32_t number;
+    uint64_t submitted; /* id of the newest task, also of those that are queued */
+    uint64_t outstanding;
+    uint64_t spent, credit; /* bytes, as flow control counts */
+    uint64_t uncollected;   /* of the outstanding: without a callback */
+
+    uint64_t sent; /* id of the newest task that went into the link; behind `submitted` only while the
+                      overflow is not empty */
+    unsigned flags; /* enum flm_session_flags */
+    char id[FLM_MAX_NAME + 1];
+
+    /* overflow.c */
+    struct flm__queued_task *queue_first, *queue_last;
+    uint64_t queued;
+    flm_session *next_queued; /* in client->queued_sessions */
+    bool in_queued;
+
+    /* results.c: kept results, oldest first, and those that the user has at present */
+    struct flm__kept_chunk *kept_first, *kept_last, *given;
+    struct flm__kept_blob *given_blobs;
+    uint64_t kept;
+    bool lost_tasks; /* some were told that the manager is gone */
+
+    flm_session *previous, *next; /* in client->sessions */
+    UT_hash_handle hh;            /* in client->by_number */
+};
+
+struct flm_client {
+    /* Every task. */
+    struct flm__link *link;
+    struct flm__outstanding *slots;
+    uint32_t free_slot, n_slots; /* free_slot == FLM__NO_SLOT: none */
+    bool in_callback;
+    bool unflushed; /* something was committed in a callback and not flushed */
+    bool shared;
+    bool lost, buried; /* the manager is gone; every task has been told so */
+    uint32_t n_exposed;
+    uint64_t delivered; /* results given to callbacks or kept, since the beginning */
+
+    flm_session *sessions, *by_number, *queued_sessions;
+    int timeout_ms;
+    flm_error lost_error; /* why */
+    bool garbled;         /* what is left in the link cannot be read */
+    bool pump_wants_room; /* the overflow waits for room in the link, not for credit */
+
+    /* Control connection. */
+    struct flm__conn *conn; /* NULL: inproc */
+    struct flm__call *calls;
+    uint64_t next_request;
+    unsigned until_look; /* turns of progress until the control connection is looked at */
+
+    /* Data plane. */
+    int bell; /* eventfd that the peer of a ring rings; -1 */
+    const struct flm__fabric_ops *fabric_ops;
+    struct flm__fabric *fabric; /* NULL: a ring */
+    struct flm__inproc *inproc; /* NULL: a session manager */
+    uint64_t next_blob;
+    struct flm__arrived_blob *arrived;
+    struct flm__exposed_blob *exposed;
+    struct flm__blob_read *reads, *reads_done;
+    struct flm__queued_task *cancelled_first, **cancelled_last; /* of the overflow: to be told so */
+    struct flm__invoke_copy *invoke_copies;
+    struct flm__result_blob *result_blob; /* of the result that is being delivered; see invoke.c */
+    char message[FLM__MESSAGE_MAX + 1];   /* of the result that is being delivered */
+
+    /* wait.c */
+    int wake;             /* eventfd: ends the sleep of the sleeper, or says that flm_fd is ready; -1 */
+    int epoll, timer;     /* flm_fd; -1 until it is asked for */
+    bool armed;           /* for a sleeper on flm_fd */
+    pthread_mutex_t mutex;
+    pthread_cond_t turn;  /* something was done, or nobody sleeps in poll any more */
+    unsigned waiters;     /* threads that wait for `turn` */
+    unsigned data_waiters, room_waiters;
+    bool sleeping, sleeps_for_data, sleeps_for_room; /* a thread is in poll, and for what */
+    bool own_thread, stop; /* thread.c: callbacks run in the library's thread */
+    pthread_t thread;
+};
+
+enum { FLM__NO_SLOT = UINT32_MAX };
+
+static inline void flm__client_lock(flm_client *c)
+{
+    if (c->shared)
+        pthread_mutex_lock(&c->mutex);
+}
+
+static inline void flm__client_unlock(flm_client *c)
+{
+    if (c->shared)
+        pthread_mutex_unlock(&c->mutex);
+}
+
+/* ---- connect.c ---- */
+
+/* The manager is gone, or cannot be understood: notes why, once. Returns FLM_EDISCONNECTED. Callbacks
+ * are told by the next progress. */
+int flm__client_lost(flm_client *c, int code, const char *format, ...) FLM_PRINTF(3, 4);
+
+/* Fills error with why, returns FLM_EDISCONNECTED. */
+int flm__client_lost_error(const flm_client *c, flm_error *error);
+
+/* Refuses calls that callbacks must not make: 0 or FLM_EINVAL. */
+int flm__client_check_outside(const flm_client *c, flm_error *error);
+
+/* When a call that may take timeout_ms must return, ns; 0 for one turn, FLM__FOR_EVER for negative. */
+int64_t flm__client_deadline(int timeout_ms);
+enum { FLM__FOR_EVER = -1 };
+
+/* ---- task.c ---- */
+
+/* A slot for a task, or FLM__NO_SLOT when there is no memory. */
+uint32_t flm__slot_take(flm_client *c);
+static inline void flm__slot_free(flm_client *c, uint32_t slot)
+{
+    c->slots[slot].session = NULL;
+    c->slots[slot].id = c->free_slot;
+    c->free_slot = slot;
+}
+
+/* What a task is made of. */
+struct flm__submission {
+    const void *input;
+    size_t size;
+    uint32_t deadline_ms;
+    flm_task_fn *callback;
+    void *arg;
+    void *owned; /* memory behind input that is freed when it is done with; NULL: the user's */
+    bool invoked;    /* of flm_invoke, which waits for room until send_by even in FLM_NONBLOCK */
+    int64_t send_by; /* flm__client_deadline */
+};
+/* flm_submit_task with the lock held. */
+int64_t flm__task_submit(flm_session *s, const struct flm__submission *task);
+
+/* Writes the record of the task in slot (its id is there) into the link: 0, FLM_EAGAIN (no room in the
+ * link), FLM_EFULL (no credit, or the control connection is full), FLM_ENOMEM, FLM_EDISCONNECTED. On
+ * success *owned is taken. */
+int flm__task_send(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
+                   void **owned);
+
+/* Bytes of a task as flow control counts them. */
+uint64_t flm__task_weight(size_t size, uint32_t deadline_ms);
+/* Whether the session may send so much more. */
+bool flm__task_has_credit(const flm_session *s, uint64_t weight);
+
+/* ---- overflow.c ---- */
+
+/* Queues a task that has its slot and id; copies a small input. 0 or FLM_ENOMEM. */
+int flm__overflow_add(flm_session *s, uint32_t slot, const struct flm__submission *task);
+/* Sends what can be sent; returns how many. */
+unsigned flm__overflow_pump(flm_client *c);
+/* Takes a task out, if it is there; its callback is told CANCELLED by the next progress. */
+bool flm__overflow_cancel(flm_session *s, uint64_t task);
+void flm__overflow_cancel_all(flm_session *s);
+/* Delivers those; returns how many. */
+unsigned flm__overflow_deliver(flm_client *c);
+/* Frees all that is here of the session; slots are not touched. */
+void flm__overflow_drop(flm_session *s);
+
+/* ---- deliver.c ---- */
+
+/* A blob that belongs to a result; whoever keeps the result beyond the callback takes the map. */
+struct flm__result_blob {
+    const void *map; /* NULL: taken, or none */
+    size_t size;
+};
+
+/* The task in this slot is over: frees the slot and gives the result to the callback, or keeps it. */
+void flm__deliver(flm_client *c, uint32_t slot, const struct flm_result *result, struct flm__result_blob *blob);
+
+/* The slot that a RESULT is for, or FLM__NO_SLOT when there is no such task. */
+static inline uint32_t flm__deliver_slot(const flm_client *c, const struct flm__record *r)
+{
+    if (__builtin_expect(r->cookie >= c->n_slots, 0))
+        return FLM__NO_SLOT;
+    const struct flm__outstanding *o = &c->slots[r->cookie];
+    if (__builtin_expect(!o->session || o->id != r->task || o->session->number != r->session, 0))
+        return FLM__NO_SLOT;
+    return r->cookie;
+}
+
+/* One record from the link. 0 or FLM_EDISCONNECTED (it made no sense). */
+int flm__deliver_record(flm_client *c, const struct flm__record *r, const void *payload);
+
+/* A result that the library makes itself. */
+void flm__deliver_made(flm_client *c, uint32_t slot, int state, int reason, int code, const char *text);
+
+/* Tells every task that the manager is gone; returns how many. */
+unsigned flm__deliver_bury(flm_client *c);
+
+/* ---- results.c ---- */
+
+/* Keeps a result until flm_take_results. */
+void flm__results_keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob);
+void flm__results_free(flm_session *s);
+
+/* ---- invoke.c ---- */
+void flm__invoke_free(flm_client *c);
+/* The callback of a task of flm_invoke: what it waits with is freed with arg when it is never called. */
+void flm__invoke_forget(flm_task_fn *callback, void *arg);
+
+/* ---- blob_send.c ---- */
+
+/* Large inputs are copied at submission (ring), not read where they lie. */
+static inline bool flm__client_copies_large(const flm_client *c)
+{
+    return !c->fabric && !c->inproc;
+}
+
+/* Sends a task with a large input; as flm__task_send. */
+int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
+                        void **owned);
+/* The input of the task in slot is not read any more. */
+void flm__blob_conceal(flm_client *c, uint32_t slot);
+void flm__blob_conceal_all(flm_client *c);
+/* BlobDone. */
+void flm__blob_done(flm_client *c, uint64_t id);
+
+/* Common data: a descriptor (ring) or a region (fabric) while create_session is under way. */
+struct flm__common {
+    int fd; /* -1: none */
+    struct flm__region *region;
+};
+int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref, struct flm__common *out,
+                     flm_error *error);
+void flm__blob_common_done(flm_client *c, struct flm__common *common);
+
+/* ---- blob_receive.c ---- */
+
+/* A Blob was announced; takes fd (-1: none came). 0 or FLM_EDISCONNECTED. */
+int flm__blob_arrived(flm_client *c, uint64_t id, uint64_t size, int fd);
+/* A result whose output is a blob; result is complete but for output and size. slot FLM__NO_SLOT: only
+ * gets rid of it. 0 or FLM_EDISCONNECTED. */
+int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
+                     const struct flm_result *result);
+/* Delivers outputs whose reading is over; returns how many. */
+unsigned flm__blob_deliver_reads(flm_client *c);
+void flm__blob_free_arrived(flm_client *c);
+/* After the fabric is closed. */
+void flm__blob_free_reads(flm_client *c);
+
+/* ---- control.c ---- */
+
+/* Reads what the control connection has. 0 or FLM_EDISCONNECTED. */
+int flm__control_read(flm_client *c);
+/* Sends a message; when the manager does not read, waits. 0 or an error with text. */
+int flm__control_send(flm_client *c, const Flm__Message *message, const int *fds, unsigned n_fds,
+                      flm_error *error);
+
+/* ---- request.c ---- */
+
+/* A request and its reply. */
+struct flm__call {
+    struct flm__call *next;
+    uint64_t id;
+    Flm__Message *reply; /* NULL: not yet */
+};
+
+/* How to wait for a reply. */
+enum flm__request_mode {
+    FLM__REQUEST_PLAIN,    /* at most the client's timeout; callbacks do not run */
+    FLM__REQUEST_PROGRESS, /* for ever; callbacks run */
+    FLM__REQUEST_SEND,     /* not at all: the reply is dropped */
+};
+
+/* Makes a request: fills its id, sends it, waits. 0 and *reply (if wanted; freed with
+ * flm__message__free_unpacked), or an error: the manager's code and text, FLM_ETIMEDOUT,
+ * FLM_EDISCONNECTED. The lock is held. */
+int flm__request(flm_client *c, Flm__Request *request, const int *fds, unsigned n_fds,
+                 enum flm__request_mode mode, int timeout_ms, Flm__Message **reply, flm_error *error);
+/* A Reply came; takes the message. */
+void flm__request_reply_take(flm_client *c, Flm__Message *message);
+
+/* ---- session.c ---- */
+flm_session *flm__session_by_number(flm_client *c, uint32_t number);
+void flm__session_free(flm_session *s);
+
+/* ---- progress.c ---- */
+
+/* Receives and sends what can be and runs callbacks. Returns how many things it did, 0: nothing to do.
+ * Does nothing inside a callback. */
+unsigned flm__progress(flm_client *c);
+/* The same for the fabric alone: others may read our memory; no callback runs. */
+unsigned flm__progress_fabric(flm_client *c);
+/* Lets out what was committed. */
+static inline void flm__progress_flush(flm_client *c)
+{
+    if (__builtin_expect(c->in_callback, 0))
+        c->unflushed = true; /* once for all callbacks of a batch */
+    else
+        flm__link_flush(c->link);
+}
+
+/* ---- wait.c ---- */
+
+/* What is waited for. */
+enum flm__wait_for {
+    FLM__WAIT_DATA,    /* results: progress is made, callbacks run */
+    FLM__WAIT_ROOM,    /* the same, and the peer shall say when it has made room in the link */
+    FLM__WAIT_CONTROL, /* a reply: no callback runs */
+};
+struct flm__wait {
+    enum flm__wait_for what;             /* done may change it between DATA and ROOM */
+    bool (*done)(struct flm__wait *wait);
+    void *arg;
+    int64_t deadline; /* flm__client_deadline */
+};
+
+/* Makes progress until done. 0, FLM_ETIMEDOUT or FLM_EDISCONNECTED (with DATA and ROOM every task has
+ * been told so). At least one turn is made. The lock is held, and given up while sleeping. */
+int flm__wait_until(flm_client *c, struct flm__wait *wait);
+/* Prepares what flm_fd needs before its caller sleeps on it. */
+void flm__wait_arm_fd(flm_client *c);
+void flm__wait_disarm_fd(flm_client *c);
+/* Something was done that another thread may wait for. */
+void flm__wait_notify(flm_client *c);
+/* Ends the sleep of whoever is in poll. */
+void flm__wait_wake(flm_client *c);
+int flm__wait_init(flm_client *c, flm_error *error);
+void flm__wait_fini(flm_client *c);
+
+/* ---- thread.c ---- */
+int flm__thread_start(flm_client *c, flm_error *error);
+void flm__thread_stop(flm_client *c); /* also when there is none */
+
+/* ---- inproc.c ---- */
+int flm__inproc_open(flm_client *c, flm_error *error);
+void flm__inproc_close(flm_client *c);
+/* Answers at once: 0 and a Message with a Reply (its code may be an error), or an error. */
+int flm__inproc_request(flm_client *c, const Flm__Request *request, Flm__Message **reply, flm_error *error);
+/* Tasks wait to be run. */
+bool flm__inproc_busy(const flm_client *c);
+/* The session is not used any more. */
+void flm__inproc_leave(flm_client *c, uint32_t session);
+
+#endif

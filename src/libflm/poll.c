@@ -1,0 +1,114 @@
+/* flm_poll, flm_fd, flm_flush: for programs with an event loop of their own. */
+#include "libflm/handle.h"
+
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+enum { NO_FD_MS = 1 }; /* a provider without a descriptor is looked at so often */
+
+static bool something_came(struct flm__wait *wait)
+{
+    const struct {
+        flm_client *client;
+        uint64_t before;
+    } *p = wait->arg;
+    return p->client->delivered != p->before;
+}
+
+static int poll_client(flm_client *c, int timeout_ms)
+{
+    struct {
+        flm_client *client;
+        uint64_t before;
+    } p = {c, c->delivered};
+    struct flm__wait wait = {FLM__WAIT_DATA, something_came, &p, flm__client_deadline(timeout_ms)};
+    int rc = flm__client_check_outside(c, NULL);
+    if (rc < 0)
+        return rc;
+    rc = flm__wait_until(c, &wait);
+    uint64_t n = c->delivered - p.before;
+    if (n == 0)
+        flm__wait_arm_fd(c);
+    if (n == 0 && c->lost)
+        return FLM_EDISCONNECTED;
+    return n < INT32_MAX ? (int)n : INT32_MAX;
+}
+
+int flm_poll(flm_client *c, int timeout_ms)
+{
+    if (!c)
+        return FLM_EINVAL;
+    flm__client_lock(c);
+    int n = poll_client(c, timeout_ms);
+    flm__client_unlock(c);
+    return n;
+}
+
+static int add(int epoll, int fd)
+{
+    struct epoll_event e = {.events = EPOLLIN};
+    return fd < 0 ? 0 : epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+/* A timer for providers that have no descriptor. */
+static int make_timer(void)
+{
+    struct itimerspec every = {.it_interval.tv_nsec = NO_FD_MS * 1000000, .it_value.tv_nsec = NO_FD_MS * 1000000};
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (fd >= 0)
+        timerfd_settime(fd, 0, &every, NULL);
+    return fd;
+}
+
+static int make_fd(flm_client *c)
+{
+    int fabric = c->fabric ? c->fabric_ops->fd(c->fabric) : -1;
+    if (c->own_thread)
+        return FLM_ENOTSUP;
+    if (c->epoll >= 0)
+        return c->epoll;
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (c->fabric && fabric < 0)
+        c->timer = make_timer();
+    if (epoll < 0 || (c->fabric && fabric < 0 && c->timer < 0) || add(epoll, c->bell) < 0 ||
+        add(epoll, c->wake) < 0 || add(epoll, fabric) < 0 || add(epoll, c->timer) < 0 ||
+        (c->conn && add(epoll, flm__conn_fd(c->conn)) < 0)) {
+        if (epoll >= 0)
+            close(epoll);
+        return FLM_ENOMEM;
+    }
+    c->epoll = epoll;
+    flm__wait_arm_fd(c);
+    return epoll;
+}
+
+int flm_fd(flm_client *c)
+{
+    if (!c)
+        return FLM_EINVAL;
+    flm__client_lock(c);
+    int fd = make_fd(c);
+    flm__client_unlock(c);
+    return fd;
+}
+
+int flm_flush(flm_client *c)
+{
+    if (!c)
+        return FLM_EINVAL;
+    flm__client_lock(c);
+    if (!c->in_callback && !c->lost) {
+        flm__overflow_pump(c);
+        flm__progress_fabric(c);
+    }
+    if (!c->lost) {
+        c->unflushed = false;
+        flm__link_flush(c->link);
+        if (c->conn && flm__conn_flush(c->conn) < 0)
+            flm__client_lost(c, FLM_EDISCONNECTED, "the session manager closed the connection");
+    }
+    int rc = c->lost ? FLM_EDISCONNECTED : 0;
+    flm__client_unlock(c);
+    return rc;
+}

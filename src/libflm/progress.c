@@ -1,0 +1,107 @@
+/* One turn of the client: what came is delivered, what can go goes. */
+#include "libflm/handle.h"
+#include "net/ring.h"
+
+enum {
+    /* The room of read records is given back in pieces, so that the peer can go on early. */
+    PIECE_BYTES = 16 << 10,
+    /* Turns between two looks at the control connection, which cost a system call each. */
+    LOOK_TURNS = 1024,
+    EMPTY_TURN = 16, /* a turn without results counts as so many */
+};
+
+static void give_back(flm_client *c, size_t bytes)
+{
+    flm__link_consume(c->link, bytes);
+    if (c->unflushed) {
+        c->unflushed = false;
+        flm__link_flush(c->link);
+    }
+}
+
+/* Delivers what the link holds; returns how many records. */
+static unsigned drain(flm_client *c)
+{
+    const void *data;
+    size_t n = c->garbled ? 0 : flm__link_peek(c->link, &data);
+    size_t at = 0, given = 0;
+    unsigned records = 0;
+    if (n == 0)
+        return 0;
+    c->in_callback = true; /* once for all of them */
+    while (at < n) {
+        const char *record = (const char *)data + at;
+        struct flm__record r;
+        uint32_t bytes = flm__record_read(record, n - at, &r);
+        if (__builtin_expect(bytes == 0, 0))
+            flm__client_lost(c, FLM_EPROTO, "what the session manager sent is no record");
+        else
+            flm__deliver_record(c, &r, flm__record_payload(record));
+        if (__builtin_expect(c->garbled, 0))
+            break;
+        at += bytes;
+        records++;
+        if (at - given >= PIECE_BYTES) {
+            give_back(c, at - given);
+            given = at;
+        }
+    }
+    c->in_callback = false;
+    if (at > given)
+        give_back(c, at - given);
+    return records;
+}
+
+/* The manager is gone: what it had sent is real, all else is told that it is gone. */
+static unsigned bury(flm_client *c)
+{
+    unsigned n = 0, more;
+    do {
+        flm__progress_fabric(c);
+        more = drain(c) + flm__blob_deliver_reads(c);
+        n += more;
+    } while (more);
+    return n + flm__overflow_deliver(c) + flm__deliver_bury(c);
+}
+
+unsigned flm__progress_fabric(flm_client *c)
+{
+    if (!c->fabric)
+        return 0;
+    int n = c->fabric_ops->progress(c->fabric);
+    return n > 0 ? (unsigned)n : 0;
+}
+
+static void look(flm_client *c)
+{
+    c->until_look = LOOK_TURNS;
+    if (c->conn)
+        flm__control_read(c);
+    if (flm__ring_is(c->link) && flm__ring_broken(c->link))
+        flm__client_lost(c, FLM_EPROTO, "the session manager wrote nonsense into the ring");
+}
+
+unsigned flm__progress(flm_client *c)
+{
+    if (c->in_callback || c->buried)
+        return 0;
+    unsigned n = flm__progress_fabric(c) + drain(c);
+    if (__builtin_expect(c->reads_done != NULL, 0))
+        n += flm__blob_deliver_reads(c);
+    if (__builtin_expect(c->cancelled_first != NULL, 0))
+        n += flm__overflow_deliver(c);
+    if (__builtin_expect(c->queued_sessions != NULL, 0))
+        n += flm__overflow_pump(c);
+    if (c->unflushed) {
+        c->unflushed = false;
+        flm__link_flush(c->link);
+    }
+    unsigned turns = n ? 1 : EMPTY_TURN;
+    if (c->until_look <= turns)
+        look(c);
+    else
+        c->until_look -= turns;
+    if (__builtin_expect(c->lost, 0))
+        n += bury(c);
+    return n;
+}

@@ -1,0 +1,341 @@
+/* Sessions: created, waited for, closed. */
+#include "libflm/handle.h"
+#include "libflm/options.h"
+#include "base/error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+/* ---- handles ------------------------------------------------------------ */
+
+flm_session *flm__session_by_number(flm_client *c, uint32_t number)
+{
+    flm_session *s;
+    HASH_FIND(hh, c->by_number, &number, sizeof(number), s);
+    return s;
+}
+
+/* Tasks of a session that is given up: their results find no slot any more. */
+static void forget_tasks(flm_session *s)
+{
+    flm_client *c = s->client;
+    flm__overflow_drop(s);
+    for (uint32_t i = 0; s->outstanding && i < c->n_slots; i++) {
+        if (c->slots[i].session != s)
+            continue;
+        if (c->n_exposed)
+            flm__blob_conceal(c, i);
+        flm__invoke_forget(c->slots[i].callback, c->slots[i].arg);
+        flm__slot_free(c, i);
+        s->outstanding--;
+    }
+}
+
+void flm__session_free(flm_session *s)
+{
+    flm_client *c = s->client;
+    forget_tasks(s);
+    if (c->inproc)
+        flm__inproc_leave(c, s->number);
+    flm__results_free(s);
+    DL_DELETE2(c->sessions, s, previous, next);
+    HASH_DEL(c->by_number, s);
+    free(s);
+}
+
+static flm_session *new_session(flm_client *c, const Flm__Reply *reply, unsigned flags, flm_error *error)
+{
+    if (strlen(reply->session_id) > FLM_MAX_NAME || flm__session_by_number(c, reply->session)) {
+        flm__error_set(error, FLM_EPROTO, "the session manager answered with an impossible session");
+        return NULL;
+    }
+    flm_session *s = calloc(1, sizeof(*s));
+    if (s) {
+        s->client = c;
+        s->number = reply->session;
+        HASH_ADD(hh, c->by_number, number, sizeof(s->number), s);
+        if (!flm__hash_added(&s->hh)) {
+            free(s);
+            s = NULL;
+        }
+    }
+    if (!s) {
+        flm__error_set(error, FLM_ENOMEM, "no memory for a session");
+        return NULL;
+    }
+    s->credit = reply->credit;
+    s->submitted = s->sent = reply->task;
+    s->flags = flags;
+    s->special = (c->shared ? FLM__SPECIAL_SHARED : 0) | (c->lost ? FLM__SPECIAL_LOST : 0);
+    snprintf(s->id, sizeof(s->id), "%s", reply->session_id);
+    DL_APPEND2(c->sessions, s, previous, next);
+    return s;
+}
+
+const char *flm_session_id(const flm_session *s)
+{
+    return s ? s->id : "";
+}
+
+/* ---- creation ----------------------------------------------------------- */
+
+static int check_options(const struct flm_session_options *o, bool open, flm_error *error)
+{
+    if (!o->application || !flm__name_is_valid(o->application))
+        return flm__error_set(error, FLM_EINVAL, "'%s' is no name of an application: 1 to %d letters, digits "
+                              "and . _ - : @ +", o->application ? o->application : "", FLM_MAX_NAME);
+    if (o->id && !flm__name_is_valid(o->id))
+        return flm__error_set(error, FLM_EINVAL, "'%.150s' is no session id: 1 to %d letters, digits and "
+                              ". _ - : @ +", o->id, FLM_MAX_NAME);
+    if (open && !o->id)
+        return flm__error_set(error, FLM_EINVAL, "flm_open_session needs the id of the session");
+    if (!o->common && o->common_size)
+        return flm__error_set(error, FLM_EINVAL, "common_size is %zu, and common is NULL", o->common_size);
+    if (o->common_size > FLM_MAX_PAYLOAD)
+        return flm__error_set(error, FLM_ETOOBIG, "common data of %zu bytes: at most %zu are possible",
+                              o->common_size, FLM_MAX_PAYLOAD);
+    if (o->flags & ~(unsigned)(FLM_DETACHED | FLM_NONBLOCK))
+        return flm__error_set(error, FLM_EINVAL, "unknown session flags 0x%x", o->flags);
+    if (o->weight > 1000)
+        return flm__error_set(error, FLM_EINVAL, "the weight %u is not within 1 and 1000", o->weight);
+    if (o->max_instances && o->min_instances > o->max_instances)
+        return flm__error_set(error, FLM_EINVAL, "min_instances %u is larger than max_instances %u",
+                              o->min_instances, o->max_instances);
+    if (o->durability != FLM_DURABILITY_NONE)
+        return flm__error_set(error, FLM_ENOTSUP, "durable sessions are not supported yet");
+    return 0;
+}
+
+static void fill_spec(Flm__SessionSpec *spec, const struct flm_session_options *o, bool open)
+{
+    spec->application = (char *)(uintptr_t)o->application;
+    if (o->id)
+        spec->id = (char *)(uintptr_t)o->id;
+    spec->flags = o->flags;
+    spec->min_instances = o->min_instances;
+    spec->max_instances = o->max_instances;
+    spec->weight = o->weight;
+    spec->delay_release_ms = o->delay_release_ms;
+    spec->deadline_ms = o->deadline_ms;
+    spec->retry_limit = o->retry_limit;
+    spec->queue_bytes = o->queue_bytes;
+    spec->result_bytes = o->result_bytes;
+    spec->durability = o->durability;
+    spec->ranks_per_task = o->ranks_per_task;
+    spec->open = open;
+}
+
+static flm_session *create(flm_client *c, const struct flm_session_options *o, bool open, flm_error *error)
+{
+    Flm__SessionSpec spec = FLM__SESSION_SPEC__INIT;
+    Flm__Request request = FLM__REQUEST__INIT;
+    Flm__BlobRef ref = FLM__BLOB_REF__INIT;
+    struct flm__common common = {.fd = -1};
+    Flm__Message *reply = NULL;
+    flm_session *s = NULL;
+
+    fill_spec(&spec, o, open);
+    request.verb_case = FLM__REQUEST__VERB_CREATE_SESSION;
+    request.create_session = &spec;
+    if (o->common_size) {
+        if (flm__blob_common(c, o->common, o->common_size, &ref, &common, error) < 0)
+            return NULL;
+        spec.common = &ref;
+    }
+    if (flm__request(c, &request, &common.fd, common.fd >= 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply, error) == 0) {
+        s = new_session(c, reply->reply, o->flags, error);
+        flm__message__free_unpacked(reply, NULL);
+    }
+    flm__blob_common_done(c, &common);
+    return s;
+}
+
+static flm_session *create_locked(flm_client *c, const struct flm_session_options *options, bool open,
+                                  flm_error *error)
+{
+    struct flm_session_options o;
+    flm_session *s = NULL;
+    if (!c || !options || flm__options_copy(&o, sizeof(o), options) < 0) {
+        flm__error_set(error, FLM_EINVAL, "a session needs a client and options whose size is set");
+        return NULL;
+    }
+    if (check_options(&o, open, error) < 0)
+        return NULL;
+    flm__client_lock(c);
+    if (flm__client_check_outside(c, error) == 0)
+        s = create(c, &o, open, error);
+    flm__client_unlock(c);
+    return s;
+}
+
+flm_session *flm_create_session(flm_client *c, const struct flm_session_options *options, flm_error *error)
+{
+    return create_locked(c, options, false, error);
+}
+
+flm_session *flm_open_session(flm_client *c, const struct flm_session_options *options, flm_error *error)
+{
+    return create_locked(c, options, true, error);
+}
+
+/* ---- waiting --------------------------------------------------------------- */
+
+static bool all_delivered(struct flm__wait *wait)
+{
+    return ((const flm_session *)wait->arg)->outstanding == 0;
+}
+
+/* Waits for the tasks of the session; the lock is held. */
+static int wait_for_tasks(flm_session *s, int timeout_ms, flm_error *error)
+{
+    flm_client *c = s->client;
+    struct flm__wait wait = {FLM__WAIT_DATA, all_delivered, s, flm__client_deadline(timeout_ms)};
+    int rc = flm__client_check_outside(c, error);
+    if (rc < 0)
+        return rc;
+    bool gone = c->buried;
+    rc = flm__wait_until(c, &wait);
+    if (rc == FLM_ETIMEDOUT)
+        return flm__error_set(error, rc, "%lu tasks of session %s are not done after %d ms",
+                              (unsigned long)s->outstanding, s->id, timeout_ms);
+    /* What came before the manager went counts. */
+    return rc < 0 || gone || s->lost_tasks ? flm__client_lost_error(c, error) : 0;
+}
+
+int flm_wait(flm_session *s, int timeout_ms)
+{
+    if (!s)
+        return FLM_EINVAL;
+    flm__client_lock(s->client);
+    int rc = wait_for_tasks(s, timeout_ms, NULL);
+    flm__client_unlock(s->client);
+    return rc;
+}
+
+static bool all_sent(struct flm__wait *wait)
+{
+    return ((const flm_session *)wait->arg)->queue_first == NULL;
+}
+
+static int sync_session(flm_session *s, uint64_t *task, flm_error *error)
+{
+    flm_client *c = s->client;
+    Flm__Request request = FLM__REQUEST__INIT;
+    Flm__Message *reply;
+    struct flm__wait wait = {FLM__WAIT_DATA, all_sent, s, flm__client_deadline(c->timeout_ms)};
+    int rc = flm__client_check_outside(c, error);
+    if (rc == 0)
+        rc = flm__wait_until(c, &wait);
+    if (rc == FLM_ETIMEDOUT)
+        return flm__error_set(error, rc, "session %s has no room for all its tasks", s->id);
+    if (rc < 0)
+        return c->lost ? flm__client_lost_error(c, error) : rc;
+    request.verb_case = FLM__REQUEST__VERB_SYNC_SESSION;
+    request.sync_session = s->number;
+    request.submitted = s->sent;
+    rc = flm__request(c, &request, NULL, 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply, error);
+    if (rc < 0)
+        return rc;
+    if (task)
+        *task = reply->reply->task;
+    flm__message__free_unpacked(reply, NULL);
+    return 0;
+}
+
+int flm_sync(flm_session *s, uint64_t *task, flm_error *error)
+{
+    if (!s)
+        return flm__error_set(error, FLM_EINVAL, "no session");
+    flm__client_lock(s->client);
+    int rc = sync_session(s, task, error);
+    flm__client_unlock(s->client);
+    return rc;
+}
+
+/* ---- cancelling and closing --------------------------------------------------- */
+
+static int cancel_task(flm_session *s, uint64_t task, flm_error *error)
+{
+    flm_client *c = s->client;
+    if (c->lost)
+        return flm__client_lost_error(c, error);
+    if (task == 0 || task > s->submitted)
+        return flm__error_set(error, FLM_ENOTFOUND, "session %s has no task %lu", s->id, (unsigned long)task);
+    if (flm__overflow_cancel(s, task)) {
+        flm__wait_notify(c);
+        return 0;
+    }
+    Flm__Request request = FLM__REQUEST__INIT;
+    Flm__TaskRef ref = FLM__TASK_REF__INIT;
+    ref.session = s->number;
+    ref.task = task;
+    request.verb_case = FLM__REQUEST__VERB_CANCEL_TASK;
+    request.cancel_task = &ref;
+    request.submitted = s->sent;
+    return flm__request(c, &request, NULL, 0, c->in_callback ? FLM__REQUEST_SEND : FLM__REQUEST_PLAIN,
+                        c->timeout_ms, NULL, error);
+}
+
+int flm_cancel_task(flm_session *s, uint64_t task, flm_error *error)
+{
+    if (!s)
+        return flm__error_set(error, FLM_EINVAL, "no session");
+    flm__client_lock(s->client);
+    int rc = cancel_task(s, task, error);
+    flm__client_unlock(s->client);
+    return rc;
+}
+
+/* Tells the manager, waits for its answer and for what it sent before that. */
+static int end(flm_session *s, bool cancel, flm_error *error)
+{
+    flm_client *c = s->client;
+    Flm__Request request = FLM__REQUEST__INIT;
+    int rc;
+    if (!cancel) {
+        rc = wait_for_tasks(s, -1, error);
+        if (rc < 0)
+            return rc;
+        request.verb_case = FLM__REQUEST__VERB_CLOSE_SESSION;
+        request.close_session = s->number;
+    } else {
+        flm__overflow_cancel_all(s);
+        request.verb_case = FLM__REQUEST__VERB_CANCEL_SESSION;
+        request.cancel_session = s->number;
+    }
+    s->special |= FLM__SPECIAL_CLOSED;
+    request.submitted = s->sent;
+    rc = flm__request(c, &request, NULL, 0, FLM__REQUEST_PROGRESS, -1, NULL, error);
+    if (rc == 0 || rc == FLM_EDISCONNECTED) {
+        int waited = wait_for_tasks(s, -1, rc == 0 ? error : NULL);
+        return rc < 0 ? rc : waited;
+    }
+    return rc;
+}
+
+static int end_locked(flm_session *s, bool cancel, flm_error *error)
+{
+    if (!s)
+        return flm__error_set(error, FLM_EINVAL, "no session");
+    flm_client *c = s->client;
+    flm__client_lock(c);
+    int rc = flm__client_check_outside(c, error);
+    if (rc == 0) {
+        rc = end(s, cancel, error);
+        flm__session_free(s);
+    }
+    flm__client_unlock(c);
+    return rc;
+}
+
+int flm_close_session(flm_session *s, flm_error *error)
+{
+    return end_locked(s, false, error);
+}
+
+int flm_cancel_session(flm_session *s, flm_error *error)
+{
+    return end_locked(s, true, error);
+}

@@ -1,0 +1,237 @@
+/* manager_side.c - the connection to flmd: how it begins, and where its messages go. */
+#define _GNU_SOURCE
+#include "base/error.h"
+#include "base/time.h"
+#include "net/fabric.h"
+#include "net/handshake.h"
+#include "node/agent.h"
+#include "node/relay.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CONNECT_MS = 10000 };
+
+/* Who a message is about. */
+struct about {
+    uint32_t lane, life;
+    bool lives; /* it has a life, which must be the one that flmd was told of */
+};
+
+static bool read_about(const Flm__Message *m, struct about *about)
+{
+    switch (m->body_case) {
+#define ABOUT(CASE, field)                                                                                   \
+    case FLM__MESSAGE__BODY_##CASE:                                                                          \
+        *about = (struct about){m->field->lane, m->field->life, true};                                       \
+        return true
+        ABOUT(EXECUTOR_RING, executor_ring);
+        ABOUT(BIND, bind);
+        ABOUT(UNBIND, unbind);
+        ABOUT(RECALL, recall);
+        ABOUT(CANCEL, cancel);
+        ABOUT(KILL, kill);
+        ABOUT(BLOB, blob);
+#undef ABOUT
+    default:
+        return false;
+    }
+}
+
+static void answer_logs(struct agent *agent, const Flm__Request *request)
+{
+    Flm__Reply reply = FLM__REPLY__INIT;
+    const struct log **logs = calloc(agent->n_slots, sizeof(*logs));
+    reply.id = request->id;
+    for (unsigned i = 0; logs && i < agent->n_slots; i++)
+        logs[i] = &agent->slots[i].log;
+    reply.code = logs ? log_answer(logs, agent->n_slots, request->read_logs, &reply) : FLM_ENOMEM;
+    FLM__MESSAGE(m, reply, REPLY, &reply);
+    agent_tell(agent, &m, NULL, 0);
+    log_answer_free(&reply);
+    free(logs);
+}
+
+static void answer_request(struct agent *agent, const Flm__Request *request)
+{
+    if (request->verb_case == FLM__REQUEST__VERB_READ_LOGS) {
+        answer_logs(agent, request);
+        return;
+    }
+    Flm__Reply reply = FLM__REPLY__INIT;
+    reply.id = request->id;
+    reply.code = FLM_ENOTSUP;
+    reply.text = (char *)(uintptr_t) "a node agent does not know this request";
+    FLM__MESSAGE(m, reply, REPLY, &reply);
+    agent_tell(agent, &m, NULL, 0);
+}
+
+static void answer_ping(struct agent *agent, const Flm__Ping *ping)
+{
+    Flm__Pong pong = FLM__PONG__INIT;
+    pong.number = ping->number;
+    FLM__MESSAGE(m, pong, PONG, &pong);
+    agent_tell(agent, &m, NULL, 0);
+}
+
+static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
+{
+    struct agent *agent = arg;
+    struct about about;
+    if (read_about(m, &about)) {
+        struct slot *slot = about.lane < agent->n_slots ? &agent->slots[about.lane] : NULL;
+        if (slot && slot->announced && about.life == slot->announced)
+            slot_from_manager(slot, m, fds, n_fds);
+        return;
+    }
+    switch (m->body_case) {
+    case FLM__MESSAGE__BODY_PING:
+        answer_ping(agent, m->ping);
+        break;
+    case FLM__MESSAGE__BODY_REQUEST:
+        answer_request(agent, m->request);
+        break;
+    case FLM__MESSAGE__BODY_BLOB_DONE:
+        if (agent->relay)
+            relay_blob_done(agent->relay, m->blob_done->id);
+        break;
+    case FLM__MESSAGE__BODY_SHUTDOWN:
+        agent_stop(agent, 0, "flmd says: %s", m->shutdown->text);
+        break;
+    default: /* of a newer version */
+        break;
+    }
+}
+
+static void on_end(void *arg, int code)
+{
+    struct agent *agent = arg;
+    if (!agent->stopping)
+        agent_stop(agent, code == FLM_EDISCONNECTED ? 0 : 1, "the connection to flmd: %s", flm_strerror(code));
+}
+
+/* ---- the beginning ----------------------------------------------------------------------------- */
+
+static int dial(const struct agent *agent, int64_t deadline_ns, flm_error *error)
+{
+    char *list = strdup(agent->options->endpoint), *rest = NULL;
+    int fd = flm__error_set(error, FLM_EINVAL, "--endpoint names no endpoint");
+    if (!list)
+        return flm__error_set(error, FLM_ENOMEM, "no memory");
+    for (char *one = strtok_r(list, ",", &rest); one && fd < 0; one = strtok_r(NULL, ",", &rest))
+        fd = flm__dial(one, deadline_ns, error);
+    free(list);
+    return fd;
+}
+
+/* What we are, with all slots. */
+static int say_hello(struct agent *agent, struct flm__conn *conn, int64_t deadline_ns, Flm__Message **ready,
+                     flm_error *error)
+{
+    const struct node_options *o = agent->options;
+    Flm__Slot *slots = calloc(agent->n_slots, sizeof(*slots));
+    Flm__Slot **list = calloc(agent->n_slots, sizeof(*list));
+    Flm__Node node = FLM__NODE__INIT;
+    Flm__Hello hello = FLM__HELLO__INIT;
+    int fds[FLM__FRAME_FDS], rc = FLM_ENOMEM;
+    unsigned n_fds = 0;
+    for (unsigned i = 0; slots && list && i < agent->n_slots; i++) {
+        const struct placement_slot *place = &agent->placement.slots[i];
+        flm__slot__init(&slots[i]);
+        slots[i].lane = i;
+        slots[i].cpus = (char *)(uintptr_t)place->cpus;
+        slots[i].cores = place->cores;
+        slots[i].numa = place->numa;
+        list[i] = &slots[i];
+    }
+    node.name = (char *)(uintptr_t)o->name;
+    node.block = (char *)(uintptr_t)o->block;
+    node.block_number = o->block_number;
+    node.n_slots = agent->n_slots;
+    node.slots = list;
+    hello.role = FLM__ROLE__ROLE_AGENT;
+    hello.pid = (int32_t)getpid();
+    hello.name = (char *)(uintptr_t) "flm-node";
+    hello.provider = (char *)(uintptr_t)(o->provider ? o->provider : o->relay ? "auto" : "");
+    hello.node = &node;
+    if (slots && list && flm__random(&hello.incarnation, sizeof(hello.incarnation)) == 0)
+        rc = flm__handshake(conn, &hello, o->secret_file, deadline_ns, ready, fds, &n_fds, error);
+    else
+        flm__error_set(error, rc, "no memory for %u slots", agent->n_slots);
+    flm__close_fds(fds, n_fds); /* an agent has no ring of its own */
+    free(slots);
+    free(list);
+    return rc;
+}
+
+/* Tells flmd our address, and waits until it has taken it: then data may flow. */
+static int give_address(struct flm__conn *conn, void *address, size_t size, int64_t deadline_ns,
+                        flm_error *error)
+{
+    Flm__Request request = FLM__REQUEST__INIT;
+    request.id = 1;
+    request.verb_case = FLM__REQUEST__VERB_FABRIC_ADDRESS;
+    request.fabric_address.data = address;
+    request.fabric_address.len = size;
+    FLM__MESSAGE(m, request, REQUEST, &request);
+    int rc = flm__conn_send(conn, &m, NULL, 0);
+    for (bool done = false; rc >= 0 && !done;) {
+        Flm__Message *got;
+        int fds[FLM__FRAME_FDS];
+        unsigned n_fds;
+        rc = flm__conn_wait_message(conn, deadline_ns, &got, fds, &n_fds);
+        if (rc < 0)
+            break;
+        flm__close_fds(fds, n_fds);
+        done = got->body_case == FLM__MESSAGE__BODY_REPLY && got->reply->id == request.id;
+        if (done && got->reply->code < 0)
+            rc = flm__error_set(error, got->reply->code, "flmd cannot reach this node over the fabric: %s",
+                                got->reply->text);
+        flm__message__free_unpacked(got, NULL);
+        if (done)
+            return rc < 0 ? rc : 0;
+    }
+    return flm__error_set(error, rc, "while telling flmd the fabric address: %s", flm_strerror(rc));
+}
+
+static int open_relay(struct agent *agent, struct flm__conn *conn, const Flm__Ready *ready, int64_t deadline_ns,
+                      flm_error *error)
+{
+    char address[FLM__FABRIC_ADDRESS_MAX];
+    size_t size = sizeof(address);
+    if (!*ready->provider && !agent->options->relay && !agent->options->provider && flm__conn_is_unix(conn))
+        return 0; /* flmd is on this node, and has rings with our executors */
+    if (!*ready->provider)
+        return flm__error_set(error, FLM_ENOTSUP, "flmd offers no fabric, which this node needs (is its module "
+                              "flm-fabric.so installed where flmd runs?)");
+    int rc = relay_open(agent, ready, address, &size, &agent->relay, error);
+    return rc < 0 ? rc : give_address(conn, address, size, deadline_ns, error);
+}
+
+int manager_connect(struct agent *agent, flm_error *error)
+{
+    int64_t deadline = flm__now_ns() + (int64_t)CONNECT_MS * 1000000;
+    int fd = dial(agent, deadline, error);
+    if (fd < 0)
+        return fd;
+    struct flm__conn *conn = flm__conn_new_take(fd);
+    if (!conn)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for the connection to flmd");
+    Flm__Message *ready = NULL;
+    int rc = say_hello(agent, conn, deadline, &ready, error);
+    if (rc == 0)
+        rc = open_relay(agent, conn, ready->ready, deadline, error);
+    if (ready)
+        flm__message__free_unpacked(ready, NULL);
+    if (rc < 0) {
+        flm__conn_free(conn);
+        return rc;
+    }
+    agent->manager = flm__watch_new_take(&agent->loop, conn, on_message, on_end, agent);
+    if (!agent->manager)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for the connection to flmd");
+    flm__watch_read(agent->manager); /* what came behind the greeting */
+    return 0;
+}

@@ -1,0 +1,172 @@
+#define _GNU_SOURCE
+#include "node/options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *argp_program_version = "flm-node (Flame) " FLM_VERSION;
+
+enum {
+    KEY_BLOCK = 256,
+    KEY_BLOCK_NUMBER,
+    KEY_CORES,
+    KEY_BIND,
+    KEY_SPREAD,
+    KEY_SECRET,
+    KEY_PROVIDER,
+    KEY_RELAY,
+    KEY_DIRECTORY,
+    KEY_WRAPPER,
+    KEY_WRAP_EXECUTOR,
+    KEY_WORLD,
+    KEY_EXECUTOR,
+    KEY_LOSS,
+    KEY_TOPOLOGY,
+    KEY_LOG
+};
+
+static const struct argp_option table[] = {
+    {"endpoint", 'e', "ENDPOINT", 0, "where flmd listens: unix:PATH or tcp:HOST:PORT, or a list of these", 0},
+    {"name", 'N', "NAME", 0, "name of this node (default: the host's)", 0},
+    {"block", KEY_BLOCK, "ID", 0, "the allocation that this node belongs to (default: local)", 0},
+    {"block-number", KEY_BLOCK_NUMBER, "N", 0, "flmd's number of that allocation", 0},
+    {"slots", 'n', "N", 0, "executors; 0 (default): one per cores that this process may use", 0},
+    {"cores-per-slot", KEY_CORES, "C", 0, "cores of each executor (default 1)", 0},
+    {"bind", KEY_BIND, "WHAT", 0, "bind executors to: core (default), l3, numa, none", 0},
+    {"spread", KEY_SPREAD, NULL, 0, "place neighbours far apart instead of packed", 0},
+    {"topology", KEY_TOPOLOGY, "FILE", OPTION_HIDDEN, "another machine's topology, for tests", 0},
+    {"secret-file", KEY_SECRET, "FILE", 0, "secret for TCP endpoints", 0},
+    {"provider", KEY_PROVIDER, "NAME", 0, "talk to flmd by this libfabric provider, also on one node", 0},
+    {"relay", KEY_RELAY, NULL, 0, "move records between flmd and the executors, also on one node", 0},
+    {"directory", KEY_DIRECTORY, "DIR", 0, "private directory for sockets (default: one of its own)", 0},
+    {"executor-wrapper", KEY_WRAPPER, "CMD", 0, "start an executor under CMD, for example \"valgrind -q\"", 0},
+    {"wrap-executor", KEY_WRAP_EXECUTOR, "K", 0, "the slot whose executor is wrapped (default 0; -1: all)", 0},
+    {"world-command", KEY_WORLD, "CMD", 0, "starts {n} MPI ranks (default: mpirun -n {n})", 0},
+    {"executor", KEY_EXECUTOR, "FILE", 0, "the program flm-executor (default: beside this one)", 0},
+    {"loss-time", KEY_LOSS, "MS", 0, "an executor that is silent so long is killed (default 10000)", 0},
+    {"log-to-stderr", KEY_LOG, NULL, 0, "also print what services write", 0},
+    {0},
+};
+
+/* A whole number within bounds, or an error that ends the program as argp does. */
+static long number(struct argp_state *state, const char *name, const char *text, long low, long high)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (errno || end == text || *end || value < low || value > high)
+        argp_error(state, "--%s takes a number from %ld to %ld, not '%s'", name, low, high, text);
+    return value;
+}
+
+static error_t parse_place(int key, char *arg, struct argp_state *state)
+{
+    struct node_options *o = state->input;
+    switch (key) {
+    case 'n':
+        o->placement.slots = (unsigned)number(state, "slots", arg, 0, PLACEMENT_MAX_SLOTS);
+        return 0;
+    case KEY_CORES:
+        o->placement.cores_per_slot = (unsigned)number(state, "cores-per-slot", arg, 1, 1 << 16);
+        return 0;
+    case KEY_BIND:
+        if (placement_parse_bind(arg, &o->placement.bind) < 0)
+            argp_error(state, "--bind takes core, l3, numa or none, not '%s'", arg);
+        return 0;
+    case KEY_SPREAD:
+        o->placement.spread = true;
+        return 0;
+    case KEY_TOPOLOGY:
+        o->placement.topology = arg;
+        return 0;
+    }
+    return ARGP_ERR_UNKNOWN;
+}
+
+static error_t parse_executor(int key, char *arg, struct argp_state *state)
+{
+    struct node_options *o = state->input;
+    switch (key) {
+    case KEY_WRAPPER:
+        o->executor_wrapper = *arg ? arg : NULL;
+        return 0;
+    case KEY_WRAP_EXECUTOR:
+        o->wrap_executor = (int)number(state, "wrap-executor", arg, -1, PLACEMENT_MAX_SLOTS);
+        return 0;
+    case KEY_WORLD:
+        o->world_command = arg;
+        return 0;
+    case KEY_EXECUTOR:
+        o->executor = arg;
+        return 0;
+    case KEY_LOSS:
+        o->loss_ms = (unsigned)number(state, "loss-time", arg, 100, 86400000);
+        return 0;
+    case KEY_LOG:
+        o->log_to_stderr = true;
+        return 0;
+    }
+    return ARGP_ERR_UNKNOWN;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct node_options *o = state->input;
+    switch (key) {
+    case 'e':
+        o->endpoint = arg;
+        return 0;
+    case 'N':
+        o->name = arg;
+        return 0;
+    case KEY_BLOCK:
+        o->block = arg;
+        return 0;
+    case KEY_BLOCK_NUMBER:
+        o->block_number = (uint64_t)number(state, "block-number", arg, 0, INT32_MAX);
+        return 0;
+    case KEY_SECRET:
+        o->secret_file = arg;
+        return 0;
+    case KEY_PROVIDER:
+        o->provider = *arg ? arg : NULL;
+        return 0;
+    case KEY_RELAY:
+        o->relay = true;
+        return 0;
+    case KEY_DIRECTORY:
+        o->directory = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument '%s'", arg);
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->endpoint || !*o->endpoint)
+            argp_error(state, "--endpoint is missing: where does flmd listen?");
+        return 0;
+    }
+    error_t rc = parse_place(key, arg, state);
+    return rc == ARGP_ERR_UNKNOWN ? parse_executor(key, arg, state) : rc;
+}
+
+void node_options_parse(struct node_options *out, int argc, char **argv)
+{
+    static char host[256];
+    *out = (struct node_options){.block = "local", .world_command = "mpirun -n {n}", .loss_ms = 10000};
+    out->placement.cores_per_slot = 1;
+    out->placement.bind = PLACEMENT_CORE;
+    const struct argp argp = {table, parse, NULL,
+                              "Node agent of Flame: starts, binds, watches and replaces the executors of one "
+                              "node. flmd has it started; there is seldom a reason to start it by hand.",
+                              NULL, NULL, NULL};
+    argp_parse(&argp, argc, argv, 0, NULL, out);
+    if (!out->name) {
+        if (gethostname(host, sizeof(host) - 1) < 0 || !host[0])
+            snprintf(host, sizeof(host), "localhost");
+        out->name = host;
+    }
+}

@@ -1,0 +1,201 @@
+#define _GNU_SOURCE
+#include "node/process.h"
+
+#include "base/error.h"
+#include "node/placement.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MASK_BYTES = 8192 / 8 }; /* CPUs of the largest Linux kernels */
+
+/* The child inherits our own binding, so we take its for the moment of the start: that binds it before
+ * its first instruction, whatever program it is. */
+struct binding {
+    bool changed;
+    union {
+        cpu_set_t set;
+        unsigned char bytes[MASK_BYTES];
+    } mask;
+    int size;
+};
+
+static void binding_take(struct binding *b, const char *cpus, int numa)
+{
+    b->changed = false;
+    if (!cpus || !*cpus)
+        return;
+    b->size = (int)syscall(SYS_sched_getaffinity, 0, sizeof(b->mask), &b->mask);
+    if (b->size <= 0)
+        return;
+    b->changed = true;
+    placement_apply(cpus, numa); /* best effort: a cpuset may have shrunk meanwhile */
+}
+
+static void binding_return(const struct binding *b)
+{
+    if (!b->changed)
+        return;
+    syscall(SYS_sched_setaffinity, 0, (size_t)b->size, &b->mask);
+    syscall(SYS_set_mempolicy, 0 /* MPOL_DEFAULT */, NULL, 0);
+}
+
+/* Finds the program of a command in a PATH. */
+static int find_program(const char *program, const char *path, char *out, size_t n)
+{
+    if (strchr(program, '/'))
+        return snprintf(out, n, "%s", program) < (int)n ? 0 : ENAMETOOLONG;
+    int rc = ENOENT;
+    if (!path)
+        path = "/usr/local/bin:/usr/bin:/bin";
+    while (*path) {
+        size_t length = strcspn(path, ":");
+        int written = snprintf(out, n, "%.*s/%s", (int)length, path, program);
+        if (length && written < (int)n && access(out, X_OK) == 0)
+            return 0;
+        if (length && written < (int)n && access(out, F_OK) == 0)
+            rc = EACCES;
+        path += length + (path[length] == ':');
+    }
+    return rc;
+}
+
+static int start_failed(const char *program, int errno_value, flm_error *error)
+{
+    int code = errno_value == ENOENT || errno_value == ENOTDIR ? FLM_ENOTFOUND
+               : errno_value == EACCES || errno_value == ENOEXEC ? FLM_EPERM
+                                                                 : FLM_ENOMEM;
+    return flm__error_errno(error, code, errno_value, "cannot start %s", program);
+}
+
+static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions,
+                   const struct process_spec *spec)
+{
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+                                                      POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(attributes, &none);
+    posix_spawnattr_setsigdefault(attributes, &all);
+    if (rc == 0 && spec->directory && *spec->directory)
+        rc = posix_spawn_file_actions_addchdir_np(actions, spec->directory);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, spec->out, 1);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, spec->err, 2);
+    return rc;
+}
+
+int process_start(const struct process_spec *spec, pid_t *pid, flm_error *error)
+{
+    if (spec->command->failed || spec->environment->failed || !spec->command->n)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for a command line");
+    const char *program = spec->command->list[0];
+    char file[PATH_MAX];
+    int rc = find_program(program, texts_get(spec->environment, "PATH"), file, sizeof(file));
+    if (rc)
+        return start_failed(program, rc, error);
+    if (spec->directory && *spec->directory && access(spec->directory, X_OK) < 0)
+        return flm__error_errno(error, FLM_ENOTFOUND, errno, "cannot start %s in the directory %s", program,
+                                spec->directory);
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_init(&actions);
+    rc = prepare(&attributes, &actions, spec);
+    if (rc == 0) {
+        struct binding ours;
+        binding_take(&ours, spec->cpus, spec->numa);
+        rc = posix_spawn(pid, file, &actions, &attributes, spec->command->list, spec->environment->list);
+        binding_return(&ours);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return rc ? start_failed(program, rc, error) : 0;
+}
+
+void process_adopt_orphans(void)
+{
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+void process_signal(pid_t pid, int signal)
+{
+    if (pid <= 1)
+        return;
+    kill(-pid, signal);
+    kill(pid, signal);
+}
+
+unsigned process_kill_strays(process_keep_fn *keep, void *arg)
+{
+    /* We start processes from one thread only, and orphans are given to the first one. */
+    char path[64], line[1 << 16];
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, line, sizeof(line) - 1);
+    close(fd);
+    line[n > 0 ? n : 0] = 0;
+    unsigned killed = 0;
+    char *end;
+    for (char *p = line; *p; p = end) {
+        long pid = strtol(p, &end, 10);
+        if (end == p || pid <= 1)
+            break;
+        while (*end == ' ')
+            end++;
+        if (!keep(arg, (pid_t)pid)) {
+            kill((pid_t)pid, SIGKILL);
+            killed++;
+        }
+    }
+    return killed;
+}
+
+uint64_t process_token(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    char *entry = NULL;
+    size_t room = 0;
+    uint64_t token = 0;
+    while (token == 0 && getdelim(&entry, &room, 0, f) > 0)
+        if (strncmp(entry, "FLM_TOKEN=", 10) == 0)
+            token = strtoull(entry + 10, NULL, 10);
+    free(entry);
+    fclose(f);
+    return token;
+}
+
+void process_describe(int status, const struct rusage *usage, char *text, size_t size)
+{
+    double cpu = (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +
+                 (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) * 1e-6;
+    char how[80];
+    if (WIFSIGNALED(status))
+        snprintf(how, sizeof(how), "ended by signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
+                 WCOREDUMP(status) ? " with a core dump" : "");
+    else
+        snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
+    snprintf(text, size, "%s after %.2f s of CPU time and at most %ld MiB", how, cpu, usage->ru_maxrss >> 10);
+}

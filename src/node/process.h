@@ -1,0 +1,44 @@
+/* node/process.h - starting processes, and making sure that nothing of them stays. */
+#ifndef FLM_NODE_PROCESS_H
+#define FLM_NODE_PROCESS_H
+
+#include "node/texts.h"
+
+#include <flm/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct process_spec {
+    const struct texts *command;
+    const struct texts *environment;
+    const char *directory; /* NULL or "": ours */
+    int out, err;          /* become its stdout and stderr */
+    const char *cpus;      /* as placement_apply; "" not bound */
+    int numa;
+};
+
+/* Starts it as the leader of a session of its own (a Ctrl-C on our terminal does not reach it), with
+ * /dev/null as stdin. A command without a slash is found in the PATH of its environment, one with a slash
+ * counts from its directory. FLM_ENOTFOUND, FLM_EPERM, FLM_ENOMEM with the error filled. */
+int process_start(const struct process_spec *spec, pid_t *pid, flm_error *error);
+
+/* Makes orphaned descendants our children. */
+void process_adopt_orphans(void);
+
+/* Sends the signal to the process and its group. */
+void process_signal(pid_t pid, int signal);
+
+/* Kills each child of this process of which keep says false; what that orphans becomes our child, so call
+ * again after reaping. Returns how many it killed. */
+typedef bool process_keep_fn(void *arg, pid_t pid);
+unsigned process_kill_strays(process_keep_fn *keep, void *arg);
+
+/* FLM_TOKEN in the environment that the process was started with, 0: none to be seen. */
+uint64_t process_token(pid_t pid);
+
+/* "signal 11 (Segmentation fault), 1.2 s of CPU, 35 MiB" */
+struct rusage;
+void process_describe(int status, const struct rusage *usage, char *text, size_t size);
+
+#endif

@@ -1,0 +1,481 @@
+#define _GNU_SOURCE
+#include "node/relay.h"
+
+#include "base/error.h"
+#include "node/relay_inside.h"
+
+#include <flm/client.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+    LANE_BITS = 12, /* of a record's lane: the slot; the rest is the life */
+    HELD_MAX = FLM__RING_BYTES,
+    POLL_MS = 1, /* for a provider without a descriptor to sleep on */
+};
+
+static unsigned lane_index(const struct relay *r, const struct lane *l)
+{
+    return (unsigned)(l - r->lanes);
+}
+
+static uint16_t lane_tag(const struct relay *r, const struct lane *l)
+{
+    return (uint16_t)(lane_index(r, l) | (l->life & 15) << LANE_BITS);
+}
+
+static void fail_lane(struct relay *r, struct lane *l, const char *text)
+{
+    slot_fail(&r->agent->slots[lane_index(r, l)], text);
+}
+
+/* ---- flmd -> executor -------------------------------------------------------------------------- */
+
+static bool read_reference(const struct flm__record *rec, const void *data, struct flm__blob_ref *ref)
+{
+    struct flm__task_parts parts;
+    if (!flm__task_split(rec, flm__record_payload(data), &parts) || !parts.blob || parts.size < sizeof(*ref))
+        return false;
+    memcpy(ref, parts.input, sizeof(*ref));
+    return true;
+}
+
+/* A task that nobody will run. */
+static void drop_task(struct relay *r, unsigned lane, const struct flm__record *rec, const void *data)
+{
+    struct flm__blob_ref ref;
+    if (rec->type == FLM__TASK && (rec->flags & FLM__RECORD_BLOB) && read_reference(rec, data, &ref))
+        relay_tell_done(r, lane, ref.id);
+}
+
+/* The payload that the record at `data` refers to: 1 it is here (l->pull), 0 not yet, or an error. */
+static int have_payload(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
+                        struct flm__blob_ref *ref)
+{
+    flm_error error = {0, ""};
+    if (!read_reference(rec, data, ref))
+        return FLM_EPROTO;
+    if (!l->pull) {
+        l->pull = relay_pull_start(r, ref->size, ref->address, ref->key, &error);
+        if (!l->pull)
+            return error.code;
+        l->pull->tell = true;
+        l->pull->lane = lane_index(r, l);
+        l->pull->id = ref->id;
+    }
+    if (!l->pull->done)
+        return 0;
+    return l->pull->status < 0 ? l->pull->status : 1;
+}
+
+/* Announces the payload to the executor. */
+static void pass_payload(struct relay *r, struct lane *l, const struct flm__blob_ref *ref)
+{
+    Flm__Blob blob = FLM__BLOB__INIT;
+    blob.lane = lane_index(r, l);
+    blob.life = l->life;
+    blob.id = ref->id;
+    blob.size = ref->size;
+    FLM__MESSAGE(m, blob, BLOB, &blob);
+    flm__watch_send(r->agent->slots[lane_index(r, l)].watch, &m, &l->pull->fd, 1);
+    relay_pull_drop(l->pull);
+    l->pull = NULL;
+}
+
+/* Puts a task in the executor's ring. false: it has to wait. */
+static bool put_task(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
+                     uint32_t bytes)
+{
+    struct flm__blob_ref ref;
+    char *room = flm__link_reserve(l->ring, bytes);
+    if (!room)
+        return false;
+    memcpy(room, data, bytes);
+    if (rec->flags & FLM__RECORD_BLOB) {
+        int rc = have_payload(r, l, rec, data, &ref);
+        if (rc < 0)
+            fail_lane(r, l, "an input could not be read from flmd");
+        if (rc <= 0)
+            return false;
+        pass_payload(r, l, &ref);
+        ref.address = ref.key = 0;
+        struct flm__task_parts parts;
+        flm__task_split(rec, flm__record_payload(room), &parts);
+        memcpy((void *)(uintptr_t)parts.input, &ref, sizeof(ref));
+    }
+    flm__link_commit(l->ring, bytes);
+    l->dirty = true;
+    return true;
+}
+
+static void hold(struct relay *r, struct lane *l, const void *data, uint32_t bytes)
+{
+    if (l->held_start == l->held_end)
+        l->held_start = l->held_end = 0;
+    if (l->held_end + bytes > l->held_room) {
+        memmove(l->held, l->held + l->held_start, l->held_end - l->held_start);
+        l->held_end -= l->held_start;
+        l->held_start = 0;
+    }
+    if (l->held_end + bytes > l->held_room) {
+        size_t room = l->held_room ? 2 * l->held_room : 64 << 10;
+        char *held = room <= 2 * HELD_MAX ? realloc(l->held, room) : NULL;
+        if (!held) {
+            fail_lane(r, l, "more tasks were sent to it than there is room for");
+            return;
+        }
+        l->held = held;
+        l->held_room = room;
+    }
+    memcpy(l->held + l->held_end, data, bytes);
+    l->held_end += bytes;
+}
+
+static bool release_held(struct relay *r, struct lane *l)
+{
+    bool moved = false;
+    while (l->held_start < l->held_end) {
+        struct flm__record rec;
+        const char *data = l->held + l->held_start;
+        uint32_t bytes = flm__record_read(data, l->held_end - l->held_start, &rec);
+        if (!put_task(r, l, &rec, data, bytes))
+            break;
+        l->held_start += bytes;
+        moved = true;
+    }
+    return moved;
+}
+
+static void take_task(struct relay *r, const struct flm__record *rec, const void *data, uint32_t bytes)
+{
+    unsigned index = rec->lane & ((1u << LANE_BITS) - 1);
+    struct lane *l = index < r->n_lanes ? &r->lanes[index] : NULL;
+    if (!l || !l->ring || l->draining || rec->lane != lane_tag(r, l) || rec->type != FLM__TASK) {
+        drop_task(r, index, rec, data); /* of another life */
+        return;
+    }
+    if (l->held_start < l->held_end || !put_task(r, l, rec, data, bytes))
+        hold(r, l, data, bytes);
+}
+
+static bool move_tasks(struct relay *r)
+{
+    const void *data;
+    size_t n = flm__link_peek(r->link, &data);
+    for (size_t at = 0; at < n;) {
+        struct flm__record rec;
+        uint32_t bytes = flm__record_read((const char *)data + at, n - at, &rec);
+        if (!bytes) {
+            agent_stop(r->agent, 1, "what flmd sent over %s is not the protocol", r->link->ops->name);
+            break;
+        }
+        take_task(r, &rec, (const char *)data + at, bytes);
+        at += bytes;
+    }
+    if (n)
+        flm__link_consume(r->link, n);
+    return n > 0;
+}
+
+/* ---- executor -> flmd -------------------------------------------------------------------------- */
+
+/* A large output: shows it to flmd and rewrites the reference in the copy. 1, 0 not announced yet. */
+static int show_payload(struct relay *r, struct lane *l, const struct flm__record *rec, char *copy)
+{
+    struct flm__result_parts parts;
+    struct flm__blob_ref ref;
+    flm_error error = {0, ""};
+    if (!flm__result_split(rec, flm__record_payload(copy), &parts) || parts.size < sizeof(ref))
+        return FLM_EPROTO;
+    memcpy(&ref, parts.output, sizeof(ref));
+    int rc = relay_expose(r, l, &ref, &error);
+    if (rc == 0) { /* the announcement was sent before the record */
+        flm__watch_read(r->agent->slots[lane_index(r, l)].watch);
+        rc = relay_expose(r, l, &ref, &error);
+    }
+    if (rc > 0)
+        memcpy((void *)(uintptr_t)parts.output, &ref, sizeof(ref));
+    return rc;
+}
+
+/* Moves one result. 1; 0: it has to wait; an error: the executor talks nonsense. */
+static int move_result(struct relay *r, struct lane *l, const char *data, size_t n, uint32_t *bytes)
+{
+    struct flm__record rec;
+    *bytes = flm__record_read(data, n, &rec);
+    if (!*bytes || rec.type != FLM__RESULT)
+        return FLM_EPROTO;
+    char *room = flm__link_reserve(r->link, *bytes);
+    if (!room) {
+        r->blocked = true;
+        return 0;
+    }
+    rec.lane = lane_tag(r, l);
+    memcpy(room, data, *bytes);
+    memcpy(room, &rec, sizeof(rec)); /* as checked; the executor can write to its own copy */
+    if (rec.flags & FLM__RECORD_BLOB) {
+        int rc = show_payload(r, l, &rec, room);
+        l->awaits = rc == 0;
+        if (rc <= 0)
+            return rc;
+    }
+    flm__link_commit(r->link, *bytes);
+    l->relayed++;
+    return 1;
+}
+
+static bool move_results(struct relay *r, struct lane *l)
+{
+    const void *data;
+    size_t n = l->broken ? 0 : flm__link_peek(l->ring, &data), at = 0;
+    int rc = 1;
+    l->awaits = false;
+    while (at < n && rc > 0) {
+        uint32_t bytes;
+        rc = move_result(r, l, (const char *)data + at, n - at, &bytes);
+        if (rc > 0)
+            at += bytes;
+    }
+    if (at)
+        flm__link_consume(l->ring, at);
+    if (rc < 0) {
+        l->broken = true;
+        fail_lane(r, l, "what it wrote to its ring is not the protocol");
+    }
+    return at > 0;
+}
+
+/* Nothing more will come out of this lane: its end is read, or spoilt, or announced payloads that the dead
+ * executor did not live to send. */
+static bool is_drained(struct lane *l)
+{
+    return l->broken || l->awaits || flm__ring_empty(l->ring);
+}
+
+bool relay_lane_drain(struct relay *r, unsigned lane)
+{
+    struct lane *l = &r->lanes[lane];
+    if (!l->ring)
+        return true;
+    move_results(r, l);
+    flm__link_flush(r->link);
+    if (is_drained(l))
+        return true;
+    l->draining = true;
+    return false;
+}
+
+uint64_t relay_lane_relayed(const struct relay *r, unsigned lane)
+{
+    return r->lanes[lane].relayed;
+}
+
+/* ---- the turn ---------------------------------------------------------------------------------- */
+
+static bool turn_lane(struct relay *r, struct lane *l)
+{
+    bool moved = release_held(r, l);
+    moved |= move_results(r, l);
+    if (l->dirty)
+        flm__link_flush(l->ring);
+    l->dirty = false;
+    if (l->draining && is_drained(l)) {
+        l->draining = false;
+        slot_drained(&r->agent->slots[lane_index(r, l)]);
+    }
+    return moved;
+}
+
+bool relay_turn(struct relay *r)
+{
+    bool moved = r->ops->progress(r->fabric) > 0;
+    r->blocked = false;
+    moved |= move_tasks(r);
+    for (unsigned i = 0; i < r->n_lanes; i++) {
+        struct lane *l = &r->lanes[(r->first + i) % r->n_lanes];
+        if (l->ring)
+            moved |= turn_lane(r, l);
+    }
+    r->first = (r->first + 1) % r->n_lanes;
+    flm__link_flush(r->link);
+    return moved;
+}
+
+/* A lane whose results cannot move on now is not a reason to stay awake: room on the link to flmd, or the
+ * executor's connection, will wake us. */
+static bool arm_lane(struct relay *r, struct lane *l)
+{
+    bool wants_room = l->held_start < l->held_end && !l->pull;
+    if (r->blocked || l->awaits || l->broken)
+        return true;
+    return flm__link_arm(l->ring, wants_room);
+}
+
+static void on_interval(uv_timer_t *timer)
+{
+    (void)timer; /* that we are awake is all */
+}
+
+bool relay_arm(struct relay *r)
+{
+    bool quiet = flm__link_arm(r->link, r->blocked);
+    for (unsigned i = 0; quiet && i < r->n_lanes; i++)
+        if (r->lanes[i].ring)
+            quiet = arm_lane(r, &r->lanes[i]);
+    int fd = r->ops->fd(r->fabric);
+    if (quiet && fd >= 0)
+        quiet = r->ops->arm(r->fabric);
+    if (!quiet)
+        relay_disarm(r);
+    else if (fd < 0)
+        uv_timer_start(&r->fabric_timer, on_interval, POLL_MS, 0);
+    return quiet;
+}
+
+void relay_disarm(struct relay *r)
+{
+    flm__link_disarm(r->link);
+    for (unsigned i = 0; i < r->n_lanes; i++)
+        if (r->lanes[i].ring)
+            flm__link_disarm(r->lanes[i].ring);
+}
+
+/* ---- lanes ------------------------------------------------------------------------------------- */
+
+int relay_lane_open(struct relay *r, unsigned lane, uint32_t life, int fds[3], uint32_t *bytes,
+                    flm_error *error)
+{
+    struct lane *l = &r->lanes[lane];
+    relay_lane_close(r, lane);
+    *bytes = FLM__RING_BYTES;
+    int rc = flm__ring_create(*bytes, &fds[0], error);
+    if (rc < 0)
+        return rc;
+    fds[1] = r->bell;
+    fds[2] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->ring = fds[2] < 0 ? NULL : flm__ring_open(fds[0], *bytes, true, fds[2], error);
+    if (!l->ring) {
+        close(fds[0]);
+        if (fds[2] >= 0)
+            close(fds[2]);
+        return flm__error_set(error, FLM_ENOMEM, "cannot make a ring for an executor");
+    }
+    l->life = life;
+    l->relayed = 0;
+    return 0;
+}
+
+void relay_lane_close(struct relay *r, unsigned lane)
+{
+    struct lane *l = &r->lanes[lane];
+    while (l->held_start < l->held_end) {
+        struct flm__record rec;
+        uint32_t bytes = flm__record_read(l->held + l->held_start, l->held_end - l->held_start, &rec);
+        if (!l->pull) /* that one speaks for itself, when it is done */
+            drop_task(r, lane, &rec, l->held + l->held_start);
+        relay_pull_drop(l->pull);
+        l->pull = NULL;
+        l->held_start += bytes;
+    }
+    flm__link_destroy(l->ring);
+    relay_forget_announced(l);
+    free(l->held);
+    *l = (struct lane){0};
+}
+
+/* ---- begin and end ----------------------------------------------------------------------------- */
+
+static void on_bell(uv_poll_t *poll, int status, int events)
+{
+    struct relay *r = poll->data;
+    uint64_t count;
+    (void)status;
+    (void)events;
+    ssize_t n = read(r->bell, &count, sizeof(count)); /* that we are awake is all */
+    (void)n;
+}
+
+static void on_fabric(uv_poll_t *poll, int status, int events)
+{
+    (void)poll;
+    (void)status;
+    (void)events;
+}
+
+static int open_fabric(struct relay *r, const Flm__Ready *ready, void *address, size_t *size, flm_error *error)
+{
+    const struct flm__fabric_options options = {.provider = ready->provider};
+    r->ops = flm__fabric_load(error);
+    if (!r->ops)
+        return error->code;
+    int rc = r->ops->open(&options, &r->fabric, error);
+    if (rc == 0)
+        rc = r->ops->address(r->fabric, address, size, error);
+    if (rc == 0)
+        rc = r->ops->connect(r->fabric, ready->address.data, ready->address.len, ready->key_to_peer,
+                             ready->key_to_server, &r->link, error);
+    return rc;
+}
+
+int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size_t *size, struct relay **out,
+               flm_error *error)
+{
+    flm_error why = {FLM_ENOMEM, "no memory for the relay"};
+    struct relay *r = calloc(1, sizeof(*r));
+    struct lane *lanes = calloc(agent->n_slots, sizeof(*lanes));
+    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int rc = r && lanes && bell >= 0 ? 0 : FLM_ENOMEM;
+    if (rc == 0) {
+        *r = (struct relay){.agent = agent, .lanes = lanes, .n_lanes = agent->n_slots, .bell = bell};
+        rc = open_fabric(r, ready, address, size, &why);
+    }
+    if (rc < 0) {
+        if (r && r->ops)
+            r->ops->close(r->fabric);
+        if (bell >= 0)
+            close(bell);
+        free(lanes);
+        free(r);
+        return flm__error_set(error, rc, "%s", why.text);
+    }
+    uv_poll_init(&agent->loop, &r->bell_poll, bell);
+    r->bell_poll.data = r;
+    uv_poll_start(&r->bell_poll, UV_READABLE, on_bell);
+    uv_timer_init(&agent->loop, &r->fabric_timer);
+    if (r->ops->fd(r->fabric) >= 0) {
+        uv_poll_init(&agent->loop, &r->fabric_poll, r->ops->fd(r->fabric));
+        uv_poll_start(&r->fabric_poll, UV_READABLE, on_fabric);
+    }
+    *out = r;
+    return 0;
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (handle->type != UV_UNKNOWN_HANDLE)
+        uv_close(handle, NULL);
+}
+
+void relay_close(struct relay *r)
+{
+    if (!r)
+        return;
+    close_handle((uv_handle_t *)&r->bell_poll);
+    close_handle((uv_handle_t *)&r->fabric_poll);
+    close_handle((uv_handle_t *)&r->fabric_timer);
+    for (unsigned i = 0; i < r->n_lanes; i++)
+        relay_lane_close(r, i);
+    relay_conceal_all(r);
+    flm__link_destroy(r->link);
+    relay_common_close(r);
+    r->ops->close(r->fabric);
+    close(r->bell);
+    free(r->lanes);
+}
+
+void relay_free(struct relay *r)
+{
+    free(r);
+}

@@ -1,0 +1,60 @@
+/* node/relay.h - moves records between flmd and the executors of a node on which flmd is not, or when it
+ * is told to: one fabric link to flmd, a ring to each executor.
+ *
+ * Order: tasks of a lane reach its executor in the order in which flmd sent them, results flmd in the order
+ * in which the executor sent them. A large payload on its way holds back the records of its lane only.
+ * Bounds: flmd has at most half a ring of unanswered records per lane, so what waits here for a lane is at
+ * most that; results wait in the executor's ring.
+ */
+#ifndef FLM_NODE_RELAY_H
+#define FLM_NODE_RELAY_H
+
+#include "wire/frame.h"
+
+#include <flm/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct agent;
+struct slot;
+struct relay;
+struct common;
+
+/* Opens the provider that flmd named and connects; the address that flmd must be told is stored in
+ * address (*size in and out). */
+int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size_t *size, struct relay **out,
+               flm_error *error);
+/* Closes all; the memory is for relay_free, once the loop has let go of its handles. NULL is allowed. */
+void relay_close(struct relay *relay);
+void relay_free(struct relay *relay);
+
+/* A ring for a new life: fds[0] memory and fds[2] the executor's bell are the caller's to close, fds[1]
+ * (our bell) is not. */
+int relay_lane_open(struct relay *relay, unsigned lane, uint32_t life, int fds[3], uint32_t *bytes,
+                    flm_error *error);
+void relay_lane_close(struct relay *relay, unsigned lane); /* nothing when it is not open */
+
+/* The executor is dead: moves on what it had sent. true: nothing is left; else slot_drained is called
+ * later. */
+bool relay_lane_drain(struct relay *relay, unsigned lane);
+uint64_t relay_lane_relayed(const struct relay *relay, unsigned lane); /* results of this life */
+
+/* One turn: moves what can be moved; true if anything was. */
+bool relay_turn(struct relay *relay);
+/* About to sleep in the loop. false: there is work, do not. */
+bool relay_arm(struct relay *relay);
+void relay_disarm(struct relay *relay);
+
+/* An executor announces a large output; takes fd. */
+void relay_blob_from_executor(struct relay *relay, unsigned lane, uint64_t id, uint64_t size, int fd);
+/* flmd has read a large output. */
+void relay_blob_done(struct relay *relay, uint64_t id);
+
+/* relay_common.c: common data of a session, read once. Calls slot_common_ready now or later; NULL after
+ * it was told that there is none. */
+struct common *relay_common_get(struct relay *relay, struct slot *slot, uint32_t session,
+                                const Flm__BlobRef *ref);
+void relay_common_release(struct relay *relay, struct common *common);
+
+#endif

@@ -1,0 +1,94 @@
+/* relay_common.c - common data of sessions: read once per node, mapped by all its executors. */
+#define _GNU_SOURCE
+#include "base/error.h"
+#include "node/relay_inside.h"
+
+#include <stdlib.h>
+
+struct common {
+    struct common *next;
+    struct relay *relay;
+    uint32_t session;
+    uint64_t version;
+    unsigned users; /* slots that wait or are bound */
+    struct pull *pull;
+};
+
+static struct common *find(struct relay *relay, uint32_t session, uint64_t version)
+{
+    for (struct common *c = relay->commons; c; c = c->next)
+        if (c->session == session && c->version == version)
+            return c;
+    return NULL;
+}
+
+static void free_common(struct common *common)
+{
+    for (struct common **p = &common->relay->commons; *p; p = &(*p)->next) {
+        if (*p == common) {
+            *p = common->next;
+            break;
+        }
+    }
+    relay_pull_drop(common->pull);
+    free(common);
+}
+
+/* All slots that wait for it go on. */
+static void on_pulled(struct pull *pull)
+{
+    struct common *common = pull->owner;
+    struct agent *agent = common->relay->agent;
+    bool failed = pull->status < 0;
+    for (unsigned i = 0; i < agent->n_slots; i++) {
+        struct slot *slot = &agent->slots[i];
+        if (slot->common != common || !slot->bind)
+            continue;
+        slot_common_ready(slot, failed ? -1 : pull->fd, "the common data could not be read from flmd");
+    }
+    if (failed) {
+        for (unsigned i = 0; i < agent->n_slots; i++)
+            if (agent->slots[i].common == common)
+                agent->slots[i].common = NULL;
+        free_common(common);
+    }
+}
+
+struct common *relay_common_get(struct relay *relay, struct slot *slot, uint32_t session,
+                                const Flm__BlobRef *ref)
+{
+    flm_error error = {0, ""};
+    struct common *common = find(relay, session, ref->version);
+    if (!common) {
+        common = calloc(1, sizeof(*common));
+        struct pull *pull =
+            common ? relay_pull_start(relay, ref->size, ref->address, ref->key, &error) : NULL;
+        if (!pull) {
+            free(common);
+            slot_common_ready(slot, -1, error.text);
+            return NULL;
+        }
+        *common = (struct common){.next = relay->commons, .relay = relay, .session = session,
+                                  .version = ref->version, .pull = pull};
+        relay->commons = common;
+        pull->owner = common;
+        pull->on_done = on_pulled;
+    }
+    common->users++;
+    if (common->pull->done)
+        slot_common_ready(slot, common->pull->fd, "");
+    return common;
+}
+
+void relay_common_release(struct relay *relay, struct common *common)
+{
+    (void)relay;
+    if (--common->users == 0)
+        free_common(common);
+}
+
+void relay_common_close(struct relay *relay)
+{
+    while (relay->commons)
+        free_common(relay->commons);
+}

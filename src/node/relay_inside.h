@@ -1,0 +1,95 @@
+/* node/relay_inside.h - what relay.c, relay_blob.c and relay_common.c share. */
+#ifndef FLM_NODE_RELAY_INSIDE_H
+#define FLM_NODE_RELAY_INSIDE_H
+
+#include "net/fabric.h"
+#include "net/ring.h"
+#include "node/agent.h"
+#include "node/relay.h"
+#include "wire/record.h"
+
+struct pull;
+
+/* A large output that its executor has announced and not yet sent the record of. */
+struct announced {
+    struct announced *next;
+    uint64_t id, size;
+    int fd;
+};
+
+struct lane {
+    struct flm__link *ring; /* NULL: closed */
+    uint32_t life;
+    bool draining; /* the executor is dead, its last results are on their way */
+    bool dirty;    /* something was put in the ring since the last flush */
+    bool awaits;   /* a result waits for the announcement of its payload */
+    bool broken;   /* the executor wrote nonsense */
+    uint64_t relayed;
+    /* Records that wait: for a payload, or for room in the ring. */
+    char *held;
+    size_t held_start, held_end, held_room;
+    struct pull *pull; /* of the first record in held */
+    struct announced *announced;
+};
+
+/* A large output that flmd may read. */
+struct exposed {
+    struct exposed *next;
+    uint64_t id, size;
+    const void *map;
+    struct flm__region *region;
+};
+
+struct relay {
+    struct agent *agent;
+    const struct flm__fabric_ops *ops;
+    struct flm__fabric *fabric;
+    struct flm__link *link; /* to flmd */
+    struct lane *lanes;
+    unsigned n_lanes;
+    unsigned first; /* lane that is looked at first in the next turn */
+    int bell;       /* executors ring it */
+    uv_poll_t bell_poll, fabric_poll;
+    uv_timer_t fabric_timer; /* for a provider without a descriptor */
+    bool blocked;            /* results wait for room on the link to flmd */
+    uint64_t blob_ids;
+    struct exposed *exposed;
+    struct common *commons;
+    struct pull *pulls;
+};
+
+/* ---- relay_blob.c ------------------------------------------------------------------------------ */
+
+/* Payloads come by RMA into a blob of ours. */
+struct pull {
+    struct pull *next;
+    struct relay *relay;
+    void *map;
+    int fd;
+    size_t size;
+    bool done, orphaned; /* orphaned: nobody wants it any more, it frees itself when done */
+    int status;
+    void (*on_done)(struct pull *pull); /* NULL: somebody looks at `done` */
+    void *owner;
+    bool tell;   /* flmd waits to hear that its memory has been read */
+    unsigned lane;
+    uint64_t id;
+};
+
+/* NULL: no memory, or flmd's reference is nonsense; error filled. */
+struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t address, uint64_t key,
+                              flm_error *error);
+void relay_pull_drop(struct pull *pull); /* NULL is allowed */
+/* flmd hears this once for each task with a large payload that it sent us, also if the payload was of no
+ * use any more. */
+void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id);
+
+/* Makes the announced output `ref` readable by flmd, and fills in what flmd needs. 1 done, 0 it has not
+ * been announced yet, or an error. */
+int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *ref, flm_error *error);
+void relay_forget_announced(struct lane *lane);
+void relay_conceal_all(struct relay *relay);
+
+void relay_common_close(struct relay *relay);
+
+#endif

@@ -1,0 +1,118 @@
+/* node/slot.h - one lane of the node: the processes that follow each other in it, one life after another.
+ *
+ * The states and their edges are drawn in slot.dot; a test compares the drawing with slot_may.
+ */
+#ifndef FLM_NODE_SLOT_H
+#define FLM_NODE_SLOT_H
+
+#include "executor/status.h"
+#include "net/watch.h"
+#include "node/log.h"
+#include "node/placement.h"
+
+#include <sys/resource.h>
+
+struct agent;
+struct common;
+
+enum slot_state {
+    SLOT_EMPTY,     /* no process; after a failure it waits for the next try */
+    SLOT_STARTING,  /* the process has not connected yet */
+    SLOT_UP,        /* it has, flmd knows it, it has no ring yet */
+    SLOT_IDLE,      /* ready for a session */
+    SLOT_BINDING,   /* has been told to enter one */
+    SLOT_BOUND,     /* runs tasks */
+    SLOT_UNBINDING, /* has been told to leave */
+    SLOT_LEAVING,   /* told to end, or has closed its connection */
+    SLOT_GONE,      /* the process has ended; what it had sent is being moved on */
+    SLOT_STATES
+};
+
+/* What kind of process a lane holds, or is to hold. */
+struct slot_kind {
+    uint32_t ranks; /* > 0: a world of so many MPI ranks */
+    bool self;      /* the application's own program */
+    void *application; /* packed, for self: what it was started with */
+    size_t application_size;
+};
+
+struct slot {
+    struct agent *agent;
+    const struct placement_slot *place;
+    unsigned lane;
+    enum slot_state state;
+
+    /* this life */
+    uint32_t life;  /* counts from 1 */
+    uint64_t token; /* that only this process was given */
+    pid_t pid;      /* of the process that we started; 0: none */
+    struct flm__watch *watch;
+    int page_fd;
+    const struct flm__status_page *page;
+    struct slot_kind kind;
+    bool was_bound;
+    bool replaced;    /* it ends to make room for another kind: not a loss */
+    bool expected;    /* it was told to end */
+    int kill_reason;  /* enum flm_reason to be told, 0: by the way it ended */
+    char kill_text[400];
+    int status;       /* as from wait(2), once GONE */
+    struct rusage usage;
+    int64_t heard_ns;
+
+    /* from life to life */
+    uint32_t announced; /* life that flmd knows and was not told the end of; 0: none */
+    uint32_t restarts;
+    uint32_t session;   /* flmd's number; 0: none */
+    unsigned backoff_ms;
+    Flm__Bind *bind;    /* to be given as soon as the right process is there; owned */
+    int bind_fd;        /* its common data, -1: none */
+    struct common *common; /* relay: held for the session */
+    uv_timer_t timer;   /* EMPTY: next try; STARTING: too slow; LEAVING: SIGKILL */
+    struct log log;
+    struct log_stream *out, *err;
+};
+
+bool slot_may(enum slot_state from, enum slot_state to);
+const char *slot_state_name(enum slot_state state); /* "empty", ... as in slot.dot */
+
+void slot_init(struct slot *slot, struct agent *agent, unsigned lane);
+void slot_fini(struct slot *slot);
+
+/* Starts the process that the slot should hold. */
+void slot_start(struct slot *slot);
+
+/* The executor of this life has connected and said who it is. Takes the watch. */
+void slot_attached(struct slot *slot, struct flm__watch *watch, int32_t pid);
+
+/* A message of flmd for this lane, of this life. fds as flm__watch_message_fn. */
+void slot_from_manager(struct slot *slot, Flm__Message *message, int *fds, unsigned n_fds);
+
+/* Common data for a waiting Bind has come (fd borrowed), or has not (fd < 0). */
+void slot_common_ready(struct slot *slot, int fd, const char *text);
+
+/* Ends the process: reason 0 keeps what its status will tell. SIGTERM, SIGKILL after grace_ms; 0: SIGKILL
+ * at once. */
+void slot_end(struct slot *slot, int reason, const char *text, unsigned grace_ms);
+
+/* Kills a process that has gone wrong; its end counts as a loss. */
+void slot_fail(struct slot *slot, const char *text);
+
+/* The process has been reaped. */
+void slot_exited(struct slot *slot, int status, const struct rusage *usage);
+
+/* GONE: moves on once nothing of it is left in the relay. */
+void slot_drained(struct slot *slot);
+
+/* Every ping interval: pings it if it is bound, kills it if it has been silent for the loss time. */
+void slot_ping(struct slot *slot, uint64_t number, int64_t now_ns, int64_t interval_ns);
+
+/* It runs under --executor-wrapper. */
+bool slot_is_wrapped(const struct slot *slot);
+
+/* slot_start.c: the process of the next life; fills what belongs to it. */
+int slot_launch(struct slot *slot, flm_error *error);
+int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind); /* bind NULL: flm-executor */
+bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind);
+void slot_kind_clear(struct slot_kind *kind);
+
+#endif

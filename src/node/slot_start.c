@@ -1,0 +1,257 @@
+/* slot_start.c - the process of a lane's next life: which program, its environment, its streams, its page. */
+#define _GNU_SOURCE
+#include "base/error.h"
+#include "base/time.h"
+#include "net/handshake.h"
+#include "node/agent.h"
+#include "node/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <flm/admin.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* Variables by which a launcher's MPI would believe that this process is a rank of it. A service that is
+ * not in a world must not join the launcher's: one dead rank would end all. */
+static const char *const launcher_prefixes[] = {
+    "PMI_",          "PMIX_",          "OMPI_COMM_",      "OMPI_UNIVERSE_", "OMPI_APP_",
+    "OMPI_NUM_",     "OMPI_FIRST_",    "OMPI_FILE_",      "OMPI_ARGV",      "OMPI_COMMAND",
+    "OMPI_MCA_ess_", "OMPI_MCA_orte_", "OMPI_MCA_pmix",   "HYDI_",          "HYDRA_",
+    "MPI_LOCAL",     "SLURM_STEP",     "SLURM_PROCID",    "SLURM_LOCALID",  "SLURM_GTIDS",
+    "SLURM_MPI_",    "SLURM_PMIX",     "SLURM_SRUN_COMM", "SLURM_TASK_PID", "SLURM_LAUNCH_NODE",
+};
+
+static bool is_launchers(const char *assignment)
+{
+    for (size_t i = 0; i < sizeof(launcher_prefixes) / sizeof(*launcher_prefixes); i++)
+        if (strncmp(assignment, launcher_prefixes[i], strlen(launcher_prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+void slot_kind_clear(struct slot_kind *kind)
+{
+    free(kind->application);
+    *kind = (struct slot_kind){0};
+}
+
+static bool is_self(const Flm__Bind *bind)
+{
+    return bind && bind->application && bind->application->shim == FLM_SHIM_SELF;
+}
+
+int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
+{
+    slot_kind_clear(kind);
+    if (!bind)
+        return 0;
+    kind->ranks = bind->ranks;
+    kind->self = is_self(bind);
+    if (!kind->self)
+        return 0;
+    kind->application_size = flm__application__get_packed_size(bind->application);
+    kind->application = malloc(kind->application_size + 1);
+    if (!kind->application)
+        return FLM_ENOMEM;
+    flm__application__pack(bind->application, kind->application);
+    return 0;
+}
+
+bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
+{
+    if (kind->ranks != bind->ranks || kind->self != is_self(bind))
+        return false;
+    if (!kind->self)
+        return true;
+    struct slot_kind wanted = {0};
+    bool same = slot_kind_set(&wanted, bind) == 0 && wanted.application_size == kind->application_size &&
+                memcmp(wanted.application, kind->application, wanted.application_size) == 0;
+    slot_kind_clear(&wanted);
+    return same;
+}
+
+/* "mpirun -n {n}" with the ranks in it. */
+static int add_world(struct texts *command, const char *template, uint32_t ranks)
+{
+    struct texts words = {0};
+    int rc = texts_add_words(&words, template);
+    for (size_t i = 0; rc == 0 && i < words.n; i++) {
+        const char *mark = strstr(words.list[i], "{n}");
+        if (mark)
+            texts_addf(command, "%.*s%u%s", (int)(mark - words.list[i]), words.list[i], ranks, mark + 3);
+        else
+            texts_add(command, words.list[i]);
+    }
+    texts_free(&words);
+    return rc;
+}
+
+bool slot_is_wrapped(const struct slot *slot)
+{
+    const struct node_options *o = slot->agent->options;
+    return o->executor_wrapper && (o->wrap_executor < 0 || (unsigned)o->wrap_executor == slot->lane);
+}
+
+static int build_command(const struct slot *slot, const Flm__Application *self, struct texts *command,
+                         flm_error *error)
+{
+    const struct node_options *o = slot->agent->options;
+    if (slot_is_wrapped(slot) && texts_add_words(command, o->executor_wrapper) < 0)
+        return flm__error_set(error, FLM_EINVAL, "the wrapper '%s' is not a command line", o->executor_wrapper);
+    if (slot->kind.ranks && add_world(command, o->world_command, slot->kind.ranks) < 0)
+        return flm__error_set(error, FLM_EINVAL, "the command for worlds, '%s', is not a command line",
+                              o->world_command);
+    if (self && !self->n_command)
+        return flm__error_set(error, FLM_EINVAL, "the application %s has no command", self->name);
+    if (self) {
+        for (size_t i = 0; i < self->n_command; i++)
+            texts_add(command, self->command[i]);
+        return 0;
+    }
+    texts_add(command, slot->agent->executor);
+    if (slot->kind.ranks)
+        texts_add(command, "--world");
+    return 0;
+}
+
+static void set_number(struct texts *environment, const char *name, uint64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRIu64, value);
+    texts_set(environment, name, text);
+}
+
+/* Open MPI: ranks may be more than cores, and are not bound by it; a service outside a world that calls
+ * MPI_Init gets a world of one without a helper process. */
+static void set_mpi(const struct slot *slot, struct texts *environment)
+{
+    if (!slot->kind.ranks) {
+        texts_set_default(environment, "OMPI_MCA_ess_singleton_isolated", "1");
+        return;
+    }
+    texts_set_default(environment, "OMPI_MCA_rmaps_base_oversubscribe", "1");
+    texts_set_default(environment, "OMPI_MCA_hwloc_base_binding_policy", "none");
+    texts_set_default(environment, "OMPI_MCA_mpi_yield_when_idle", "1");
+    if (geteuid() == 0) {
+        texts_set_default(environment, "OMPI_ALLOW_RUN_AS_ROOT", "1");
+        texts_set_default(environment, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    }
+}
+
+static void build_environment(const struct slot *slot, const Flm__Application *self, struct texts *environment)
+{
+    const struct agent *agent = slot->agent;
+    for (char **e = environ; *e; e++)
+        if (!is_launchers(*e))
+            texts_add(environment, *e);
+    for (size_t i = 0; self && i < self->n_environment; i++)
+        texts_put(environment, self->environment[i]);
+    texts_set(environment, "FLM_AGENT", agent->socket);
+    texts_set(environment, "FLM_ENDPOINT", agent->options->endpoint);
+    texts_set(environment, "FLM_CPUS", slot->kind.ranks ? "" : slot->place->cpus);
+    char numa[16];
+    snprintf(numa, sizeof(numa), "%d", slot->place->numa);
+    texts_set(environment, "FLM_NUMA", slot->kind.ranks ? "-1" : numa);
+    set_number(environment, "FLM_AGENT_PID", (uint64_t)getpid());
+    set_number(environment, "FLM_LANE", slot->lane);
+    set_number(environment, "FLM_LIFE", slot->life);
+    set_number(environment, "FLM_TOKEN", slot->token);
+    set_number(environment, "FLM_CORES", slot->place->cores);
+    if (slot->kind.ranks)
+        set_number(environment, "FLM_RANKS", slot->kind.ranks);
+    char cores[16];
+    snprintf(cores, sizeof(cores), "%u", slot->place->cores);
+    texts_set_default(environment, "OMP_NUM_THREADS", cores);
+    texts_set_default(environment, "OPENBLAS_NUM_THREADS", cores);
+    set_mpi(slot, environment);
+}
+
+/* A fresh page for this life; after the death it still tells which task ran. */
+static int make_page(struct slot *slot, flm_error *error)
+{
+    int fd = memfd_create("flm-status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    void *page = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, sizeof(struct flm__status_page)) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        page = mmap(NULL, sizeof(struct flm__status_page), PROT_READ, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED) {
+        int e = errno;
+        if (fd >= 0)
+            close(fd);
+        return flm__error_errno(error, FLM_ENOMEM, e, "cannot make a page of memory");
+    }
+    slot->page_fd = fd;
+    slot->page = page;
+    return 0;
+}
+
+static void on_line(void *arg, bool error_stream, const char *text, size_t n)
+{
+    struct slot *slot = arg;
+    log_add(&slot->log, ++slot->agent->log_lines, error_stream, text, n);
+    if (slot->agent->options->log_to_stderr)
+        fprintf(stderr, "executor %u: %.*s\n", slot->log.executor, (int)n, text);
+}
+
+static int spawn_with_pipes(struct slot *slot, struct process_spec *spec, flm_error *error)
+{
+    int out[2], err[2];
+    if (pipe2(out, O_CLOEXEC) < 0)
+        return flm__error_errno(error, FLM_ENOMEM, errno, "cannot make a pipe for the output of a service");
+    if (pipe2(err, O_CLOEXEC) < 0) {
+        close(out[0]);
+        close(out[1]);
+        return flm__error_errno(error, FLM_ENOMEM, errno, "cannot make a pipe for the output of a service");
+    }
+    spec->out = out[1];
+    spec->err = err[1];
+    int rc = process_start(spec, &slot->pid, error);
+    close(out[1]);
+    close(err[1]);
+    if (rc < 0) {
+        close(out[0]);
+        close(err[0]);
+        return rc;
+    }
+    slot->out = log_stream_new_take(&slot->agent->loop, out[0], false, on_line, slot);
+    slot->err = log_stream_new_take(&slot->agent->loop, err[0], true, on_line, slot);
+    return 0;
+}
+
+int slot_launch(struct slot *slot, flm_error *error)
+{
+    Flm__Application *self =
+        slot->kind.self ? flm__application__unpack(NULL, slot->kind.application_size, slot->kind.application)
+                        : NULL;
+    struct texts command = {0}, environment = {0};
+    if (slot->kind.self && !self)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for a command line");
+    slot->life++;
+    int rc = flm__random(&slot->token, sizeof(slot->token));
+    slot->token |= 1; /* 0 means none */
+    if (rc == 0)
+        rc = build_command(slot, self, &command, error);
+    if (rc == 0)
+        rc = make_page(slot, error);
+    if (rc == 0) {
+        build_environment(slot, self, &environment);
+        struct process_spec spec = {.command = &command, .environment = &environment,
+                                    .directory = self ? self->working_directory : NULL,
+                                    .cpus = slot->kind.ranks ? "" : slot->place->cpus,
+                                    .numa = slot->place->numa};
+        rc = spawn_with_pipes(slot, &spec, error);
+    }
+    slot->heard_ns = flm__now_ns();
+    texts_free(&command);
+    texts_free(&environment);
+    if (self)
+        flm__application__free_unpacked(self, NULL);
+    return rc;
+}

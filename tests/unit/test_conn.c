@@ -1,0 +1,223 @@
+/* Control connections: framing, descriptors, bounds, and what is not the protocol. */
+#define _GNU_SOURCE
+#include "base/time.h"
+#include "net/blob.h"
+#include "net/conn.h"
+#include "net/handshake.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void two(struct flm__conn **a, struct flm__conn **b)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    *a = flm__conn_new_take(pair[0]);
+    *b = flm__conn_new_take(pair[1]);
+    assert_non_null(*a);
+    assert_non_null(*b);
+}
+
+static int send_text(struct flm__conn *c, char *text, const int *fds, unsigned n)
+{
+    Flm__Shutdown s = FLM__SHUTDOWN__INIT;
+    s.text = text;
+    FLM__MESSAGE(m, shutdown, SHUTDOWN, &s);
+    return flm__conn_send(c, &m, fds, n);
+}
+
+/* More than the socket takes, with descriptors on some: all arrive, each with its own. */
+static void many_with_descriptors(void **state)
+{
+    (void)state;
+    struct flm__conn *a, *b;
+    two(&a, &b);
+    enum { N = 300 };
+    static char text[20000];
+    memset(text, 'x', sizeof(text) - 1);
+    for (int i = 0; i < N; i++) {
+        int fd = -1;
+        snprintf(text, 12, "%011d", i);
+        text[11] = 'x';
+        if (i % 3 == 0) {
+            fd = flm__blob_copy(text, 16, NULL);
+            assert_true(fd >= 0);
+        }
+        assert_int_equal(send_text(a, text, &fd, fd >= 0), 0);
+        if (fd >= 0)
+            close(fd);
+    }
+    assert_true(flm__conn_pending(a));
+    for (int i = 0; i < N; i++) {
+        Flm__Message *m;
+        int fds[FLM__FRAME_FDS];
+        unsigned n;
+        int rc;
+        while ((rc = flm__conn_take(b, &m, fds, &n)) == 0) {
+            assert_int_equal(flm__conn_flush(a), 0);
+            assert_int_equal(flm__conn_fill(b), 0);
+        }
+        assert_int_equal(rc, 1);
+        assert_int_equal(atoi(m->shutdown->text), i);
+        assert_int_equal(n, i % 3 == 0);
+        if (n) {
+            char content[17] = "";
+            assert_int_equal(pread(fds[0], content, 16, 0), 16);
+            assert_int_equal(atoi(content), i);
+            flm__close_fds(fds, n);
+        }
+        flm__message__free_unpacked(m, NULL);
+    }
+    flm__conn_free(a);
+    flm__conn_free(b);
+}
+
+/* What was said before the end can still be read. */
+static void last_words(void **state)
+{
+    (void)state;
+    struct flm__conn *a, *b;
+    Flm__Message *m;
+    int fds[FLM__FRAME_FDS];
+    unsigned n;
+    two(&a, &b);
+    char bye[] = "bye";
+    assert_int_equal(send_text(a, bye, NULL, 0), 0);
+    flm__conn_free(a);
+    assert_int_equal(flm__conn_wait_message(b, -1, &m, fds, &n), 1);
+    assert_string_equal(m->shutdown->text, "bye");
+    flm__message__free_unpacked(m, NULL);
+    assert_int_equal(flm__conn_wait_message(b, -1, &m, fds, &n), FLM_EDISCONNECTED);
+    flm__conn_free(b);
+}
+
+static void timeout(void **state)
+{
+    (void)state;
+    struct flm__conn *a, *b;
+    Flm__Message *m;
+    int fds[FLM__FRAME_FDS];
+    unsigned n;
+    two(&a, &b);
+    assert_int_equal(flm__conn_wait_message(b, flm__now_ns() + 20000000, &m, fds, &n), FLM_ETIMEDOUT);
+    flm__conn_free(a);
+    flm__conn_free(b);
+}
+
+/* A table of things that are not frames. */
+static void hostile(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t header[3];
+        size_t send;
+        int expected;
+    } cases[] = {
+        {{0x50545448, 4, 0}, 12, FLM_EPROTO},                   /* HTTP */
+        {{FLM__FRAME_MAGIC, 0xffffffff, 0}, 12, FLM_ETOOBIG},
+        {{FLM__FRAME_MAGIC, FLM__FRAME_MAX + 1, 0}, 12, FLM_ETOOBIG},
+        {{FLM__FRAME_MAGIC, 4, 77}, 16, FLM_EPROTO},            /* too many descriptors */
+        {{FLM__FRAME_MAGIC, 4, 1}, 16, FLM_EPROTO},             /* descriptors that did not come */
+        {{FLM__FRAME_MAGIC, 4, 0}, 16, FLM_EPROTO},             /* not protobuf */
+        {{FLM__FRAME_MAGIC, 4, 0}, 14, 0},                      /* truncated: wait */
+        {{FLM__FRAME_MAGIC, 0, 0}, 7, 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int pair[2];
+        unsigned char bytes[16];
+        Flm__Message *m;
+        int fds[FLM__FRAME_FDS];
+        unsigned n;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        struct flm__conn *c = flm__conn_new_take(pair[0]);
+        memcpy(bytes, cases[i].header, 12);
+        memset(bytes + 12, 0xff, 4);
+        assert_int_equal(write(pair[1], bytes, cases[i].send), (ssize_t)cases[i].send);
+        assert_int_equal(flm__conn_fill(c), 0);
+        assert_int_equal(flm__conn_take(c, &m, fds, &n), cases[i].expected);
+        flm__conn_free(c);
+        close(pair[1]);
+    }
+}
+
+static void secrets(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/flm-secret-XXXXXX", file[64];
+    struct flm__secret a, b;
+    flm_error error;
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof(file), "%s/x/secret", dir);
+    assert_int_equal(flm__secret_read(file, &a, &error), FLM_EAUTH);
+    assert_int_equal(flm__secret_make(file, &a, &error), 0);
+    assert_int_equal(flm__secret_make(file, &b, &error), 0); /* the second time it is read */
+    assert_int_equal(a.size, b.size);
+    assert_memory_equal(a.bytes, b.bytes, a.size);
+    unsigned char n1[32] = {1}, n2[32] = {2}, p1[32], p2[32];
+    flm__proof(&a, FLM__LABEL_PEER, "i", n1, n2, p1);
+    flm__proof(&b, FLM__LABEL_PEER, "i", n1, n2, p2);
+    assert_true(flm__proof_equal(p1, p2));
+    flm__proof(&b, FLM__LABEL_SERVER, "i", n1, n2, p2);
+    assert_false(flm__proof_equal(p1, p2));
+    flm__proof(&b, FLM__LABEL_PEER, "j", n1, n2, p2);
+    assert_false(flm__proof_equal(p1, p2));
+    chmod(file, 0640);
+    assert_int_equal(flm__secret_read(file, &a, &error), FLM_EAUTH);
+    assert_non_null(strstr(error.text, "0600"));
+    unlink(file);
+    snprintf(file, sizeof(file), "%s/x", dir);
+    rmdir(file);
+    rmdir(dir);
+}
+
+static void endpoints(void **state)
+{
+    (void)state;
+    char bound[256];
+    flm_error error;
+    static const char *const bad[] = {"", "unix", "http://x", "tcp:", "tcp:localhost", "tcp:localhost:",
+                                      "tcp:no.such.host.invalid:1"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_true(flm__dial(bad[i], flm__now_ns() + 1000000000, &error) < 0);
+    int fd = flm__listen("tcp:127.0.0.1:0", bound, sizeof(bound), &error);
+    assert_true(fd >= 0);
+    assert_string_not_equal(bound, "tcp:127.0.0.1:0");
+    int c = flm__dial(bound, flm__now_ns() + 1000000000, &error);
+    assert_true(c >= 0);
+    close(c);
+    close(fd);
+    assert_int_equal(flm__dial(bound, flm__now_ns() + 1000000000, &error), FLM_ECONNECT);
+    char dir[] = "/tmp/flm-conn-XXXXXX", path[128];
+    struct stat st;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "unix:%s/s", dir);
+    fd = flm__listen(path, bound, sizeof(bound), &error);
+    assert_true(fd >= 0);
+    assert_int_equal(stat(path + 5, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(flm__listen(path, bound, sizeof(bound), &error), FLM_EBUSY);
+    close(fd);
+    fd = flm__listen(path, bound, sizeof(bound), &error); /* a dead socket is replaced */
+    assert_true(fd >= 0);
+    close(fd);
+    unlink(path + 5);
+    rmdir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_with_descriptors), cmocka_unit_test(last_words), cmocka_unit_test(timeout),
+        cmocka_unit_test(hostile),               cmocka_unit_test(secrets),    cmocka_unit_test(endpoints),
+    };
+    return cmocka_run_group_tests_name("conn", tests, NULL, NULL);
+}

@@ -1,0 +1,174 @@
+/* The queue of a session against a plain model: random appends, reads, returns and ends. */
+#include "manager/events.h"
+#include "manager/outbox.h"
+#include "manager/queue.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { TASKS = 20000 };
+
+static bool append(struct queue *q, uint64_t id)
+{
+    static char record[70000];
+    struct flm__record r = {.size = (uint32_t)(id * 7919 % 300), .type = QUEUE_PENDING, .task = id};
+    struct task_ref ref;
+    if (id % 997 == 0)
+        r.size = 65000; /* nearly a chunk of its own */
+    memcpy(record, &r, sizeof(r));
+    memset(record + sizeof(r), (int)(id & 0xff), r.size);
+    return queue_append(q, record, flm__record_bytes(r.size), &ref);
+}
+
+static void check_content(struct task_ref ref, uint64_t id)
+{
+    struct flm__record *r = queue_record(ref);
+    assert_int_equal(r->task, id);
+    const unsigned char *p = queue_payload(ref);
+    for (uint32_t i = 0; i < r->size; i += 61)
+        assert_int_equal(p[i], id & 0xff);
+}
+
+static void in_order(void **state)
+{
+    (void)state;
+    struct queue q = {0};
+    struct task_ref ref;
+    uint64_t written = 0, read = 0;
+    while (read < TASKS) {
+        for (unsigned n = (unsigned)rand() % 40; n && written < TASKS; n--)
+            assert_true(append(&q, ++written));
+        for (unsigned n = (unsigned)rand() % 40; n && queue_next(&q, &ref); n--) {
+            check_content(ref, ++read);
+            queue_record(ref)->type = QUEUE_DONE;
+            queue_finish(&q, ref);
+        }
+    }
+    assert_true(queue_drained(&q));
+    assert_false(queue_next(&q, &ref));
+    queue_clear(&q);
+}
+
+/* Tasks end in any order, some come back first; each is read until it is done, none twice at once. */
+static void random_ends(void **state)
+{
+    (void)state;
+    struct queue q = {0};
+    struct task_ref out[64], ref;
+    unsigned n_out = 0, done = 0;
+    static unsigned char finished[TASKS + 1];
+    uint64_t written = 0;
+    memset(finished, 0, sizeof(finished));
+    while (done < TASKS) {
+        unsigned dice = (unsigned)rand() % 4;
+        if (dice == 0 && written < TASKS) {
+            assert_true(append(&q, ++written));
+        } else if (dice == 1 && n_out < 64 && queue_next(&q, &ref)) {
+            assert_int_equal(queue_record(ref)->type, QUEUE_PENDING);
+            check_content(ref, queue_record(ref)->task);
+            queue_record(ref)->type = QUEUE_RUNNING;
+            out[n_out++] = ref;
+        } else if (n_out) {
+            unsigned i = (unsigned)rand() % n_out;
+            ref = out[i];
+            out[i] = out[--n_out];
+            struct flm__record *r = queue_record(ref);
+            if (dice == 2) {
+                r->type = QUEUE_PENDING;
+                assert_true(queue_push_back(&q, ref));
+            } else {
+                assert_int_equal(finished[r->task]++, 0);
+                r->type = QUEUE_DONE;
+                queue_finish(&q, ref);
+                done++;
+            }
+        } else if (written < TASKS) {
+            assert_true(append(&q, ++written));
+        }
+    }
+    assert_true(queue_drained(&q));
+    queue_clear(&q);
+}
+
+static bool count(struct task_ref ref, void *arg)
+{
+    unsigned *n = arg;
+    (void)ref;
+    return ++*n < 1000000;
+}
+
+static void find(void **state)
+{
+    (void)state;
+    struct queue q = {0};
+    struct task_ref ref;
+    for (uint64_t i = 1; i <= 5000; i++)
+        assert_true(append(&q, 3 * i));
+    for (uint64_t i = 1; i <= 15003; i++)
+        assert_int_equal(queue_find(&q, i, &ref), i % 3 == 0 && i <= 15000);
+    unsigned n = 0;
+    queue_each(&q, 0, count, &n);
+    assert_int_equal(n, 5000);
+    n = 0;
+    queue_each(&q, 14001, count, &n);
+    assert_int_equal(n, 334);
+    queue_clear(&q);
+    assert_false(queue_find(&q, 3, &ref));
+}
+
+static void outbox(void **state)
+{
+    (void)state;
+    struct outbox o = {0};
+    uint64_t put = 0, got = 0;
+    for (int round = 0; round < 20000; round++) {
+        if (rand() % 2) {
+            uint32_t bytes = 24 + 8 * ((uint32_t)rand() % 50);
+            uint64_t *p = outbox_put(&o, bytes, bytes + put % 5);
+            memcpy(p, &put, sizeof(put));
+            put++;
+        } else if (got < put) {
+            uint32_t bytes;
+            uint64_t value;
+            memcpy(&value, outbox_first(&o, &bytes), sizeof(value));
+            assert_int_equal(value, got++);
+            outbox_drop_first(&o);
+        }
+    }
+    while (!outbox_empty(&o))
+        outbox_drop_first(&o);
+    assert_int_equal(o.bytes, 0);
+}
+
+static void events_are_bounded(void **state)
+{
+    (void)state;
+    struct events e = {0};
+    struct notes n = {0};
+    for (int i = 1; i <= 1000; i++) {
+        events_add(&e, 0, (uint64_t)i, -1, "event %d", i);
+        notes_add(&n, (uint64_t)i)->code = i;
+    }
+    assert_null(events_get(&e, 1));
+    assert_null(events_get(&e, 1001));
+    assert_string_equal(events_get(&e, 1000)->text, "event 1000");
+    assert_string_equal(events_get(&e, events_first(&e))->text, "event 745");
+    assert_int_equal(notes_find(&n, 1000)->code, 1000);
+    assert_null(notes_find(&n, 1));
+    events_clear(&e);
+    notes_clear(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_order), cmocka_unit_test(random_ends), cmocka_unit_test(find),
+        cmocka_unit_test(outbox),   cmocka_unit_test(events_are_bounded),
+    };
+    return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
+}
