@@ -86,6 +86,7 @@ struct flm__world *flm__world_open(const struct flm__identity *id, flm_error *er
     w->size = ops->size();
     if ((unsigned)w->size == id->world_ranks)
         return w;
+    /* Each rank says it: they may all be alone. */
     flm__error_set(error, FLM_EBIND,
                    "this world has %d ranks, not %u: the launcher does not fit the module for %s (set FLM_MPI to "
                    "the MPI of your launcher)",

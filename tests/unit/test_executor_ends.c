@@ -35,7 +35,8 @@ static void by_the_service(void **state)
         {"a", FLM_REASON_NONE, 0, SIGABRT},
         {"k", FLM_REASON_NONE, 0, SIGSEGV},
     };
-    const char *const plain[] = {"ASAN_OPTIONS=handle_segv=0:handle_abort=0", NULL};
+    const char *const plain[] = {"ASAN_OPTIONS=handle_segv=0:handle_abort=0",
+                                 "TSAN_OPTIONS=handle_segv=0:handle_abort=0", NULL};
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct manager m;
@@ -66,7 +67,7 @@ static void by_the_service(void **state)
 static void on_enter(void **state)
 {
     const char *const crash[] = {"CRASH_ENTER=1", NULL};
-    const char *const plain[] = {"ASAN_OPTIONS=handle_abort=0", NULL};
+    const char *const plain[] = {"ASAN_OPTIONS=handle_abort=0", "TSAN_OPTIONS=handle_abort=0", NULL};
     struct manager m;
     (void)state;
     manager_start(&m, NULL, plain, RING);
