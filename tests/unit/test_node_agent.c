@@ -370,6 +370,52 @@ static void environment_of(pid_t pid, const char *name, char *out, size_t n)
     fclose(f);
 }
 
+/* Whether the agent at endpoint takes somebody who says that. */
+static bool is_taken(const char *endpoint, int role, uint32_t lane, uint32_t life)
+{
+    flm_error error;
+    int fd = flm__dial(endpoint, flm__now_ns() + 5000000000, &error);
+    assert_true(fd >= 0);
+    struct flm__conn *c = flm__conn_new_take(fd);
+    Flm__Slot slot = FLM__SLOT__INIT;
+    slot.lane = lane;
+    slot.life = life;
+    slot.token = 12345;
+    Flm__Hello hello = FLM__HELLO__INIT;
+    hello.role = role;
+    hello.slot = &slot;
+    Flm__Message *ready = NULL;
+    int fds[FLM__FRAME_FDS];
+    unsigned n_fds;
+    int rc = flm__handshake(c, &hello, NULL, flm__now_ns() + 5000000000, &ready, fds, &n_fds, &error);
+    if (rc == 0)
+        flm__message__free_unpacked(ready, NULL);
+    flm__conn_free(c);
+    return rc == 0;
+}
+
+/* While the agent waits for an executor, who knows all but the token is not it. */
+static void a_wrong_token_gets_nowhere(void **state)
+{
+    struct node n;
+    char script[100], endpoint[128];
+    char directory[] = "/tmp/flm-test-token-XXXXXX";
+    (void)state;
+    assert_non_null(mkdtemp(directory));
+    snprintf(script, sizeof(script), "%s/x", directory);
+    FILE *f = fopen(script, "w");
+    fprintf(f, "#!/bin/sh\nexec sleep 1000\n");
+    fclose(f);
+    chmod(script, 0700);
+    node_start(&n, (const char *const[]){"--slots", "1", "--executor", script, NULL});
+    snprintf(endpoint, sizeof(endpoint), "unix:%s/node-%d/s", n.directory, (int)n.pid);
+    flm__message__free_unpacked(node_logs(&n, "", -1, 0, 0), NULL); /* it has begun */
+    assert_false(is_taken(endpoint, FLM__ROLE__ROLE_EXECUTOR, 0, 1));
+    node_stop(&n);
+    unlink(script);
+    rmdir(directory);
+}
+
 static void strangers_get_nowhere(void **state)
 {
     struct node n;
@@ -379,28 +425,10 @@ static void strangers_get_nowhere(void **state)
     node_start(&n, one_slot);
     node_wait_up(&n, 1);
     environment_of(n.lanes[0].pid, "FLM_AGENT", endpoint, sizeof(endpoint));
-    static const struct {
-        uint32_t lane, life;
-        int role;
-    } claims[] = {{0, 1, FLM__ROLE__ROLE_EXECUTOR}, {0, 2, FLM__ROLE__ROLE_EXECUTOR}, {4000, 1, FLM__ROLE__ROLE_EXECUTOR},
-                  {0, 1, FLM__ROLE__ROLE_CLIENT}};
-    for (unsigned i = 0; i < sizeof(claims) / sizeof(*claims); i++) {
-        int fd = flm__dial(endpoint, flm__now_ns() + 5000000000, &error);
-        assert_true(fd >= 0);
-        struct flm__conn *c = flm__conn_new_take(fd);
-        Flm__Slot slot = FLM__SLOT__INIT;
-        slot.lane = claims[i].lane;
-        slot.life = claims[i].life;
-        slot.token = 12345;
-        Flm__Hello hello = FLM__HELLO__INIT;
-        hello.role = claims[i].role;
-        hello.slot = &slot;
-        Flm__Message *ready = NULL;
-        int fds[FLM__FRAME_FDS];
-        unsigned n_fds;
-        assert_true(flm__handshake(c, &hello, NULL, flm__now_ns() + 5000000000, &ready, fds, &n_fds, &error) < 0);
-        flm__conn_free(c);
-    }
+    assert_false(is_taken(endpoint, FLM__ROLE__ROLE_EXECUTOR, 0, 1));
+    assert_false(is_taken(endpoint, FLM__ROLE__ROLE_EXECUTOR, 0, 2));
+    assert_false(is_taken(endpoint, FLM__ROLE__ROLE_EXECUTOR, 4000, 1));
+    assert_false(is_taken(endpoint, FLM__ROLE__ROLE_CLIENT, 0, 1));
     /* Bytes that are nothing; and one that says nothing, which is cut off some day. */
     int fd = flm__dial(endpoint, flm__now_ns() + 5000000000, &error);
     assert_int_equal(write(fd, "GET / HTTP/1.0\r\n\r\n", 18), 18);
@@ -519,6 +547,7 @@ int main(void)
         cmocka_unit_test(ends_with_flmd),
         cmocka_unit_test(ends_on_sigterm),
         cmocka_unit_test(executors_end_with_a_killed_agent),
+        cmocka_unit_test(a_wrong_token_gets_nowhere),
         cmocka_unit_test(strangers_get_nowhere),
         cmocka_unit_test(backs_off),
         cmocka_unit_test(environment_of_executors),
