@@ -23,8 +23,9 @@ LAYERS = {
     "mpi-shim": [],
     "include": [],
 }
-# Formats that two processes share, where one of them owns the header.
-SHARED = {"executor/status.h": ["src/node", "src/manager"]}
+# What two sides share, where one of them owns the header: the page in memory of agent and executor, and
+# the table of functions between the executor and its modules for worlds.
+SHARED = {"executor/status.h": ["src/node", "src/manager"], "executor/world.h": ["mpi-shim"]}
 # Libraries that only some files may know: include, who may.
 ONLY = [
     (r"rdma/", r"src/net/fabric[^/]*\.[ch]$"),

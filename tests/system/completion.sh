@@ -62,6 +62,6 @@ check_equal 'and its files' app.conf "$got"
 for program in ${FLM_TEST_COMMANDS:?}; do
     name=$(basename "$program")
     check_contains "$name has a completion" "$(complete -p "$name" 2>&1)" '-F _flame'
-    try "$FLM_BUILDDIR/$program" --h
+    try "$FLM_BUILDDIR/$program" --hel
     check_equal "$name: --help" --help "$got"
 done
