@@ -1,5 +1,5 @@
-/* A world of MPI ranks, for flm-executor: the module flm-mpi-openmpi.so or flm-mpi-mpich.so, by the MPI that
- * this file is compiled with. What each function promises stands in executor/world.h.
+/* A world of MPI ranks, for flm-executor: the module flm-mpi-openmpi.so or flm-mpi-mpich.so, by the MPI
+ * that this file is compiled with. What each function promises stands in executor/world.h.
  *
  * The engine talks on a duplicate of MPI_COMM_WORLD, so that nothing of it can meet the messages of a
  * service, which has MPI_COMM_WORLD for itself. All broadcasts are MPI_Ibcast, also the impatient ones:
@@ -37,7 +37,8 @@ static int world_init(flm_error *error)
     if (error) {
         error->code = FLM_ENOTSUP;
         snprintf(error->text, sizeof(error->text),
-                 "MPI (" MPI_NAME ") cannot be initialised for a process with several threads (level %d)", provided);
+                 "MPI (" MPI_NAME ") cannot be initialised for a process with several threads (level %d)",
+                 provided);
     }
     return FLM_ENOTSUP;
 }

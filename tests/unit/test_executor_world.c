@@ -52,15 +52,21 @@ static int find_launchers(void **state)
 static bool start(struct manager *m, size_t which, const char *ranks, const char *expected, bool spawn_only)
 {
     char expects[40], mpi[40];
-    char *const argv[] = {launchers[which], (char *)"-n", (char *)(uintptr_t)ranks, (char *)FLM_BUILDDIR
-                          "/bin/flm-executor", (char *)"--world", NULL};
+    char *const argv[] = {launchers[which],         (char *)"-n",
+                          (char *)(uintptr_t)ranks, (char *)FLM_BUILDDIR "/bin/flm-executor",
+                          (char *)"--world",        NULL};
     snprintf(expects, sizeof(expects), "FLM_WORLD_RANKS=%s", expected);
     snprintf(mpi, sizeof(mpi), "FLM_MPI=%s", mpis[which].name);
-    const char *const environment[] = {expects, mpi, "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
-                                       "OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_hwloc_base_binding_policy=none",
+    const char *const environment[] = {expects,
+                                       mpi,
+                                       "OMPI_ALLOW_RUN_AS_ROOT=1",
+                                       "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+                                       "OMPI_MCA_rmaps_base_oversubscribe=1",
+                                       "OMPI_MCA_hwloc_base_binding_policy=none",
                                        "OMPI_MCA_mpi_yield_when_idle=1",
                                        "ASAN_OPTIONS=detect_leaks=0", /* MPI has some */
-                                       "FLM_MODULE_DIR=" FLM_BUILDDIR "/lib/flame/.libs", NULL};
+                                       "FLM_MODULE_DIR=" FLM_BUILDDIR "/lib/flame/.libs",
+                                       NULL};
     if (!launchers[which][0]) {
         print_message("no launcher of %s here\n", mpis[which].name);
         return false;
@@ -96,8 +102,8 @@ static void tasks_allreduce(void **state)
         struct answer a;
         char common[5000];
         memset(common, 'c', sizeof(common));
-        const struct binding_spec spec = {.file = mpis[i].service, .ranks = 2, .common = common,
-                                          .common_size = sizeof(common)};
+        const struct binding_spec spec = {
+            .file = mpis[i].service, .ranks = 2, .common = common, .common_size = sizeof(common)};
         if (!start(&m, i, "2", "2", false))
             continue;
         for (int session = 0; session < 2; session++) {

@@ -46,7 +46,7 @@ void doctor_programs(struct doctor *d)
     for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++)
         check_program(d, programs[i]);
     check_module(d, "flmping.so", DOCTOR_FAIL, "reinstall Flame");
-    check_module(d, "local.so", DOCTOR_FAIL, "reinstall Flame");
+    check_module(d, "flm-backend-local.so", DOCTOR_FAIL, "reinstall Flame");
     check_module(d, "flm-fabric.so", DOCTOR_WARN,
                  "only one machine: for several nodes build Flame with libfabric (libfabric-dev)");
 }

@@ -15,7 +15,8 @@ static void providers_of(const char *listing, char *text, size_t size)
     text[0] = 0;
     while (*listing) {
         size_t line = strcspn(listing, "\n"), name = strcspn(listing, ":\n");
-        if (name && name < line && !isspace((unsigned char)*listing) && at + name + 3 < size)
+        bool hook = !strncmp(listing, "ofi_hook", 8); /* these wrap others, for measuring */
+        if (name && name < line && !hook && !isspace((unsigned char)*listing) && at + name + 3 < size)
             at += (size_t)snprintf(text + at, size - at, "%s%.*s", at ? " " : "", (int)name, listing);
         listing += line + (listing[line] == '\n');
     }

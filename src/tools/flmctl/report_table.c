@@ -94,6 +94,8 @@ static int print_table(const struct section *s)
     if (!s->n_rows)
         return print_headings(s);
     struct libscols_table *t = scols_new_table();
+    if (t)
+        scols_table_enable_minout(t, 1); /* no blanks at the end of lines */
     int rc = t && !add_columns(t, s) && !add_rows(t, s) ? 0 : -1;
     if (!rc)
         rc = scols_print_table(t) < 0 ? -1 : 0;

@@ -66,4 +66,5 @@ static int invoke(struct flm_task_context *task, void *state)
     }
 }
 
-FLM_SERVICE = {.abi = FLM_SERVICE_ABI, .name = "allreduce", .on_session_enter = enter, .on_task_invoke = invoke};
+FLM_SERVICE = {
+    .abi = FLM_SERVICE_ABI, .name = "allreduce", .on_session_enter = enter, .on_task_invoke = invoke};
