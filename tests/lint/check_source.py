@@ -78,7 +78,8 @@ def check_include(name, quote, what):
     if len(parts) == 1:  # its own folder
         return None if layer not in ("include",) else f'includes "{what}"; public headers include <flm/...>'
     if ".." in parts:
-        return f'includes "{what}": no way up out of a folder'
+        there = os.path.normpath(os.path.join(os.path.dirname(name), what))
+        return None if there.startswith(layer + "/") else f'includes "{what}", which is outside {layer}'
     if parts[0] == "flm":
         return f'includes "{what}": write <{what}>'
     if parts[0] not in LAYERS[layer]:
