@@ -225,7 +225,6 @@ int kernel_run(const struct model *m, const struct mc_task *task, struct mc_sums
     double x[KERNEL_CHUNK];
     double spread = m->volatility * sqrt(m->maturity);
     double mean = m->rate * m->maturity - spread * spread / 2;
-    double centre = model_centre(m);
 
     *sums = (struct mc_sums){.number = task->number, .samples = task->samples};
     for (uint64_t done = 0; done < task->samples; done += KERNEL_CHUNK) {
@@ -237,7 +236,7 @@ int kernel_run(const struct model *m, const struct mc_task *task, struct mc_sums
             kernel_normals((const uint32_t(*)[BLOCKS])words, x);
             drift(x, mean, spread);
             kernel_exp(x);
-            payoff(x, m->spot, m->strike, m->payoff == PAYOFF_CALL ? 1 : -1, centre);
+            payoff(x, m->spot, m->strike, m->payoff == PAYOFF_CALL ? 1 : -1, m->centre);
         }
         for (uint64_t i = left; i < KERNEL_CHUNK; i++)
             x[i] = 0;
