@@ -76,10 +76,16 @@ void flm__outbox_init(struct flm__executor *e)
     e->large_fd = -1;
 }
 
-static inline void finish(struct flm__executor *e, char *p, const struct flm__record *r, uint32_t size, uint8_t flags)
+static inline void finish(struct flm__executor *e, char *p, const struct flm__record *r, uint32_t size,
+                          uint8_t flags)
 {
-    struct flm__record out = {.size = size, .type = FLM__RESULT, .flags = flags, .lane = e->wire_lane,
-                              .session = r->session, .cookie = r->cookie, .task = r->task};
+    struct flm__record out = {.size = size,
+                              .type = FLM__RESULT,
+                              .flags = flags,
+                              .lane = e->wire_lane,
+                              .session = r->session,
+                              .cookie = r->cookie,
+                              .task = r->task};
     memcpy(p, &out, sizeof(out));
     if (size & 7) { /* padding is zero */
         uint64_t last;
@@ -137,11 +143,15 @@ void flm__outbox_success(struct flm__executor *e, const struct flm__record *r)
     finish(e, p, r, (uint32_t)e->task.output_size, 0);
 }
 
-void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason, int code)
+void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason,
+                         int code)
 {
     struct flm_task_context *t = &e->task;
-    struct flm__outcome outcome = {.state = (uint8_t)state, .reason = (uint8_t)reason, .code = code,
-                                   .text = (uint16_t)t->message_size, .executor = e->session.info.executor};
+    struct flm__outcome outcome = {.state = (uint8_t)state,
+                                   .reason = (uint8_t)reason,
+                                   .code = code,
+                                   .text = (uint16_t)t->message_size,
+                                   .executor = e->session.info.executor};
     uint32_t text = flm__record_padded(t->message_size);
     uint32_t size = (uint32_t)t->output_size;
     const void *output = t->output;

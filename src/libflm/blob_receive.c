@@ -23,7 +23,7 @@ struct flm__arrived_blob {
 
 /* An output that is being read. */
 struct flm__blob_read {
-    struct flm__blob_read *previous, *next; /* in client->reads, or reads_done (next only) */
+    struct flm__blob_read *prev, *next; /* in client->reads, or reads_done (next only) */
     flm_client *client;
     uint64_t id;
     uint32_t slot, session; /* the task's */
@@ -128,7 +128,7 @@ static void say_done(flm_client *c, uint64_t id)
     Flm__BlobDone done = FLM__BLOB_DONE__INIT;
     done.id = id;
     FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
-    flm__control_send(c, &m, NULL, 0, NULL);
+    flm__control_say(c, &m, NULL, 0, NULL);
 }
 
 /* Runs inside the fabric's progress, so it only notes that the reading is over. */

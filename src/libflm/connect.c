@@ -5,9 +5,10 @@
 #include "libflm/transport.h"
 #include "base/endpoint.h"
 #include "base/error.h"
-#include "base/time.h"
+#include "net/handshake.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,7 +128,9 @@ static int connect_list(flm_client *c, char *list, const struct flm_connect_opti
         if (n == 0 || one.code != FLM_ECONNECT)
             code = one.code;
         size_t used = strlen(all.text);
-        snprintf(all.text + used, sizeof(all.text) - used, "%s%s", n ? "; " : "", one.text);
+        int most = (int)(sizeof(all.text) - used) - 3;
+        if (most > 0)
+            snprintf(all.text + used, sizeof(all.text) - used, "%s%.*s", n ? "; " : "", most, one.text);
         n++;
     }
     if (n == 0)

@@ -64,7 +64,7 @@ int flm__control_read(flm_client *c)
     return 0;
 }
 
-int flm__control_send(flm_client *c, const Flm__Message *message, const int *fds, unsigned n_fds,
+int flm__control_say(flm_client *c, const Flm__Message *message, const int *fds, unsigned n_fds,
                       flm_error *error)
 {
     if (c->lost)

@@ -309,7 +309,7 @@ void flm__blob_free_reads(flm_client *c);
 /* Reads what the control connection has. 0 or FLM_EDISCONNECTED. */
 int flm__control_read(flm_client *c);
 /* Sends a message; when the manager does not read, waits. 0 or an error with text. */
-int flm__control_send(flm_client *c, const Flm__Message *message, const int *fds, unsigned n_fds,
+int flm__control_say(flm_client *c, const Flm__Message *message, const int *fds, unsigned n_fds,
                       flm_error *error);
 
 /* ---- request.c ---- */
@@ -393,8 +393,6 @@ int flm__inproc_open(flm_client *c, flm_error *error);
 void flm__inproc_close(flm_client *c);
 /* Answers at once: 0 and a Message with a Reply (its code may be an error), or an error. */
 int flm__inproc_request(flm_client *c, const Flm__Request *request, Flm__Message **reply, flm_error *error);
-/* Tasks wait to be run. */
-bool flm__inproc_busy(const flm_client *c);
 /* The session is not used any more. */
 void flm__inproc_leave(flm_client *c, uint32_t session);
 

@@ -67,7 +67,7 @@ int flm__request(flm_client *c, Flm__Request *request, const int *fds, unsigned 
         return rc < 0 ? rc : take_reply(call.reply, reply, error);
     }
     FLM__MESSAGE(m, request, REQUEST, request);
-    int rc = flm__control_send(c, &m, fds, n_fds, error);
+    int rc = flm__control_say(c, &m, fds, n_fds, error);
     if (rc < 0 || mode == FLM__REQUEST_SEND)
         return rc;
     rc = await_reply(c, &call, mode, timeout_ms, error);

@@ -181,6 +181,11 @@ bool flm__ring_is(const struct flm__link *link)
     return link->ops == &ring_ops;
 }
 
+bool flm__ring_broken(const struct flm__link *link)
+{
+    return ((const struct ring *)link)->broken;
+}
+
 bool flm__ring_empty(struct flm__link *link)
 {
     const void *data;

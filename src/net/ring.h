@@ -27,6 +27,9 @@ struct flm__link *flm__ring_open(int memfd, uint32_t bytes, bool server, int pee
 /* True when the link is a ring. */
 bool flm__ring_is(const struct flm__link *link);
 
+/* The peer wrote what cannot be: nothing more will ever be read. */
+bool flm__ring_broken(const struct flm__link *link);
+
 /* Nothing committed by the peer is left unread (used after its death). */
 bool flm__ring_empty(struct flm__link *link);
 
