@@ -56,14 +56,22 @@ int listener_open(struct manager *m, const char *endpoint, flm_error *error)
 
 void listener_close_all(struct manager *m)
 {
-    struct listener *l, *next;
-    DL_FOREACH_SAFE(m->listeners, l, next)
+    struct listener *l;
+    DL_FOREACH(m->listeners, l)
     {
-        DL_DELETE(m->listeners, l);
         if (strncmp(l->endpoint, "unix:", 5) == 0)
             unlink(l->endpoint + 5);
         uv_poll_stop(&l->poll);
         close(l->fd);
+    }
+}
+
+void listener_free_all(struct manager *m)
+{
+    struct listener *l, *next;
+    DL_FOREACH_SAFE(m->listeners, l, next)
+    {
+        DL_DELETE(m->listeners, l);
         free(l);
     }
 }

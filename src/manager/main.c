@@ -185,6 +185,7 @@ static void close_handle(uv_handle_t *handle, void *arg)
         uv_close(handle, NULL);
 }
 
+/* What holds a handle of the loop is freed only after the loop has closed it. */
 static void fini(struct manager *m)
 {
     struct peer *p, *next;
@@ -193,14 +194,14 @@ static void fini(struct manager *m)
     DL_FOREACH_SAFE(m->peers, p, next)
     peer_end(p, "the session manager is ending");
     peer_reap(m);
-    uv_run(&m->uv, UV_RUN_NOWAIT);
-    backend_free(m);
-    session_free_all(m);
-    node_free_all(m);
-    application_free_all(m);
     uv_walk(&m->uv, close_handle, NULL);
     while (uv_run(&m->uv, UV_RUN_NOWAIT))
         ;
+    backend_free(m);
+    listener_free_all(m);
+    session_free_all(m);
+    node_free_all(m);
+    application_free_all(m);
     if (m->fabric)
         m->fabric_ops->close(m->fabric);
     uv_loop_close(&m->uv);
