@@ -76,11 +76,13 @@ static int take_ring(struct flm__executor *e, const Flm__ExecutorRing *ring, int
 }
 
 /* What an agent may say before the ring is there. 1: it was the ring. */
-static int on_early(struct flm__executor *e, const Flm__Message *m, int *fds, unsigned n_fds, flm_error *error)
+static int on_early(struct flm__executor *e, const Flm__Message *m, int *fds, unsigned n_fds,
+                    flm_error *error)
 {
     switch ((int)m->body_case) {
     case FLM__MESSAGE__BODY_EXECUTOR_RING: {
-        bool ours = m->executor_ring->lane == e->identity.lane && m->executor_ring->life == e->identity.life;
+        bool ours =
+            m->executor_ring->lane == e->identity.lane && m->executor_ring->life == e->identity.life;
         int rc = ours ? take_ring(e, m->executor_ring, fds, n_fds, error) : 0;
         return rc < 0 ? rc : ours;
     }

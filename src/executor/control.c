@@ -153,7 +153,8 @@ static void on_blob(struct flm__executor *e, const Flm__Blob *blob, int fd)
 {
     flm_error error = {0};
     int rc = fd < 0 || blob->size == 0 || blob->size > FLM_MAX_PAYLOAD
-                 ? flm__error_set(&error, FLM_EPROTO, "a large input of %llu bytes was announced without its memory",
+                 ? flm__error_set(&error, FLM_EPROTO,
+                                  "a large input of %llu bytes was announced without its memory",
                                   (unsigned long long)blob->size)
                  : flm__arrivals_put(&e->arrivals, blob->id, blob->size, fd, &error);
     if (rc < 0)
@@ -169,8 +170,8 @@ static bool is_ours(const struct flm__executor *e, uint32_t lane, uint32_t life)
 static bool concerns_us(const struct flm__executor *e, const Flm__Message *m)
 {
     switch (m->body_case) {
-#define OF_LANE(CASE, field)                                                                                 \
-    case FLM__MESSAGE__BODY_##CASE:                                                                          \
+#define OF_LANE(CASE, field)                                                                               \
+    case FLM__MESSAGE__BODY_##CASE:                                                                        \
         return is_ours(e, m->field->lane, m->field->life);
         OF_LANE(BIND, bind)
         OF_LANE(UNBIND, unbind)

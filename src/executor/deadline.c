@@ -66,6 +66,8 @@ int flm__deadline_look(struct flm__deadline *d)
         if (at > 0 && at < next)
             continue;
         d->seen = begun;
-        return next == never ? -1 : (int)((next - now) / 1000000 < 3600000 ? (next - now) / 1000000 + 1 : 3600000);
+        return next == never
+                   ? -1
+                   : (int)((next - now) / 1000000 < 3600000 ? (next - now) / 1000000 + 1 : 3600000);
     }
 }

@@ -87,7 +87,8 @@ void flm__outbox_init(struct flm__executor *e);
 void flm__outbox_success(struct flm__executor *e, const struct flm__record *r);
 
 /* It did not; text: message_size bytes of the context's message. Its output, if any, goes along. */
-void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason, int code);
+void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason,
+                         int code);
 
 /* --- end.c: ends that are not the normal one --- */
 

@@ -47,8 +47,9 @@ static int read_number(const char *name, uint64_t max, uint64_t *out, flm_error 
 
 static void forget(void)
 {
-    static const char *const names[] = {"FLM_AGENT", "FLM_LANE", "FLM_LIFE", "FLM_TOKEN", "FLM_AGENT_PID",
-                                        "FLM_CPUS", "FLM_NUMA", "FLM_WORLD_RANKS", "FLM_RANKS", "FLM_MPI"};
+    static const char *const names[] = {"FLM_AGENT",     "FLM_LANE", "FLM_LIFE", "FLM_TOKEN",
+                                        "FLM_AGENT_PID", "FLM_CPUS", "FLM_NUMA", "FLM_WORLD_RANKS",
+                                        "FLM_RANKS",     "FLM_MPI"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unsetenv(names[i]);
 }
@@ -113,7 +114,8 @@ static bool parse_cpus(const char *text, cpu_set_t *set)
     return CPU_COUNT(set) > 0;
 }
 
-/* Best effort: a cpuset may have shrunk since the agent looked, and then anywhere is better than nowhere. */
+/* Best effort: a cpuset may have shrunk since the agent looked, and then anywhere is better than nowhere.
+ */
 static int bind_to_place(const struct flm__identity *id, flm_error *error)
 {
     cpu_set_t set;
@@ -123,7 +125,8 @@ static int bind_to_place(const struct flm__identity *id, flm_error *error)
         sched_setaffinity(0, sizeof(set), &set);
     if (id->numa >= 0) {
         unsigned long nodes[NUMA_NODES / (8 * sizeof(unsigned long))] = {0};
-        nodes[(size_t)id->numa / (8 * sizeof(nodes[0]))] |= 1ul << (size_t)id->numa % (8 * sizeof(nodes[0]));
+        nodes[(size_t)id->numa / (8 * sizeof(nodes[0]))] |= 1ul
+                                                            << (size_t)id->numa % (8 * sizeof(nodes[0]));
         syscall(SYS_set_mempolicy, PREFERRED, nodes, NUMA_NODES);
     }
     return 0;

@@ -58,8 +58,9 @@ static void run_batch(struct flm__executor *e, const char *data, size_t n)
         struct flm__record r = {0};
         uint32_t bytes = flm__record_read(data + done, n - done, &r);
         if (bytes == 0 || r.type != FLM__TASK)
-            flm__end_now(e, FLM_REASON_NONE, "a record in the ring makes no sense (type %u, %u bytes, %zu there)",
-                         r.type, r.size, n - done);
+            flm__end_now(e, FLM_REASON_NONE,
+                         "a record in the ring makes no sense (type %u, %u bytes, %zu there)", r.type,
+                         r.size, n - done);
         if (r.lane == e->wire_lane)
             flm__run_task(e, &r, flm__record_payload(data + done));
         done += bytes;

@@ -61,9 +61,13 @@ static void set_running(struct flm__session *s, uint64_t number, uint64_t id)
 static void run_by_shim(struct flm__executor *e, const struct flm__record *r, uint64_t deadline_ms)
 {
     struct flm__session *s = &e->session;
-    struct flm__shim_task t = {.task = r->task, .session = s->info.session, .input = e->task.input,
-                               .input_size = e->task.input_size, .deadline_ms = deadline_ms,
-                               .output = shim_output, .owner = &e->task};
+    struct flm__shim_task t = {.task = r->task,
+                               .session = s->info.session,
+                               .input = e->task.input,
+                               .input_size = e->task.input_size,
+                               .deadline_ms = deadline_ms,
+                               .output = shim_output,
+                               .owner = &e->task};
     set_running(s, e->number, r->task);
     /* A cancel that came before is in e->cancels, a later one finds the task running. */
     if (flm_task_cancelled(&e->task))
@@ -84,7 +88,8 @@ static void run_by_shim(struct flm__executor *e, const struct flm__record *r, ui
         flm__end_now(e, FLM_REASON_NONE, "the service cannot be started again: %s", error.text);
 }
 
-static void refuse(struct flm__executor *e, const struct flm__record *r, int reason, int code, const char *text)
+static void refuse(struct flm__executor *e, const struct flm__record *r, int reason, int code,
+                   const char *text)
 {
     flm__task_start(&e->task, r->task, e->number, "", 0);
     flm_task_fail(&e->task, 0, "%s", text);
@@ -107,7 +112,8 @@ static void run_otherwise(struct flm__executor *e, const struct flm__record *r, 
     }
     struct flm__session *s = &e->session;
     if (!s->entered || s->number != r->session) {
-        refuse(e, r, FLM_REASON_BIND, FLM_EPROTO, "the task came to an executor that has not entered its session");
+        refuse(e, r, FLM_REASON_BIND, FLM_EPROTO,
+               "the task came to an executor that has not entered its session");
     } else {
         uint64_t deadline_ms = parts.deadline_ms ? parts.deadline_ms : s->deadline_ms;
         flm__task_start(&e->task, r->task, e->number, map ? map : parts.input, size);

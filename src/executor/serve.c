@@ -153,8 +153,8 @@ int flm__executor_serve(const struct flm_service *self, const char *program)
     memset(e, 0, sizeof(*e));
     int rc = flm__identity_read(&e->identity, &error);
     if (rc < 0) {
-        fprintf(stderr, "%s: %s; it is started by flm-node for a session, for example under flmrun(1)\n", program,
-                error.text);
+        fprintf(stderr, "%s: %s; it is started by flm-node for a session, for example under flmrun(1)\n",
+                program, error.text);
         free(e);
         return EXIT_BY_HAND;
     }
@@ -167,5 +167,7 @@ int flm__executor_serve(const struct flm_service *self, const char *program)
     if (rc < 0 && rc != FLM_ECANCELLED)
         fprintf(stderr, "%s: %s\n", program, error.text);
     fini(e);
-    return rc == 0 || rc == FLM_ECANCELLED ? EXIT_SUCCESS : world && rc == FLM_EBIND ? EXIT_NO_WORLD : EXIT_NO_AGENT;
+    return rc == 0 || rc == FLM_ECANCELLED ? EXIT_SUCCESS
+           : world && rc == FLM_EBIND      ? EXIT_NO_WORLD
+                                           : EXIT_NO_AGENT;
 }

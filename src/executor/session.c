@@ -47,15 +47,17 @@ static int check(struct flm__executor *e, const Flm__Bind *bind, flm_error *erro
     if (e->session.entered)
         return flm__error_set(error, FLM_EPROTO, "session %s while another is entered", bind->session_id);
     if (app->shim < FLM_SHIM_SO || app->shim > FLM_SHIM_SELF)
-        return flm__error_set(error, FLM_ENOTSUP, "application %s is of a shim (%d) that this Flame does not know",
-                              app->name, app->shim);
-    if (bind->ranks != (e->world ? e->identity.world_ranks : 0))
-        return flm__error_set(error, FLM_ENOTSUP, "application %s asks for %u MPI ranks, this executor has %u",
-                              app->name, bind->ranks, e->world ? e->identity.world_ranks : 0);
-    if (e->world && !is_called(app))
         return flm__error_set(error, FLM_ENOTSUP,
-                              "application %s asks for MPI ranks, which only the shims so and self can have",
-                              app->name);
+                              "application %s is of a shim (%d) that this Flame does not know", app->name,
+                              app->shim);
+    if (bind->ranks != (e->world ? e->identity.world_ranks : 0))
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "application %s asks for %u MPI ranks, this executor has %u", app->name,
+                              bind->ranks, e->world ? e->identity.world_ranks : 0);
+    if (e->world && !is_called(app))
+        return flm__error_set(
+            error, FLM_ENOTSUP,
+            "application %s asks for MPI ranks, which only the shims so and self can have", app->name);
     return flm__self_check(e->self, app->name, app->shim, error);
 }
 
@@ -93,8 +95,11 @@ static void fill(struct flm__executor *e, Flm__Message *message)
     s->message = message;
     s->number = bind->session;
     s->deadline_ms = bind->deadline_ms;
-    s->info = (struct flm_session_info){.session = bind->session_id, .application = bind->application->name,
-                                        .executor = bind->executor, .cores = our_cores(), .ranks = 1};
+    s->info = (struct flm_session_info){.session = bind->session_id,
+                                        .application = bind->application->name,
+                                        .executor = bind->executor,
+                                        .cores = our_cores(),
+                                        .ranks = 1};
     if (e->world)
         flm__world_info(e->world, &s->info);
 }
@@ -137,8 +142,11 @@ static int enter_shim(struct flm__session *s, const Flm__Application *app, flm_e
     if (rc < 0)
         return rc;
     bool directory = app->working_directory && *app->working_directory;
-    s->app = (struct flm__shim_app){.name = app->name, .shim = app->shim, .exec_mode = app->exec_mode,
-                                    .command = s->command, .environment = s->environment,
+    s->app = (struct flm__shim_app){.name = app->name,
+                                    .shim = app->shim,
+                                    .exec_mode = app->exec_mode,
+                                    .command = s->command,
+                                    .environment = s->environment,
                                     .working_directory = directory ? app->working_directory : NULL,
                                     .common_fd = s->common_fd};
     struct flm__shim *shim = ops->create(error);

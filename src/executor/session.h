@@ -42,7 +42,7 @@ struct flm__session {
     size_t n_old;
     const char **command;     /* NULL-terminated copies of the arrays of the message */
     const char **environment; /* for children: the whole of it; NULL: ours */
-    int common_fd; /* read-only, for children; -1: none */
+    int common_fd;            /* read-only, for children; -1: none */
 
     struct flm__so_cache loaded;
 };

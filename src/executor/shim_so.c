@@ -11,10 +11,11 @@
 int flm__service_check(const struct flm_service *service, const char *where, flm_error *error)
 {
     if (service->abi != FLM_SERVICE_ABI)
-        return flm__error_set(error, FLM_EABI,
-                              "the service in %s was built for service ABI %u, this Flame has %u: compile it "
-                              "again with the <flm/service.h> of Flame " FLM_VERSION,
-                              where, service->abi, FLM_SERVICE_ABI);
+        return flm__error_set(
+            error, FLM_EABI,
+            "the service in %s was built for service ABI %u, this Flame has %u: compile it "
+            "again with the <flm/service.h> of Flame " FLM_VERSION,
+            where, service->abi, FLM_SERVICE_ABI);
     if (!service->on_task_invoke)
         return flm__error_set(error, FLM_ELOAD, "the service in %s has no on_task_invoke", where);
     return 0;
@@ -74,10 +75,12 @@ int flm__so_load(struct flm__so_cache *cache, const char *file, const struct flm
         return rc;
     }
     const struct flm_service *found = dlsym(handle, "flm_service");
-    int rc = found ? flm__service_check(found, path, error)
-                   : flm__error_set(error, FLM_ELOAD,
-                                    "%s has no symbol flm_service: define one with FLM_SERVICE, see flm/service.h",
-                                    path);
+    int rc =
+        found
+            ? flm__service_check(found, path, error)
+            : flm__error_set(error, FLM_ELOAD,
+                             "%s has no symbol flm_service: define one with FLM_SERVICE, see flm/service.h",
+                             path);
     if (rc < 0) {
         dlclose(handle);
         free(path);

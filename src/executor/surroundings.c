@@ -52,7 +52,8 @@ int flm__surroundings_enter(struct flm__session *s, const Flm__Application *app,
     for (size_t i = 0; i < app->n_environment && rc == 0; i++) {
         rc = set_variable(s, app->environment[i]);
         if (rc < 0)
-            flm__error_set(error, rc, "the environment variable \"%.80s\" cannot be set: it must read NAME=VALUE",
+            flm__error_set(error, rc,
+                           "the environment variable \"%.80s\" cannot be set: it must read NAME=VALUE",
                            app->environment[i]);
     }
     return rc;

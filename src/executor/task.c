@@ -65,7 +65,8 @@ bool flm_task_cancelled(const struct flm_task_context *task)
     const struct flm__cancels *c = task->cancels;
     if (!c)
         return false;
-    return atomic_load_explicit(&c->numbers[task->number % FLM__CANCELS], memory_order_relaxed) == task->number ||
+    return atomic_load_explicit(&c->numbers[task->number % FLM__CANCELS], memory_order_relaxed) ==
+               task->number ||
            atomic_load_explicit(&c->all, memory_order_relaxed);
 }
 

@@ -45,8 +45,10 @@ static const struct flm__world_ops *load(const char *mpi, flm_error *error)
     char file[64], path[4096];
     snprintf(file, sizeof(file), "flm-mpi-%s.so", mpi);
     if (strchr(mpi, '/') || flm__find_module(file, path, sizeof(path)) < 0) {
-        flm__error_set(error, FLM_ELOAD, "worlds of MPI ranks need the module %s, which is not installed: build "
-                       "Flame with this MPI", file);
+        flm__error_set(error, FLM_ELOAD,
+                       "worlds of MPI ranks need the module %s, which is not installed: build "
+                       "Flame with this MPI",
+                       file);
         return NULL;
     }
     /* Open MPI's own plugins look for its symbols among the global ones. */
@@ -59,8 +61,9 @@ static const struct flm__world_ops *load(const char *mpi, flm_error *error)
     if (ops && ops->abi == FLM__WORLD_ABI)
         return ops;
     if (ops)
-        flm__error_set(error, FLM_EABI, "%s has ABI %u, this Flame has %u: install both from the same build", path,
-                       ops->abi, FLM__WORLD_ABI);
+        flm__error_set(error, FLM_EABI,
+                       "%s has ABI %u, this Flame has %u: install both from the same build", path, ops->abi,
+                       FLM__WORLD_ABI);
     else
         flm__error_set(error, FLM_ELOAD, "%s is not a module for MPI", path);
     dlclose(handle);
@@ -86,10 +89,12 @@ struct flm__world *flm__world_open(const struct flm__identity *id, flm_error *er
     w->size = ops->size();
     if ((unsigned)w->size == id->world_ranks)
         return w;
-    flm__error_set(error, FLM_EBIND,
-                   "this world has %d ranks, not %u: the launcher does not fit the module for %s (set FLM_MPI to "
-                   "the MPI of your launcher)",
-                   w->size, id->world_ranks, ops->name);
+    /* Each rank says it: they may all be alone. */
+    flm__error_set(
+        error, FLM_EBIND,
+        "this world has %d ranks, not %u: the launcher does not fit the module for %s (set FLM_MPI to "
+        "the MPI of your launcher)",
+        w->size, id->world_ranks, ops->name);
     ops->finalize();
     free(w);
     return NULL;
@@ -161,14 +166,16 @@ int flm__world_enter_take(struct flm__executor *e, struct Flm__Message *message,
     size_t size = flm__message__get_packed_size(message);
     void *packed = malloc(size);
     size_t common = bind->common ? bind->common->size : 0;
-    const void *map = common && fd >= 0 && common <= FLM_MAX_PAYLOAD ? flm__blob_map(fd, common, error) : NULL;
+    const void *map =
+        common && fd >= 0 && common <= FLM_MAX_PAYLOAD ? flm__blob_map(fd, common, error) : NULL;
     if (!packed || (common && !map)) {
         flm__blob_unmap(map, common);
         free(packed);
         flm__message__free_unpacked(message, NULL);
         if (fd >= 0)
             close(fd);
-        return flm__error_set(error, FLM_EBIND, "the session cannot be passed on to the ranks of the world");
+        return flm__error_set(error, FLM_EBIND,
+                              "the session cannot be passed on to the ranks of the world");
     }
     flm__message__pack(message, packed);
     tell(w, &(struct command){.kind = COMMAND_ENTER, .size = size, .common = common});
@@ -191,8 +198,9 @@ void flm__world_leave(struct flm__executor *e)
 int flm__world_invoke(struct flm__executor *e, uint64_t deadline_ms)
 {
     struct flm_task_context *t = &e->task;
-    tell(e->world, &(struct command){.kind = COMMAND_TASK, .size = t->input_size, .task = t->id,
-                                     .deadline_ms = deadline_ms});
+    tell(e->world,
+         &(struct command){
+             .kind = COMMAND_TASK, .size = t->input_size, .task = t->id, .deadline_ms = deadline_ms});
     if (t->input_size)
         e->world->ops->broadcast((void *)(uintptr_t)t->input, t->input_size, false);
     return invoke_and_agree(e);

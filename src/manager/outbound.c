@@ -1,6 +1,7 @@
 /* Results: from an executor to the client of the session, or to the session's outbox while the client
  * does not read. */
 #include "manager/flow.h"
+#include "net/ring.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -61,10 +62,10 @@ static bool pump_one(struct session *s, struct peer *p)
         if (blob_offer(blob, p, 0, 0, &ref) < 0)
             return false;
         memcpy((char *)to + FLM__RECORD_HEADER + r->size - sizeof(ref), &ref, sizeof(ref));
-        if (ref.address)
-            peer_keep_blob(p, blob);
+        if (flm__ring_is(p->link))
+            blob_release(blob); /* the client has the descriptor */
         else
-            blob_release(blob);
+            peer_keep_blob(p, blob);
     }
     flm__link_commit(p->link, bytes);
     outbox_drop_first(&s->outbox);

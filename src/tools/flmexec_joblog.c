@@ -45,8 +45,8 @@ static bool read_line(struct flmexec_joblog *log, const char *line, bool resume_
     if (!column(&at, &seq) || !(at = strchr(at, '\t')) || seq < 1 || seq >= (double)seq_max)
         return false;
     at++; /* behind the host */
-    if (!column(&at, &ignored) || !column(&at, &ignored) || !column(&at, &ignored) || !column(&at, &ignored) ||
-        !column(&at, &exit_value) || !column(&at, &sig))
+    if (!column(&at, &ignored) || !column(&at, &ignored) || !column(&at, &ignored) ||
+        !column(&at, &ignored) || !column(&at, &exit_value) || !column(&at, &sig))
         return false;
     mark(log, (uint64_t)seq, !resume_failed || (exit_value == 0 && sig == 0));
     return true;
@@ -67,14 +67,16 @@ static off_t read_log(struct flmexec_joblog *log, bool resume_failed)
         if (line[size - 1] != '\n')
             break;
         if (n == 0 && strcmp(line, head) != 0)
-            flmexec_die(FLMEXEC_USAGE, "'%s' is not a joblog (its first line is not 'Seq Host ...'): give another file",
+            flmexec_die(FLMEXEC_USAGE,
+                        "'%s' is not a joblog (its first line is not 'Seq Host ...'): give another file",
                         log->file);
         whole += size;
         line[size - 1] = 0;
         strange += n > 0 && !read_line(log, line, resume_failed);
     }
     if (strange)
-        flmexec_warn("%" PRIu64 " lines of the joblog '%s' are not understood and are ignored", strange, log->file);
+        flmexec_warn("%" PRIu64 " lines of the joblog '%s' are not understood and are ignored", strange,
+                     log->file);
     free(line);
     fclose(f);
     return whole;
@@ -125,8 +127,9 @@ int flmexec_joblog_write(struct flmexec_joblog *log, const struct flmexec_joblog
     if (log->fd < 0)
         return 0;
     log->line.size = 0;
-    snprintf(numbers, sizeof(numbers), "%" PRIu64 "\t%.64s\t%.3f\t%10.3f\t%" PRIu64 "\t%" PRIu64 "\t%d\t%d\t", e->seq,
-             e->host, e->start_s, e->run_s, e->sent, e->received, e->exit_value, e->signal);
+    snprintf(numbers, sizeof(numbers),
+             "%" PRIu64 "\t%.64s\t%.3f\t%10.3f\t%" PRIu64 "\t%" PRIu64 "\t%d\t%d\t", e->seq, e->host,
+             e->start_s, e->run_s, e->sent, e->received, e->exit_value, e->signal);
     flmexec_text_str(&log->line, numbers);
     flmexec_text_str(&log->line, e->command);
     flmexec_text_char(&log->line, '\n');

@@ -15,7 +15,7 @@
 
 struct flmexec_joblog {
     const char *file;
-    int fd; /* -1: there is none */
+    int fd;         /* -1: there is none */
     uint64_t *done; /* a bit per Seq: not to be run again */
     uint64_t done_bits, n_done;
     struct flmexec_text line;

@@ -29,21 +29,27 @@ enum {
 
 static const struct argp_option rows[] = {
     {0, 0, 0, 0, "Arguments", 1},
-    {"from-file", 'a', "FILE", 0, "One argument a line from FILE (- is standard input); may be given again", 1},
-    {"arg-file", 0, 0, OPTION_ALIAS | OPTION_HIDDEN, 0, 1},
+    {"from-file", 'a', "FILE", 0, "One argument a line from FILE (- is standard input); may be given again",
+     1},
+    {"arg-file", 0, 0, OPTION_ALIAS, 0, 1},
     {"null", '0', 0, 0, "Arguments in files end with a zero byte instead of a newline", 1},
     {"delimiter", 'd', "C", 0, "Arguments in files end with the character C (\\n, \\t and \\0 work)", 1},
     {"colsep", 'C', "TEXT", 0, "TEXT separates {1}, {2}, ... within an argument (\\t works)", 1},
     {"max-args", 'n', "N", 0, "N arguments per job; 0: read one and put in none", 1},
     {"max-replace-args", 'N', "N", 0, "The same", 1},
     {0, 0, 0, 0, "Running", 2},
-    {"jobs", 'j', "N", 0, "Use N executors (N% of the cores, +N more than cores, -N fewer); default one per core", 2},
-    {"timeout", KEY_TIMEOUT, "TIME", 0, "End a job after TIME (seconds, or like 1.5m, 2h, 1d); it has failed", 2},
+    {"jobs", 'j', "N", 0,
+     "Use N executors (N% of the cores, +N more than cores, -N fewer); default one per core", 2},
+    {"timeout", KEY_TIMEOUT, "TIME", 0,
+     "End a job after TIME (seconds, or like 1.5m, 2h, 1d); it has failed", 2},
     {"retries", KEY_RETRIES, "N", 0, "Run a job that fails up to N times in all", 2},
     {"halt", KEY_HALT, "WHEN,WHY=N", 0,
-     "Stop after N jobs: WHEN is now (end what runs), soon (start no more) or never; WHY is fail, success or done", 2},
+     "Stop after N jobs: WHEN is now (end what runs), soon (start no more) or never; WHY is fail, success "
+     "or done",
+     2},
     {"shell", KEY_SHELL, "SHELL", OPTION_ARG_OPTIONAL,
-     "The command is a line for SHELL (default sh). Without this option that is so when the command is a single "
+     "The command is a line for SHELL (default sh). Without this option that is so when the command is a "
+     "single "
      "word with spaces or characters that mean something to a shell",
      2},
     {"quote", 'q', 0, 0, "Never use a shell", 2},
@@ -51,13 +57,14 @@ static const struct argp_option rows[] = {
     {"keep-order", 'k', 0, 0, "Outputs in the order of the arguments; this is the default", 3},
     {"unordered", KEY_UNORDERED, 0, 0, "Outputs as jobs end", 3},
     {"tag", KEY_TAG, 0, 0, "Put the arguments and a tab before each line of output", 3},
-    {"results", KEY_RESULTS, "DIR", 0, "Keep stdout, stderr and seq of each job in DIR, as GNU parallel does", 3},
+    {"results", KEY_RESULTS, "DIR", 0,
+     "Keep stdout, stderr and seq of each job in DIR, as GNU parallel does", 3},
     {"joblog", KEY_JOBLOG, "FILE", 0, "A line per job that has ended: times, exit status, command", 3},
     {"resume", KEY_RESUME, 0, 0, "Leave out the jobs that the joblog has", 3},
     {"resume-failed", KEY_RESUME_FAILED, 0, 0, "Leave out the jobs that succeeded by the joblog", 3},
     {"progress", KEY_PROGRESS, 0, 0, "Show progress on stderr also when it is no terminal", 3},
     {"bar", KEY_PROGRESS, 0, OPTION_ALIAS, 0, 3},
-    {"eta", KEY_PROGRESS, 0, OPTION_ALIAS | OPTION_HIDDEN, 0, 3},
+    {"eta", KEY_PROGRESS, 0, OPTION_ALIAS, 0, 3},
     {"no-progress", KEY_NO_PROGRESS, 0, 0, "Never show progress", 3},
     {"dry-run", KEY_DRY_RUN, 0, 0, "Print the commands and run nothing", 3},
     {"will-cite", KEY_CITE, 0, OPTION_HIDDEN, 0, 3},
@@ -88,7 +95,8 @@ static uint64_t number(const char *text, const char *option, uint64_t least, uin
 static unsigned cores(void)
 {
     cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int n =
+        sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (unsigned)n : 1;
 }
 
@@ -124,8 +132,8 @@ static uint64_t parse_time_ms(const char *text)
             seconds = value * units[i].seconds;
     }
     if (!(seconds >= 0.001 && seconds <= 2e6))
-        flmexec_die(FLMEXEC_USAGE, "--timeout: '%s' is not a time from 0.001 s to 2,000,000 s, like 30, 1.5m or 2h",
-                    text);
+        flmexec_die(FLMEXEC_USAGE,
+                    "--timeout: '%s' is not a time from 0.001 s to 2,000,000 s, like 30, 1.5m or 2h", text);
     return (uint64_t)(seconds * 1000 + 0.5);
 }
 
@@ -258,9 +266,10 @@ static void warn_of_operators(char *const *words, int n)
         for (size_t k = 0; k < sizeof(operators) / sizeof(operators[0]); k++) {
             if (strcmp(words[i], operators[k]) != 0)
                 continue;
-            flmexec_warn("'%s' is given to %s as an argument; for a shell add --shell, or put the whole command in "
-                         "one pair of quotes (-q: no such message)",
-                         words[i], words[0]);
+            flmexec_warn(
+                "'%s' is given to %s as an argument; for a shell add --shell, or put the whole command in "
+                "one pair of quotes (-q: no such message)",
+                words[i], words[0]);
             return;
         }
     }
@@ -392,13 +401,18 @@ static const struct argp argp = {
     .args_doc = "COMMAND [ARG...] [::: ARGUMENT...]...\n"
                 "COMMAND [ARG...] :::: FILE...\n"
                 "COMMAND [ARG...] < FILE",
-    .doc = "Runs COMMAND once per argument, on all cores or on the executors of the Flame instance that FLM_ENDPOINT "
+    .doc = "Runs COMMAND once per argument, on all cores or on the executors of the Flame instance that "
+           "FLM_ENDPOINT "
            "names, and prints the outputs in the order of the arguments.\v"
-           "In COMMAND {} stands for the argument, {.} for it without its extension, {/} without its folder, {//} for "
-           "its folder, {/.} for its bare name, {#} for the number of the job; {1}, {2.}, {-1/} and so on for one of "
-           "several. Without any of these the argument is put at the end. Several ::: are combined, each with each; "
+           "In COMMAND {} stands for the argument, {.} for it without its extension, {/} without its "
+           "folder, {//} for "
+           "its folder, {/.} for its bare name, {#} for the number of the job; {1}, {2.}, {-1/} and so on "
+           "for one of "
+           "several. Without any of these the argument is put at the end. Several ::: are combined, each "
+           "with each; "
            ":::+ goes in step with the one before. Without COMMAND each argument is a command line.\n\n"
-           "The exit status is 0 when all jobs succeeded, 1 when some failed, 2 when the command line is wrong, 3 when "
+           "The exit status is 0 when all jobs succeeded, 1 when some failed, 2 when the command line is "
+           "wrong, 3 when "
            "they could not be run.\n\n"
            "  flmexec gzip -9 ::: *.log\n"
            "  flmexec 'sort {} | uniq -c > {.}.counts' ::: *.txt\n"

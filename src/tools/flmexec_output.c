@@ -80,7 +80,8 @@ static void to_stream(struct flmexec_output *o, int fd, const char *data, size_t
 }
 
 /* One stream of a job. *fresh: the next byte begins a line. */
-static void write_stream(struct flmexec_output *o, int fd, const char *tag, const char *data, size_t size, bool *fresh)
+static void write_stream(struct flmexec_output *o, int fd, const char *tag, const char *data, size_t size,
+                         bool *fresh)
 {
     if (!o->tag || !tag) {
         to_stream(o, fd, data, size);
@@ -100,7 +101,8 @@ static void write_stream(struct flmexec_output *o, int fd, const char *tag, cons
     }
 }
 
-void flmexec_output_write(struct flmexec_output *o, const char *tag, const char *data, size_t out, size_t err)
+void flmexec_output_write(struct flmexec_output *o, const char *tag, const char *data, size_t out,
+                          size_t err)
 {
     bool fresh = true;
     write_stream(o, STDOUT_FILENO, tag, data, out, &fresh);
@@ -149,7 +151,8 @@ static int spill(struct flmexec_output *o, struct flmexec_held *h, const char *d
     return 0;
 }
 
-int flmexec_output_hold(struct flmexec_output *o, struct flmexec_held *h, const char *data, size_t out, size_t err)
+int flmexec_output_hold(struct flmexec_output *o, struct flmexec_held *h, const char *data, size_t out,
+                        size_t err)
 {
     size_t size = out + err;
     *h = (struct flmexec_held){.out = out, .err = err};

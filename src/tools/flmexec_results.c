@@ -30,7 +30,8 @@ static void add_name(struct flmexec_text *out, const char *s, size_t size, uint6
     }
 }
 
-void flmexec_results_folder(const char *dir, const struct flmexec_arguments *a, uint64_t seq, struct flmexec_text *out)
+void flmexec_results_folder(const char *dir, const struct flmexec_arguments *a, uint64_t seq,
+                            struct flmexec_text *out)
 {
     char number[32];
     out->size = 0;

@@ -10,7 +10,8 @@
 #include "flmexec_template.h"
 
 /* The folder of a job below dir. */
-void flmexec_results_folder(const char *dir, const struct flmexec_arguments *a, uint64_t seq, struct flmexec_text *out);
+void flmexec_results_folder(const char *dir, const struct flmexec_arguments *a, uint64_t seq,
+                            struct flmexec_text *out);
 
 /* Makes the folder and writes the three files. 0 or an errno value. */
 int flmexec_results_write(const char *folder, uint64_t seq, const char *data, size_t out, size_t err);

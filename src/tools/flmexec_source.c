@@ -24,7 +24,8 @@ static void open_file(struct flmexec_source *s)
     if (strcmp(s->file, "-") == 0) {
         s->fd = STDIN_FILENO;
         if (isatty(s->fd))
-            flmexec_warn("arguments are read from the terminal, one a line; end with Ctrl-D (see --help for :::)");
+            flmexec_warn(
+                "arguments are read from the terminal, one a line; end with Ctrl-D (see --help for :::)");
         return;
     }
     s->fd = open(s->file, O_RDONLY | O_CLOEXEC);
@@ -49,7 +50,8 @@ static bool read_more(struct flmexec_source *s, bool wait)
         s->taken = 0;
     }
     if (s->buffer.size > FLMEXEC_ITEM_MAX)
-        flmexec_die(FLMEXEC_USAGE, "an argument in %s is longer than %d MiB: is it separated by zero bytes (-0)?",
+        flmexec_die(FLMEXEC_USAGE,
+                    "an argument in %s is longer than %d MiB: is it separated by zero bytes (-0)?",
                     name_of(s), FLMEXEC_ITEM_MAX >> 20);
     if (poll(&p, 1, wait ? -1 : 0) == 0)
         return false;
@@ -73,8 +75,8 @@ static bool read_more(struct flmexec_source *s, bool wait)
 }
 
 /* The next item of a file, a zero behind it; valid until the next call. */
-static enum flmexec_next next_of_file(struct flmexec_source *s, char delimiter, bool wait, const char **item,
-                                      size_t *size)
+static enum flmexec_next next_of_file(struct flmexec_source *s, char delimiter, bool wait,
+                                      const char **item, size_t *size)
 {
     char *at = NULL;
     for (;;) {
@@ -95,7 +97,8 @@ static enum flmexec_next next_of_file(struct flmexec_source *s, char delimiter, 
     s->taken += *size + (at ? 1 : 0);
     s->searched = s->taken;
     if (memchr(*item, 0, *size))
-        flmexec_die(FLMEXEC_USAGE, "there is a zero byte in a line of %s: separate the arguments by them (-0)",
+        flmexec_die(FLMEXEC_USAGE,
+                    "there is a zero byte in a line of %s: separate the arguments by them (-0)",
                     name_of(s));
     return NEXT_JOB;
 }
@@ -216,15 +219,6 @@ static void turn(struct flmexec_inputs *in)
 
 static enum flmexec_next next_combined(struct flmexec_inputs *in)
 {
-    if (!in->started) {
-        in->started = true;
-        for (int i = 0; i < in->n; i++)
-            keep_all(in, &in->source[i]);
-        for (int i = 0; i < in->n; i++)
-            in->done |= !in->source[i].linked && group_size(in, i) == 0;
-        if (in->done)
-            return NEXT_END;
-    }
     in->arguments.n = 0;
     for (int i = 0, at = 0; i < in->n; i++) {
         struct flmexec_source *s = &in->source[i];
@@ -242,6 +236,10 @@ void flmexec_inputs_open(struct flmexec_inputs *in)
     in->combined = in->n > 1;
     for (int i = 0; i < in->n; i++)
         open_file(&in->source[i]);
+    for (int i = 0; i < in->n && in->combined; i++)
+        keep_all(in, &in->source[i]);
+    for (int i = 0; i < in->n && in->combined; i++)
+        in->done |= !in->source[i].linked && group_size(in, i) == 0;
 }
 
 void flmexec_inputs_close(struct flmexec_inputs *in)
@@ -303,7 +301,9 @@ uint64_t flmexec_inputs_count(const struct flmexec_inputs *in)
     uint64_t jobs = 1, group = 0;
     for (int i = 0; i < in->n; i++) {
         const struct flmexec_source *s = &in->source[i];
-        uint64_t n = s->list ? (uint64_t)s->n_list : count_items(s, in->delimiter);
+        uint64_t n = in->combined ? (uint64_t)s->n_kept
+                     : s->list    ? (uint64_t)s->n_list
+                                  : count_items(s, in->delimiter);
         group = s->linked && n > group ? group : n;
         if (i + 1 == in->n || !in->source[i + 1].linked)
             jobs = group && jobs > UINT64_MAX / group ? 0 : jobs * group;

@@ -43,7 +43,8 @@ struct flmexec_inputs {
     bool combined, started, done;
 };
 
-/* Opens files; gives up with a message when that fails. */
+/* Opens files, and reads them when there are several sources; gives up with a
+ * message when that fails. */
 void flmexec_inputs_open(struct flmexec_inputs *in);
 void flmexec_inputs_close(struct flmexec_inputs *in);
 

@@ -35,9 +35,11 @@ static size_t parse_place(const char *s, struct flmexec_piece *p)
         return 3;
     }
     if (strncmp(s, "{%}", 3) == 0)
-        flmexec_die(FLMEXEC_USAGE, "{%%} is not known before a job runs: use the variable FLM_EXECUTOR in the job");
+        flmexec_die(FLMEXEC_USAGE,
+                    "{%%} is not known before a job runs: use the variable FLM_EXECUTOR in the job");
     if (strncmp(s, "{=", 2) == 0 && strstr(s, "=}"))
-        flmexec_die(FLMEXEC_USAGE, "{= perl =} is not supported: change the arguments before, for example with sed");
+        flmexec_die(FLMEXEC_USAGE,
+                    "{= perl =} is not supported: change the arguments before, for example with sed");
     char *end = (char *)s + 1;
     long position = 0;
     if ((s[1] == '-' && s[2] >= '1' && s[2] <= '9') || (s[1] >= '1' && s[1] <= '9'))
@@ -47,7 +49,8 @@ static size_t parse_place(const char *s, struct flmexec_piece *p)
     int part = parse_part(end, &length);
     if (end[length] != '}')
         return 0;
-    *p = (struct flmexec_piece){.kind = position ? PLACE_ONE : PLACE_ALL, .part = part, .position = (int)position};
+    *p = (struct flmexec_piece){
+        .kind = position ? PLACE_ONE : PLACE_ALL, .part = part, .position = (int)position};
     return (size_t)(end + length + 1 - s);
 }
 
@@ -160,8 +163,8 @@ static size_t shorten(const char **s, size_t size, int part)
     return size;
 }
 
-static void add_value(const struct flmexec_template *t, const struct flmexec_piece *p, const char *s, size_t size,
-                      struct flmexec_text *out)
+static void add_value(const struct flmexec_template *t, const struct flmexec_piece *p, const char *s,
+                      size_t size, struct flmexec_text *out)
 {
     size = shorten(&s, size, p->part);
     if (t->shell && !t->raw)
@@ -201,8 +204,8 @@ static bool add_piece_text(const struct flmexec_template *t, const struct flmexe
     }
 }
 
-void flmexec_template_expand(const struct flmexec_template *t, const struct flmexec_arguments *a, uint64_t number,
-                             struct flmexec_text *out)
+void flmexec_template_expand(const struct flmexec_template *t, const struct flmexec_arguments *a,
+                             uint64_t number, struct flmexec_text *out)
 {
     out->size = 0;
     if (t->shell) {

@@ -50,8 +50,8 @@ void flmexec_template_free(struct flmexec_template *t);
 bool flmexec_template_needs_shell(const struct flmexec_template *t);
 
 /* Replaces *out by the arguments for execve, each ended by a zero byte. */
-void flmexec_template_expand(const struct flmexec_template *t, const struct flmexec_arguments *a, uint64_t number,
-                             struct flmexec_text *out);
+void flmexec_template_expand(const struct flmexec_template *t, const struct flmexec_arguments *a,
+                             uint64_t number, struct flmexec_text *out);
 
 /* What a person would type to run these arguments (as flmexec_template_expand
  * gives them), on one line. */

@@ -237,7 +237,9 @@ static int run(const struct flmping_options *o, flm_client *client)
     int rc = flmping_run(o, client, service, &stop, &out, &error);
     if (rc)
         say(error.text);
-    if (flmping_print(o, &out)) {
+    if (rc && !out.submitted && !o->json)
+        return EXIT_FAILURE;
+    if (flmping_print(o, &out, rc ? &error : NULL)) {
         say("cannot write the result to standard output");
         return EXIT_FAILURE;
     }

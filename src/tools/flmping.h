@@ -48,7 +48,9 @@ int flmping_run(const struct flmping_options *o, flm_client *client, const char 
 /* Every task succeeded, with the right content, exactly once. */
 bool flmping_good(const struct flmping_options *o, const struct flmping_outcome *out);
 
-/* Text or one JSON object to stdout. 0, or -1 when stdout takes no more. */
-int flmping_print(const struct flmping_options *o, const struct flmping_outcome *out);
+/* Text or one JSON object to stdout. error: why the run did not begin or go on, or
+ * NULL. 0, or -1 when stdout takes no more. */
+int flmping_print(const struct flmping_options *o, const struct flmping_outcome *out,
+                  const flm_error *error);
 
 #endif

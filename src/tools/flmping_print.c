@@ -77,7 +77,8 @@ static void set_round_trip(json_t *j, const struct histogram *h)
     json_object_set_new(j, "mean_us", json_real(histogram_mean(h) / 1000));
 }
 
-static void print_json(const struct flmping_options *o, const struct flmping_outcome *out)
+static void print_json(const struct flmping_options *o, const struct flmping_outcome *out,
+                       const flm_error *error)
 {
     const struct {
         const char *name;
@@ -112,15 +113,17 @@ static void print_json(const struct flmping_options *o, const struct flmping_out
     for (int i = 0; i < FLMPING_EXAMPLES && out->examples[i][0]; i++)
         json_array_append_new(examples, json_string(out->examples[i]));
     json_object_set_new(j, "failures", examples);
+    json_object_set_new(j, "error", error ? json_string(error->text) : json_null());
     json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     printf("\n");
     json_decref(j);
 }
 
-int flmping_print(const struct flmping_options *o, const struct flmping_outcome *out)
+int flmping_print(const struct flmping_options *o, const struct flmping_outcome *out,
+                  const flm_error *error)
 {
     if (o->json)
-        print_json(o, out);
+        print_json(o, out, error);
     else
         print_text(o, out);
     return fflush(stdout) || ferror(stdout) ? -1 : 0;

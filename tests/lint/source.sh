@@ -59,6 +59,7 @@ keeps 'a library that includes the executor' src/libflm/a.c '#include "executor/
 keeps 'libfabric in fabric' src/net/fabric_read.c '#include <rdma/fabric.h>'
 keeps 'hwloc in placement' src/node/placement.c '#include <hwloc.h>'
 keeps 'a tool with its own header' src/tools/a.c '#include "a.h"\n#include <flm/client.h>'
+keeps 'an example with what examples share' examples/a/a.c '#include "../common/report.h"'
 keeps 'a banned word in a comment' src/base/a.c '/* not strcpy() */ // or rand()\nchar *s = "system()";'
 keeps 'a function with a longer name' src/base/a.c 'int x = my_rand() + p->system(1) + snprintf(a, 1, "b");'
 

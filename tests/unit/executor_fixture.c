@@ -56,7 +56,7 @@ void manager_spawn(struct manager *m, char *const *argv, const char *const *envi
     char texts[5][160];
     char *list[5];
     memset(m, 0, sizeof(*m));
-    strcpy(m->directory, "/tmp/flm-test-XXXXXX");
+    snprintf(m->directory, sizeof(m->directory), "/tmp/flm-test-XXXXXX");
     assert_non_null(mkdtemp(m->directory));
     snprintf(texts[0], sizeof(texts[0]), "unix:%s/agent", m->directory);
     m->listener = flm__listen(texts[0], m->endpoint, sizeof(m->endpoint), NULL);
@@ -123,7 +123,8 @@ void manager_greet(struct manager *m, uint32_t ring_bytes)
     give_ring(m, ring_bytes);
 }
 
-void manager_start(struct manager *m, char *const *argv, const char *const *environment, uint32_t ring_bytes)
+void manager_start(struct manager *m, char *const *argv, const char *const *environment,
+                   uint32_t ring_bytes)
 {
     manager_spawn(m, argv, environment);
     manager_greet(m, ring_bytes);
@@ -296,8 +297,13 @@ void manager_record(struct manager *m, const struct flm__record *r, const void *
 static struct flm__record next_record(struct manager *m, size_t size, uint8_t flags)
 {
     m->sent++;
-    return (struct flm__record){.size = (uint32_t)size, .type = FLM__TASK, .flags = flags, .lane = WIRE_LANE,
-                                .session = SESSION, .cookie = (uint32_t)m->sent * 3, .task = 1000 + m->sent};
+    return (struct flm__record){.size = (uint32_t)size,
+                                .type = FLM__TASK,
+                                .flags = flags,
+                                .lane = WIRE_LANE,
+                                .session = SESSION,
+                                .cookie = (uint32_t)m->sent * 3,
+                                .task = 1000 + m->sent};
 }
 
 uint64_t manager_task(struct manager *m, const void *input, size_t size, uint64_t deadline_ms)

@@ -46,7 +46,8 @@ struct binding_spec {
 };
 
 /* Starts the executor (argv NULL: bin/flm-executor), greets it, gives it a ring of ring_bytes. */
-void manager_start(struct manager *m, char *const *argv, const char *const *environment, uint32_t ring_bytes);
+void manager_start(struct manager *m, char *const *argv, const char *const *environment,
+                   uint32_t ring_bytes);
 /* The same in steps: the process alone, its hello, the answer and the ring. */
 void manager_spawn(struct manager *m, char *const *argv, const char *const *environment);
 void manager_hear_hello(struct manager *m); /* sees it connect */

@@ -77,9 +77,9 @@ static int tell(struct flm_task_context *task, const struct state *s, char what)
                  getenv("FLM_TOKEN") ? "token" : "-");
         return say(task, text);
     case 'i':
-        snprintf(text, sizeof(text), "%s %s %zu %llu %u %d/%d %d %llu", i->session, i->application, i->common_size,
-                 (unsigned long long)i->common_version, i->executor, i->rank, i->ranks, sessions,
-                 (unsigned long long)flm_task_id(task));
+        snprintf(text, sizeof(text), "%s %s %zu %llu %u %d/%d %d %llu", i->session, i->application,
+                 i->common_size, (unsigned long long)i->common_version, i->executor, i->rank, i->ranks,
+                 sessions, (unsigned long long)flm_task_id(task));
         return say(task, text);
     case 'c':
         return flm_task_set_output(task, i->common, i->common_size);
@@ -136,5 +136,8 @@ static int invoke(struct flm_task_context *task, void *state)
     }
 }
 
-FLM_SERVICE = {.abi = FLM_SERVICE_ABI, .name = "test", .on_session_enter = enter, .on_task_invoke = invoke,
+FLM_SERVICE = {.abi = FLM_SERVICE_ABI,
+               .name = "test",
+               .on_session_enter = enter,
+               .on_task_invoke = invoke,
                .on_session_leave = leave};

@@ -256,8 +256,13 @@ static void large_outputs(void **state)
     static const struct {
         char how;
         uint64_t size;
-    } cases[] = {{'b', FLM__INLINE_MAX}, {'b', FLM__INLINE_MAX + 1}, {'b', 5 << 20}, {'B', 20000},
-                 {'B', 10000},           {'B', 3 << 20},             {'b', 0}};
+    } cases[] = {{'b', FLM__INLINE_MAX},
+                 {'b', FLM__INLINE_MAX + 1},
+                 {'b', 5 << 20},
+                 {'B', 20000},
+                 {'B', 10000},
+                 {'B', 3 << 20},
+                 {'b', 0}};
     struct manager m;
     struct answer a;
     (void)state;
@@ -386,7 +391,8 @@ static void child_processes(void **state)
     answer_free(&a);
     manager_unbind(&m);
 
-    manager_bind(&m, &(struct binding_spec){.shim = FLM_SHIM_EXEC, .file = "/bin/sh", .arguments = sleeper});
+    manager_bind(&m,
+                 &(struct binding_spec){.shim = FLM_SHIM_EXEC, .file = "/bin/sh", .arguments = sleeper});
     uint64_t n = manager_task(&m, "", 0, 0);
     while (atomic_load(&m.status->began) < n)
         usleep(100);
@@ -427,13 +433,13 @@ static void shim_self(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(enters_runs_leaves),   cmocka_unit_test(results_come_in_order),
-        cmocka_unit_test(outcomes),             cmocka_unit_test(task_of_another_session),
-        cmocka_unit_test(surroundings),         cmocka_unit_test(common_data),
-        cmocka_unit_test(bind_failures),        cmocka_unit_test(large_inputs),
-        cmocka_unit_test(large_outputs),        cmocka_unit_test(ring_full),
-        cmocka_unit_test(wakes_from_sleep),     cmocka_unit_test(answers_while_a_task_runs),
-        cmocka_unit_test(child_processes),      cmocka_unit_test(shim_self),
+        cmocka_unit_test(enters_runs_leaves), cmocka_unit_test(results_come_in_order),
+        cmocka_unit_test(outcomes),           cmocka_unit_test(task_of_another_session),
+        cmocka_unit_test(surroundings),       cmocka_unit_test(common_data),
+        cmocka_unit_test(bind_failures),      cmocka_unit_test(large_inputs),
+        cmocka_unit_test(large_outputs),      cmocka_unit_test(ring_full),
+        cmocka_unit_test(wakes_from_sleep),   cmocka_unit_test(answers_while_a_task_runs),
+        cmocka_unit_test(child_processes),    cmocka_unit_test(shim_self),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

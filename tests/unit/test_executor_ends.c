@@ -35,7 +35,8 @@ static void by_the_service(void **state)
         {"a", FLM_REASON_NONE, 0, SIGABRT},
         {"k", FLM_REASON_NONE, 0, SIGSEGV},
     };
-    const char *const plain[] = {"ASAN_OPTIONS=handle_segv=0:handle_abort=0", NULL};
+    const char *const plain[] = {"ASAN_OPTIONS=handle_segv=0:handle_abort=0",
+                                 "TSAN_OPTIONS=handle_segv=0:handle_abort=0", NULL};
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct manager m;
@@ -66,7 +67,7 @@ static void by_the_service(void **state)
 static void on_enter(void **state)
 {
     const char *const crash[] = {"CRASH_ENTER=1", NULL};
-    const char *const plain[] = {"ASAN_OPTIONS=handle_abort=0", NULL};
+    const char *const plain[] = {"ASAN_OPTIONS=handle_abort=0", "TSAN_OPTIONS=handle_abort=0", NULL};
     struct manager m;
     (void)state;
     manager_start(&m, NULL, plain, RING);
@@ -260,7 +261,8 @@ static void nonsense_at_start(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char command[300], text[400] = "";
-        snprintf(command, sizeof(command), "%s " FLM_BUILDDIR "/bin/flm-executor 2>&1", cases[i].environment);
+        snprintf(command, sizeof(command), "%s " FLM_BUILDDIR "/bin/flm-executor 2>&1",
+                 cases[i].environment);
         FILE *f = popen(command, "r");
         assert_non_null(f);
         assert_non_null(fgets(text, sizeof(text), f));
@@ -300,7 +302,11 @@ static void silly_records(void **state)
 {
     static const char payload[40];
     static const struct flm__record records[] = {
-        {.size = 4, .type = FLM__TASK, .flags = FLM__RECORD_DEADLINE, .lane = WIRE_LANE, .session = SESSION},
+        {.size = 4,
+         .type = FLM__TASK,
+         .flags = FLM__RECORD_DEADLINE,
+         .lane = WIRE_LANE,
+         .session = SESSION},
         {.size = 40, .type = FLM__TASK, .flags = FLM__RECORD_BLOB, .lane = WIRE_LANE, .session = SESSION},
         {.size = 0, .type = FLM__TASK, .lane = WIRE_LANE, .session = SESSION + 1},
     };
@@ -358,10 +364,12 @@ static void hostile_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_the_service),   cmocka_unit_test(on_enter),        cmocka_unit_test(by_deadline),
-        cmocka_unit_test(at_the_deadline),  cmocka_unit_test(by_kill_message), cmocka_unit_test(told_to_end),
-        cmocka_unit_test(with_its_agent),   cmocka_unit_test(refused),         cmocka_unit_test(nonsense_at_start),
-        cmocka_unit_test(hostile_records),  cmocka_unit_test(silly_records),   cmocka_unit_test(hostile_messages),
+        cmocka_unit_test(by_the_service),    cmocka_unit_test(on_enter),
+        cmocka_unit_test(by_deadline),       cmocka_unit_test(at_the_deadline),
+        cmocka_unit_test(by_kill_message),   cmocka_unit_test(told_to_end),
+        cmocka_unit_test(with_its_agent),    cmocka_unit_test(refused),
+        cmocka_unit_test(nonsense_at_start), cmocka_unit_test(hostile_records),
+        cmocka_unit_test(silly_records),     cmocka_unit_test(hostile_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,7 +38,8 @@ static void send_tasks(struct manager *m, unsigned *seed, size_t large)
     unsigned n = (unsigned)rand_r(seed) % MOST;
     static unsigned char big[FLM__INLINE_MAX + 1] = {'s'};
     for (unsigned i = 0; i < n; i++) {
-        unsigned char input[2] = {'s', (unsigned char)(rand_r(seed) % 16 ? rand_r(seed) % 8 : rand_r(seed))};
+        unsigned char input[2] = {'s',
+                                  (unsigned char)(rand_r(seed) % 16 ? rand_r(seed) % 8 : rand_r(seed))};
         if (large && i == n / 2)
             manager_large_task(m, big, sizeof(big), m->sent + 1);
         else

@@ -1,0 +1,92 @@
+/* flmctl doctor: what Flame asks of the kernel, and the folders it uses. */
+#define _GNU_SOURCE
+#include "tools/flmctl/doctor.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Rings are sealed memfds with an eventfd as doorbell. */
+static void check_shared_memory(struct doctor *d)
+{
+    int memory = memfd_create("flm-doctor", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    void *map = MAP_FAILED;
+    if (memory >= 0 && !ftruncate(memory, 4096))
+        map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (map == MAP_FAILED || bell < 0)
+        doctor_say(d, DOCTOR_FAIL, "shared memory", "a sandbox forbids memfd_create or eventfd: allow them",
+                   "%s: %s", map == MAP_FAILED ? "memfd" : "eventfd", strerror(errno));
+    else
+        doctor_say(d, DOCTOR_OK, "shared memory", "", "memfd and eventfd work");
+    if (map != MAP_FAILED)
+        munmap(map, 4096);
+    if (memory >= 0)
+        close(memory);
+    if (bell >= 0)
+        close(bell);
+}
+
+static void check_dev_shm(struct doctor *d)
+{
+    struct statvfs v;
+    if (statvfs("/dev/shm", &v) || access("/dev/shm", W_OK))
+        doctor_say(d, DOCTOR_WARN, "/dev/shm", "Flame does without, MPI may not: mount a tmpfs there", "%s",
+                   strerror(errno));
+    else
+        doctor_say(d, (uint64_t)v.f_bavail * v.f_frsize < 64u << 20 ? DOCTOR_WARN : DOCTOR_OK, "/dev/shm",
+                   "Flame does without, MPI may not: make room there", "%llu MiB free",
+                   (unsigned long long)v.f_bavail * v.f_frsize >> 20);
+}
+
+static void check_membarrier(struct doctor *d)
+{
+    long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+    bool there = commands >= 0 && (commands & MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    doctor_say(d, there ? DOCTOR_OK : DOCTOR_WARN, "membarrier", "Flame does without, somewhat slower",
+               there ? "works" : "not there");
+}
+
+static void check_ptrace(struct doctor *d)
+{
+    char line[40];
+    int scope = doctor_read_line("/proc/sys/kernel/yama/ptrace_scope", line, sizeof(line)) ? atoi(line) : 0;
+    doctor_say(d, scope >= 2 ? DOCTOR_WARN : DOCTOR_OK, "ptrace",
+               "a debugger cannot attach to executors: 'sysctl kernel.yama.ptrace_scope=1'", "scope %d",
+               scope);
+}
+
+static void check_runtime_folder(struct doctor *d)
+{
+    const char *folder = getenv("XDG_RUNTIME_DIR");
+    struct stat st;
+    if (!folder || !*folder)
+        doctor_say(d, DOCTOR_OK, "XDG_RUNTIME_DIR", "", "not set: /tmp/flame-UID is used");
+    else if (stat(folder, &st))
+        doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR", "unset it: then /tmp/flame-UID is used", "%.150s: %s",
+                   folder, strerror(errno));
+    else if (st.st_uid != geteuid() || (st.st_mode & 077))
+        doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR",
+                   "make it 0700, or unset it: then /tmp/flame-UID is used",
+                   "%.150s is not ours alone (owner %u, mode %03o)", folder, (unsigned)st.st_uid,
+                   (unsigned)st.st_mode & 0777);
+    else
+        doctor_say(d, DOCTOR_OK, "XDG_RUNTIME_DIR", "", "%.150s", folder);
+}
+
+void doctor_kernel(struct doctor *d)
+{
+    check_shared_memory(d);
+    check_dev_shm(d);
+    check_membarrier(d);
+    check_ptrace(d);
+    check_runtime_folder(d);
+}

@@ -1,0 +1,165 @@
+/* flmctl view - all there is to know of a session or of one of its tasks. */
+#include "tools/flmctl/flmctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int with_tasks;
+
+static const struct argp_option options[] = {
+    {"tasks", 't', "NUMBER", OPTION_ARG_OPTIONAL,
+     "Also up to NUMBER (default 100) of its tasks: pending, running, failed, retried", 0},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    uint64_t n = 100;
+    if (key != 't')
+        return ARGP_ERR_UNKNOWN;
+    if (arg && (!flmctl_number("--tasks", arg, 1000000, &n) || !n))
+        argp_usage(state);
+    with_tasks = (int)n;
+    return 0;
+}
+
+static void report_session(struct report *r, const struct flm_session_view *s)
+{
+    static const struct report_column columns[] = {
+        {"id", "ID", 0},
+        {"state", "State", 0},
+        {"trouble", "Trouble", 0},
+        {"application", "Application", 0},
+        {"client", "Client", 0},
+        {"slots", "Slots", 0},
+        {"pending", "Pending", 0},
+        {"running", "Running", 0},
+        {"succeed", "Succeed", 0},
+        {"failed", "Failed", 0},
+        {"cancelled", "Cancelled", 0},
+        {"retried", "Retried", 0},
+        {"tasks_per_second", "Tasks/s", 0},
+        {"queue_bytes", "Bytes queued", 0},
+        {"result_bytes", "Bytes of results", 0},
+        {"min_instances", "Min instances", 0},
+        {"max_instances", "Max instances", 0},
+        {"weight", "Weight", 0},
+        {"created", "Created", 0},
+        {"closed", "Closed", 0},
+    };
+    report_record(r, "session", COLUMNS(columns));
+    report_row(r);
+    report_text(r, s->id);
+    report_text(r, s->state);
+    report_text(r, s->trouble);
+    report_text(r, s->application);
+    report_text(r, s->client);
+    report_number(r, s->slots);
+    report_number(r, (int64_t)s->pending);
+    report_number(r, (int64_t)s->running);
+    report_number(r, (int64_t)s->succeed);
+    report_number(r, (int64_t)s->failed);
+    report_number(r, (int64_t)s->cancelled);
+    report_number(r, (int64_t)s->retried);
+    report_real(r, s->tasks_per_second);
+    report_number(r, (int64_t)s->queue_bytes);
+    report_number(r, (int64_t)s->result_bytes);
+    report_number(r, s->min_instances);
+    report_number(r, s->max_instances);
+    report_number(r, s->weight);
+    report_time(r, s->created_ns);
+    report_time(r, s->closed_ns);
+}
+
+static int view_session(struct flmctl *ctl, const char *id)
+{
+    struct flm_session_view *s = NULL;
+    struct flm_executor_view *executors = NULL;
+    struct flm_task_view *tasks = NULL;
+    int n_executors = 0, n_tasks = 0, rc = flm_get_session(ctl->client, id, &s, &ctl->error);
+    if (rc >= 0)
+        rc = n_executors = flm_list_executors(ctl->client, &executors, &ctl->error);
+    if (rc >= 0 && with_tasks)
+        rc = n_tasks = flm_list_tasks(ctl->client, id, 1, with_tasks, &tasks, &ctl->error);
+    if (rc >= 0) {
+        struct report *r = report_new(ctl->format);
+        report_session(r, s);
+        flmctl_report_executors(r, executors, n_executors, id);
+        if (with_tasks)
+            flmctl_report_tasks(r, tasks, n_tasks);
+        flmctl_report_events(r, s->events, s->n_events);
+        rc = report_print(r);
+    } else {
+        rc = flmctl_fail(ctl, id);
+    }
+    if (s)
+        flm_free_sessions(s, 1);
+    if (executors)
+        flm_free_executors(executors, n_executors);
+    if (tasks)
+        flm_free_tasks(tasks, n_tasks);
+    return rc;
+}
+
+static void report_task(struct report *r, const struct flm_task_view *t)
+{
+    static const struct report_column columns[] = {
+        {"id", "ID", 0},
+        {"state", "State", 0},
+        {"reason", "Reason", 0},
+        {"code", "Code", 0},
+        {"message", "Message", 0},
+        {"attempts", "Lost attempts", 0},
+        {"executor", "Executor", 0},
+        {"input_bytes", "Bytes of input", 0},
+    };
+    report_record(r, "task", COLUMNS(columns));
+    report_row(r);
+    report_number(r, (int64_t)t->id);
+    report_text(r, flm_task_state_name(t->state));
+    report_text(r, t->reason ? flm_reason_name(t->reason) : "");
+    if (t->reason)
+        report_number(r, t->code);
+    else
+        report_none(r);
+    report_text(r, t->message);
+    report_number(r, t->attempts);
+    if (t->executor >= 0)
+        report_number(r, t->executor);
+    else
+        report_none(r);
+    report_number(r, (int64_t)t->input_size);
+}
+
+static int view_task(struct flmctl *ctl, const char *id, const char *number)
+{
+    uint64_t task;
+    struct flm_task_view *t = NULL;
+    if (!flmctl_number("TASK", number, INT64_MAX, &task))
+        return EXIT_USAGE;
+    if (flm_get_task(ctl->client, id, task, &t, &ctl->error)) {
+        flmctl_fail(ctl, NULL);
+        if (ctl->error.code == FLM_ENOTFOUND)
+            fprintf(stderr, "flmctl: tasks that have ended without trouble are only counted\n");
+        return EXIT_FAILURE;
+    }
+    struct report *r = report_new(ctl->format);
+    report_task(r, t);
+    flmctl_report_events(r, t->events, t->n_events);
+    flm_free_tasks(t, 1);
+    return report_print(r);
+}
+
+static int run(struct flmctl *ctl, int n, char **args)
+{
+    return n == 2 ? view_task(ctl, args[0], args[1]) : view_session(ctl, args[0]);
+}
+
+const struct command command_view = {"view",
+                                     "SESSION [TASK]",
+                                     "Show a session, its executors and events, or a task",
+                                     1,
+                                     2,
+                                     true,
+                                     options,
+                                     parse,
+                                     run};

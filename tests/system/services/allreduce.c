@@ -1,0 +1,70 @@
+/* A service for worlds: each task is one allreduce of all ranks.
+ * Input: one byte what to do, seven of padding, an int64_t x.
+ *   '+'  output: int64_t, the sum of x * (rank + 1) over all ranks, then the number of ranks
+ *   'f'  the last rank fails
+ *   'e'  on_session_enter's common data of the last rank come back
+ *   'k'  the last rank ends without a word
+ */
+#include <flm/service.h>
+#include <mpi.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int enter(const struct flm_session_info *info, void **state)
+{
+    if (!info->mpi_comm)
+        return 1;
+    if (MPI_Barrier(*(MPI_Comm *)info->mpi_comm) != MPI_SUCCESS)
+        return 2;
+    *state = (void *)(uintptr_t)info;
+    return getenv("REFUSE_ON_RANK") && atoi(getenv("REFUSE_ON_RANK")) == info->rank ? 40 + info->rank : 0;
+}
+
+static int add(struct flm_task_context *task, const struct flm_session_info *info, int64_t x)
+{
+    MPI_Comm comm = *(MPI_Comm *)info->mpi_comm;
+    int64_t mine = x * (info->rank + 1), *out = flm_task_output(task, 16);
+    if (!out || MPI_Allreduce(&mine, &out[0], 1, MPI_INT64_T, MPI_SUM, comm) != MPI_SUCCESS)
+        return 1;
+    out[1] = info->ranks;
+    return 0;
+}
+
+static int common_of_last(struct flm_task_context *task, const struct flm_session_info *info)
+{
+    void *out = flm_task_output(task, info->common_size);
+    if (!out)
+        return 1;
+    if (info->rank == info->ranks - 1)
+        memcpy(out, info->common, info->common_size);
+    return MPI_Bcast(out, (int)info->common_size, MPI_CHAR, info->ranks - 1, *(MPI_Comm *)info->mpi_comm);
+}
+
+static int invoke(struct flm_task_context *task, void *state)
+{
+    const struct flm_session_info *info = state;
+    size_t size;
+    const char *input = flm_task_input(task, &size);
+    int64_t x = 0;
+    int last = info->rank == info->ranks - 1;
+    if (size >= 16)
+        memcpy(&x, input + 8, sizeof(x));
+    switch (size ? input[0] : 0) {
+    case '+':
+        return add(task, info, x);
+    case 'e':
+        return common_of_last(task, info);
+    case 'f':
+        return last ? flm_task_fail(task, 6, "rank %d does not like it", info->rank) : 0;
+    case 'k':
+        if (last)
+            _exit(9);
+        return add(task, info, x);
+    default:
+        return 99;
+    }
+}
+
+FLM_SERVICE = {
+    .abi = FLM_SERVICE_ABI, .name = "allreduce", .on_session_enter = enter, .on_task_invoke = invoke};

@@ -1,0 +1,220 @@
+/* A world of two MPI ranks as one executor, under a scripted agent and manager; once per MPI. */
+#define _GNU_SOURCE
+#include "executor_fixture.h"
+
+#include <flm/admin.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { RING = 256 << 10 };
+
+static const struct mpi {
+    const char *name, *launcher, *service;
+} mpis[] = {
+#ifdef FLM_HAVE_OPENMPI
+    {"openmpi", "mpirun.openmpi", FLM_BUILDDIR "/tests/system/services/.libs/allreduce.so"},
+#endif
+#ifdef FLM_HAVE_MPICH
+    {"mpich", "mpiexec.hydra", FLM_BUILDDIR "/tests/system/services/.libs/allreduce_mpich.so"},
+#endif
+};
+enum { MPIS = sizeof(mpis) / sizeof(mpis[0]) };
+
+static char launchers[MPIS][300];
+
+/* Debian says which mpirun it is, others may have just one. */
+static int find_launchers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MPIS; i++) {
+        char command[200];
+        snprintf(command, sizeof(command), "command -v %s || %s", mpis[i].launcher,
+                 strcmp(mpis[i].name, "openmpi") == 0 ? "command -v mpirun" : "false");
+        FILE *f = popen(command, "r");
+        if (f && fgets(launchers[i], sizeof(launchers[i]), f))
+            launchers[i][strcspn(launchers[i], "\n")] = 0;
+        if (f)
+            pclose(f);
+    }
+    return 0;
+}
+
+/* False: this MPI has no launcher here. */
+static bool start(struct manager *m, size_t which, const char *ranks, const char *expected, bool spawn_only)
+{
+    char expects[40], mpi[40];
+    char *const argv[] = {launchers[which],         (char *)"-n",
+                          (char *)(uintptr_t)ranks, (char *)FLM_BUILDDIR "/bin/flm-executor",
+                          (char *)"--world",        NULL};
+    snprintf(expects, sizeof(expects), "FLM_WORLD_RANKS=%s", expected);
+    snprintf(mpi, sizeof(mpi), "FLM_MPI=%s", mpis[which].name);
+    const char *const environment[] = {expects,
+                                       mpi,
+                                       "OMPI_ALLOW_RUN_AS_ROOT=1",
+                                       "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+                                       "OMPI_MCA_rmaps_base_oversubscribe=1",
+                                       "OMPI_MCA_hwloc_base_binding_policy=none",
+                                       "OMPI_MCA_mpi_yield_when_idle=1",
+                                       "ASAN_OPTIONS=detect_leaks=0", /* MPI has some */
+                                       "FLM_MODULE_DIR=" FLM_BUILDDIR "/lib/flame/.libs",
+                                       NULL};
+    if (!launchers[which][0]) {
+        print_message("no launcher of %s here\n", mpis[which].name);
+        return false;
+    }
+    if (spawn_only)
+        manager_spawn(m, argv, environment);
+    else
+        manager_start(m, argv, environment, RING);
+    return true;
+}
+
+static void add(struct manager *m, int64_t x)
+{
+    char input[16] = "+";
+    struct answer a;
+    int64_t out[2];
+    memcpy(input + 8, &x, 8);
+    manager_task(m, input, sizeof(input), 0);
+    manager_answer(m, &a);
+    assert_int_equal(a.outcome.state, FLM_TASK_SUCCEED);
+    assert_int_equal(a.size, sizeof(out));
+    memcpy(out, a.output, sizeof(out));
+    assert_int_equal(out[0], 3 * x);
+    assert_int_equal(out[1], 2);
+    answer_free(&a);
+}
+
+static void tasks_allreduce(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MPIS; i++) {
+        struct manager m;
+        struct answer a;
+        char common[5000];
+        memset(common, 'c', sizeof(common));
+        const struct binding_spec spec = {
+            .file = mpis[i].service, .ranks = 2, .common = common, .common_size = sizeof(common)};
+        if (!start(&m, i, "2", "2", false))
+            continue;
+        for (int session = 0; session < 2; session++) {
+            manager_bind(&m, &spec);
+            for (int64_t x = 0; x < 200; x++)
+                add(&m, x);
+            usleep(20000); /* the others nap */
+            add(&m, -5);
+            manager_task(&m, "f", 1, 0);
+            manager_answer(&m, &a);
+            assert_int_equal(a.outcome.state, FLM_TASK_FAILED);
+            assert_int_equal(a.outcome.reason, FLM_REASON_SERVICE);
+            assert_int_equal(a.outcome.code, 6);
+            assert_string_equal(a.text, "rank 1 does not like it");
+            answer_free(&a);
+            manager_task(&m, "e", 1, 0);
+            manager_answer(&m, &a);
+            assert_int_equal(a.size, sizeof(common));
+            assert_memory_equal(a.output, common, sizeof(common));
+            answer_free(&a);
+            manager_unbind(&m);
+        }
+        manager_stop(&m);
+    }
+}
+
+static void refusals(void **state)
+{
+    const char *const bad_enter[] = {"REFUSE_ON_RANK=1", NULL};
+    (void)state;
+    for (size_t i = 0; i < MPIS; i++) {
+        const struct {
+            struct binding_spec spec;
+            const char *text;
+        } cases[] = {
+            {{.file = "/nowhere/service.so", .ranks = 2}, "/nowhere/service.so"},
+            {{.file = mpis[i].service, .ranks = 3}, "3 MPI ranks"},
+            {{.file = mpis[i].service, .ranks = 2, .environment = bad_enter}, "rank 1: on_session_enter"},
+            {{.file = "/bin/true", .shim = FLM_SHIM_EXEC, .ranks = 2}, "MPI"},
+        };
+        struct manager m;
+        if (!start(&m, i, "2", "2", false))
+            continue;
+        for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+            char *text;
+            assert_true(manager_bind_fails(&m, &cases[k].spec, &text) < 0);
+            if (!strstr(text, cases[k].text))
+                fail_msg("\"%s\" says nothing of \"%s\"", text, cases[k].text);
+            free(text);
+        }
+        manager_bind(&m, &(struct binding_spec){.file = mpis[i].service, .ranks = 2});
+        add(&m, 1);
+        manager_stop(&m);
+    }
+}
+
+/* A world that is not as large as it should be does not attach. */
+static void wrong_size(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MPIS; i++) {
+        struct manager m;
+        if (!start(&m, i, "2", "3", true))
+            continue;
+        int status = manager_reap(&m);
+        assert_true(WIFEXITED(status));
+        assert_int_not_equal(WEXITSTATUS(status), 0);
+    }
+}
+
+/* One rank dies: the world ends, and the manager can tell in which task. */
+static void a_rank_dies(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MPIS; i++) {
+        struct manager m;
+        siginfo_t info;
+        if (!start(&m, i, "2", "2", false))
+            continue;
+        manager_bind(&m, &(struct binding_spec){.file = mpis[i].service, .ranks = 2});
+        add(&m, 1);
+        char input[16] = "k";
+        manager_task(&m, input, sizeof(input), 0);
+        assert_int_equal(waitid(P_PID, (id_t)m.pid, &info, WEXITED | WNOWAIT), 0);
+        assert_int_equal(atomic_load(&m.status->began), 2);
+        manager_reap(&m);
+    }
+}
+
+/* Its agent goes: no rank stays. */
+static void no_rank_stays(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MPIS; i++) {
+        struct manager m;
+        if (!start(&m, i, "2", "2", false))
+            continue;
+        manager_bind(&m, &(struct binding_spec){.file = mpis[i].service, .ranks = 2});
+        flm__conn_free(m.conn);
+        m.conn = NULL;
+        manager_reap(&m); /* the launcher waits for all ranks */
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tasks_allreduce), cmocka_unit_test(refusals),      cmocka_unit_test(wrong_size),
+        cmocka_unit_test(a_rank_dies),     cmocka_unit_test(no_rank_stays),
+    };
+    if (MPIS == 0)
+        return 77;
+    return cmocka_run_group_tests(tests, find_launchers, NULL);
+}
