@@ -39,6 +39,8 @@ static void handle_take(flm_client *c, Flm__Message *m, int *fds, unsigned n_fds
     flm__close_fds(fds, n_fds);
     if (m)
         flm__message__free_unpacked(m, NULL);
+    if (c->shared)
+        flm__wait_notify(c); /* another thread may wait for just this */
 }
 
 int flm__control_read(flm_client *c)

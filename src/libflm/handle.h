@@ -23,6 +23,7 @@
 
 #include <flm/client.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #define HASH_NONFATAL_OOM 1 /* whoever adds looks at flm__hash_added */
@@ -134,7 +135,7 @@ struct flm_client {
     int epoll, timer;     /* flm_fd; -1 until it is asked for */
     bool armed;           /* for a sleeper on flm_fd */
     pthread_mutex_t mutex;
-    pthread_cond_t turn;  /* something was done, or nobody sleeps in poll any more */
+    _Atomic uint32_t turn; /* changes when something was done, or nobody sleeps in poll any more */
     unsigned waiters;     /* threads that wait for `turn` */
     unsigned data_waiters, room_waiters;
     bool sleeping, sleeps_for_data, sleeps_for_room; /* a thread is in poll, and for what */

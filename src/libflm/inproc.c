@@ -154,6 +154,21 @@ static void invoke(struct flm__inproc *p, struct flm__inproc_session *s, const s
     }
 }
 
+static uint64_t blob_size(const struct flm__task_parts *parts)
+{
+    struct flm__blob_ref ref;
+    memcpy(&ref, parts->input, sizeof(ref));
+    return ref.size;
+}
+
+/* The room of a task in the queue is free again. */
+static void give_credit(struct flm__inproc *p, const struct flm__record *task, uint64_t weight)
+{
+    flm_session *s = flm__session_by_number(p->client, task->session);
+    if (s)
+        s->credit += weight;
+}
+
 /* Runs the first task that waits. */
 static void run_one(struct flm__inproc *p)
 {
@@ -162,7 +177,8 @@ static void run_one(struct flm__inproc *p)
     const char *record = p->data + p->start;
     uint32_t bytes = flm__record_read(record, p->end - p->start, &r);
     struct flm__inproc_session *s = flm__inproc_session(p, r.session);
-    if (!s || flm__inproc_is_cancelled(s, r.task) || !flm__task_split(&r, record + FLM__RECORD_HEADER, &parts)) {
+    bool sound = flm__task_split(&r, record + FLM__RECORD_HEADER, &parts);
+    if (!s || flm__inproc_is_cancelled(s, r.task) || !sound) {
         flm__task_start(&p->task, r.task, r.task, "", 0);
         if (s)
             s->cancels++;
@@ -170,6 +186,7 @@ static void run_one(struct flm__inproc *p)
     } else {
         invoke(p, s, &r, &parts);
     }
+    give_credit(p, &r, bytes + (parts.blob ? blob_size(&parts) : 0));
     p->start += bytes;
     if (p->start == p->end)
         p->start = p->end = 0;

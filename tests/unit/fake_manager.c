@@ -37,6 +37,7 @@ static void mistake(struct fake_manager *m, const char *format, ...)
     va_start(args, format);
     vsnprintf(m->mistake, sizeof(m->mistake), format, args);
     va_end(args);
+    fprintf(stderr, "the fake manager: %s\n", m->mistake);
 }
 
 /* ---- the greeting --------------------------------------------------------- */
@@ -214,6 +215,7 @@ static void *await_room(struct fake_manager *m, uint32_t bytes)
     int64_t deadline = flm__now_ns() + 20000000000;
     while (!(to = flm__link_reserve(m->link, bytes))) {
         flm__link_flush(m->link);
+        flm__conn_flush(m->conn);
         sched_yield();
         if (flm__now_ns() > deadline) {
             mistake(m, "the client does not read its results");
@@ -451,6 +453,7 @@ static void drain_control(struct fake_manager *m)
     unsigned n_fds;
     if (!m->conn)
         return;
+    flm__conn_flush(m->conn);
     int lost = flm__conn_fill(m->conn);
     while (m->conn && !(m->waits_for_blob && m->n_blobs) && flm__conn_take(m->conn, &message, fds, &n_fds) > 0) {
         bool kept = handle_message(m, message, fds, n_fds);
@@ -494,9 +497,10 @@ static void sleep_a_while(struct fake_manager *m)
         flm__link_disarm(m->link);
         return;
     }
+    short events = (short)(POLLIN | (m->conn && flm__conn_pending(m->conn) ? POLLOUT : 0));
     struct pollfd p[] = {{m->commands[0], POLLIN, 0},
                          {m->listener, POLLIN, 0},
-                         {m->conn ? flm__conn_fd(m->conn) : -1, POLLIN, 0},
+                         {m->conn ? flm__conn_fd(m->conn) : -1, events, 0},
                          {m->link && !m->script.deaf ? m->bell : -1, POLLIN, 0}};
     poll(p, 4, -1);
     if (m->link && !m->script.deaf)
