@@ -87,12 +87,14 @@ static void trim_large(struct flm__inproc *p, size_t size)
 }
 
 /* Writes the result of the task in p->task; outcome NULL: plain success. */
-static void write_result(struct flm__inproc *p, const struct flm__record *task, const struct flm__outcome *outcome)
+static void write_result(struct flm__inproc *p, const struct flm__record *task,
+                         const struct flm__outcome *outcome)
 {
     const struct flm_task_context *t = &p->task;
     char *at = p->result + FLM__RECORD_HEADER;
     uint32_t size = p->large ? 0 : (uint32_t)t->output_size, before = 0;
-    struct flm__record r = {.type = FLM__RESULT, .session = task->session, .cookie = task->cookie, .task = task->task};
+    struct flm__record r = {
+        .type = FLM__RESULT, .session = task->session, .cookie = task->cookie, .task = task->task};
 
     if (p->large && t->output_size == 0)
         drop_large(p);
@@ -118,7 +120,8 @@ static void write_result(struct flm__inproc *p, const struct flm__record *task, 
     p->result_size = flm__record_bytes(r.size);
 }
 
-static void write_failure(struct flm__inproc *p, const struct flm__record *task, int state, int reason, int code)
+static void write_failure(struct flm__inproc *p, const struct flm__record *task, int state, int reason,
+                          int code)
 {
     struct flm__outcome outcome = {
         .state = (uint8_t)state,

@@ -3,10 +3,10 @@
  *
  * When several threads share a client, one at a time sleeps in poll (`sleeping`); the others wait until
  * `turn` changes, which it does after each of its sleeps and whenever something was done. (A futex, since
- * waiters may miss the broadcasts of glibc's condition variables: its bug 25847, open for years.) A thread that needs
- * more than the sleeper watches for (data where it only watches the control connection, or room in the
- * link) ends its sleep through `wake`; whoever only waits for a reply leaves the place to threads that
- * wait for data. With a thread of the library (`own_thread`) only that one sleeps in poll. */
+ * waiters may miss the broadcasts of glibc's condition variables: its bug 25847, open for years.) A thread
+ * that needs more than the sleeper watches for (data where it only watches the control connection, or room
+ * in the link) ends its sleep through `wake`; whoever only waits for a reply leaves the place to threads
+ * that wait for data. With a thread of the library (`own_thread`) only that one sleeps in poll. */
 #define _GNU_SOURCE
 #include "libflm/handle.h"
 #include "base/error.h"
@@ -79,8 +79,8 @@ static void wait_for_turn(flm_client *c, int64_t deadline)
     uint32_t turn = atomic_load_explicit(&c->turn, memory_order_relaxed);
     struct timespec until = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
     flm__client_unlock(c);
-    syscall(SYS_futex, &c->turn, FUTEX_WAIT_BITSET_PRIVATE, turn, deadline == FLM__FOR_EVER ? NULL : &until, NULL,
-            FUTEX_BITSET_MATCH_ANY);
+    syscall(SYS_futex, &c->turn, FUTEX_WAIT_BITSET_PRIVATE, turn, deadline == FLM__FOR_EVER ? NULL : &until,
+            NULL, FUTEX_BITSET_MATCH_ANY);
     flm__client_lock(c);
 }
 

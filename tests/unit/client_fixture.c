@@ -8,17 +8,19 @@
 
 #include <cmocka.h>
 
-void fixture_open(struct fixture *f, const struct fake_script *script, const struct flm_connect_options *options,
-                  unsigned flags)
+void fixture_open(struct fixture *f, const struct fake_script *script,
+                  const struct flm_connect_options *options, unsigned flags)
 {
     flm_error error = {0};
     f->m = fake_start(script);
     f->c = flm_connect(f->m->endpoint, options, &error);
     assert_string_equal(error.text, "");
     assert_non_null(f->c);
-    f->s = flm_create_session(
-        f->c, &(struct flm_session_options){.size = sizeof(struct flm_session_options), .application = "app", .flags = flags},
-        &error);
+    f->s = flm_create_session(f->c,
+                              &(struct flm_session_options){.size = sizeof(struct flm_session_options),
+                                                            .application = "app",
+                                                            .flags = flags},
+                              &error);
     assert_string_equal(error.text, "");
     assert_non_null(f->s);
 }

@@ -12,8 +12,8 @@ struct fixture {
 };
 
 /* options: of the connection, or NULL; flags: of the session. */
-void fixture_open(struct fixture *f, const struct fake_script *script, const struct flm_connect_options *options,
-                  unsigned flags);
+void fixture_open(struct fixture *f, const struct fake_script *script,
+                  const struct flm_connect_options *options, unsigned flags);
 /* Closes the session too, if it still is there. */
 void fixture_close(struct fixture *f);
 

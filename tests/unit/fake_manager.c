@@ -265,12 +265,16 @@ static void answered(struct fake_manager *m, const struct fake_task *t)
         fake_credit(m, m->script.credit + m->returned_bytes);
 }
 
-static void put_result(struct fake_manager *m, const struct fake_task *t, const struct flm__outcome *outcome,
-                       const char *text, const void *output, size_t size)
+static void put_result(struct fake_manager *m, const struct fake_task *t,
+                       const struct flm__outcome *outcome, const char *text, const void *output,
+                       size_t size)
 {
     static _Thread_local char payload[FLM__RECORD_MAX];
-    struct flm__record r = {.type = FLM__RESULT, .session = t->record.session, .cookie = t->record.cookie,
-                            .task = t->record.task, .lane = 7};
+    struct flm__record r = {.type = FLM__RESULT,
+                            .session = t->record.session,
+                            .cookie = t->record.cookie,
+                            .task = t->record.task,
+                            .lane = 7};
     size_t n = 0;
     if (outcome) {
         struct flm__outcome o = *outcome;
@@ -286,7 +290,8 @@ static void put_result(struct fake_manager *m, const struct fake_task *t, const 
         n += sizeof(ref);
         r.flags |= FLM__RECORD_BLOB;
     } else {
-        memcpy(payload + n, output, size);
+        if (size)
+            memcpy(payload + n, output, size);
         n += size;
     }
     r.size = (uint32_t)n;
@@ -299,8 +304,9 @@ void fake_answer(struct fake_manager *m, const struct fake_task *t, const void *
     put_result(m, t, NULL, "", output, size);
 }
 
-void fake_answer_outcome(struct fake_manager *m, const struct fake_task *t, const struct flm__outcome *outcome,
-                         const char *text, const void *output, size_t size)
+void fake_answer_outcome(struct fake_manager *m, const struct fake_task *t,
+                         const struct flm__outcome *outcome, const char *text, const void *output,
+                         size_t size)
 {
     put_result(m, t, outcome, text, output, size);
 }
@@ -455,7 +461,8 @@ static void drain_control(struct fake_manager *m)
         return;
     flm__conn_flush(m->conn);
     int lost = flm__conn_fill(m->conn);
-    while (m->conn && !(m->waits_for_blob && m->n_blobs) && flm__conn_take(m->conn, &message, fds, &n_fds) > 0) {
+    while (m->conn && !(m->waits_for_blob && m->n_blobs) &&
+           flm__conn_take(m->conn, &message, fds, &n_fds) > 0) {
         bool kept = handle_message(m, message, fds, n_fds);
         flm__close_fds(fds, n_fds);
         if (!kept)

@@ -84,7 +84,7 @@ struct fake_manager {
     } blobs[4096];
     size_t n_blobs;
     bool waits_for_blob; /* records are being read: only a blob is taken from the control connection */
-    char mistake[200]; /* "": none */
+    char mistake[200];   /* "": none */
 };
 
 struct fake_manager *fake_start(const struct fake_script *script);
@@ -102,8 +102,9 @@ void fake_await_requests(struct fake_manager *m, uint64_t n);
 /* Answers a task with success; large outputs go as blobs. */
 void fake_answer(struct fake_manager *m, const struct fake_task *task, const void *output, size_t size);
 /* With an outcome. */
-void fake_answer_outcome(struct fake_manager *m, const struct fake_task *task, const struct flm__outcome *outcome,
-                         const char *text, const void *output, size_t size);
+void fake_answer_outcome(struct fake_manager *m, const struct fake_task *task,
+                         const struct flm__outcome *outcome, const char *text, const void *output,
+                         size_t size);
 /* Answers what is held and stops holding. */
 void fake_release(struct fake_manager *m, void *unused);
 /* Any record, sound or not: size is that of the header. */

@@ -143,7 +143,8 @@ static bool views(struct fake_manager *m, const Flm__Request *q)
 {
     Flm__Reply r = FLM__REPLY__INIT;
     Flm__Event e[2] = {FLM__EVENT__INIT, FLM__EVENT__INIT}, *events[] = {&e[0], &e[1]};
-    Flm__SessionView s[2] = {FLM__SESSION_VIEW__INIT, FLM__SESSION_VIEW__INIT}, *sessions[] = {&s[0], &s[1]};
+    Flm__SessionView s[2] = {FLM__SESSION_VIEW__INIT, FLM__SESSION_VIEW__INIT},
+                     *sessions[] = {&s[0], &s[1]};
     Flm__TaskView t = FLM__TASK_VIEW__INIT, *tasks[] = {&t};
     Flm__ExecutorView x = FLM__EXECUTOR_VIEW__INIT, *executors[] = {&x};
     Flm__NodeView n = FLM__NODE_VIEW__INIT, *nodes[] = {&n};
@@ -163,7 +164,8 @@ static bool views(struct fake_manager *m, const Flm__Request *q)
         s[1].tasks_per_second = 2.5;
         s[1].n_events = 2;
         s[1].events = events;
-        r.n_sessions = q->verb_case == FLM__REQUEST__VERB_LIST_SESSIONS ? 2 : strcmp(q->get_session, "two") == 0;
+        r.n_sessions =
+            q->verb_case == FLM__REQUEST__VERB_LIST_SESSIONS ? 2 : strcmp(q->get_session, "two") == 0;
         r.sessions = r.n_sessions == 1 ? sessions + 1 : sessions;
         break;
     case FLM__REQUEST__VERB_LIST_TASKS:
@@ -299,14 +301,16 @@ static int verb_seen;
 
 static bool verbs(struct fake_manager *m, const Flm__Request *q)
 {
-    if (q->verb_case == FLM__REQUEST__VERB_CREATE_SESSION || q->verb_case == FLM__REQUEST__VERB_CLOSE_SESSION)
+    if (q->verb_case == FLM__REQUEST__VERB_CREATE_SESSION ||
+        q->verb_case == FLM__REQUEST__VERB_CLOSE_SESSION)
         return false;
     verb_seen = (int)q->verb_case;
-    bool good = (q->verb_case == FLM__REQUEST__VERB_ADMIN_CLOSE && strcmp(q->admin_close, "a") == 0) ||
-                (q->verb_case == FLM__REQUEST__VERB_ADMIN_CANCEL && strcmp(q->admin_cancel, "b") == 0) ||
-                (q->verb_case == FLM__REQUEST__VERB_ADMIN_CANCEL_TASK && q->admin_cancel_task->task == 5) ||
-                (q->verb_case == FLM__REQUEST__VERB_DRAIN && q->drain->drain && strcmp(q->drain->node, "n") == 0) ||
-                (q->verb_case == FLM__REQUEST__VERB_SHUTDOWN);
+    bool good =
+        (q->verb_case == FLM__REQUEST__VERB_ADMIN_CLOSE && strcmp(q->admin_close, "a") == 0) ||
+        (q->verb_case == FLM__REQUEST__VERB_ADMIN_CANCEL && strcmp(q->admin_cancel, "b") == 0) ||
+        (q->verb_case == FLM__REQUEST__VERB_ADMIN_CANCEL_TASK && q->admin_cancel_task->task == 5) ||
+        (q->verb_case == FLM__REQUEST__VERB_DRAIN && q->drain->drain && strcmp(q->drain->node, "n") == 0) ||
+        (q->verb_case == FLM__REQUEST__VERB_SHUTDOWN);
     fake_reply_code(m, q->id, good ? 0 : FLM_EPERM, "not like this");
     return true;
 }

@@ -29,7 +29,8 @@ static void all_calls_say_so(struct fixture *f)
     struct flm_session_view *views;
     uint64_t task;
     assert_int_equal(flm_run_task(f->s, "", 0, NULL, NULL), FLM_EDISCONNECTED);
-    assert_int_equal(flm_submit_task(f->s, &(struct flm_task){.size = sizeof(struct flm_task)}), FLM_EDISCONNECTED);
+    assert_int_equal(flm_submit_task(f->s, &(struct flm_task){.size = sizeof(struct flm_task)}),
+                     FLM_EDISCONNECTED);
     assert_int_equal(flm_invoke(f->s, "", 0, -1, &r), FLM_EDISCONNECTED);
     assert_int_equal(flm_take_results(f->s, &r, 1, -1), FLM_EDISCONNECTED);
     assert_int_equal(flm_wait(f->s, -1), FLM_EDISCONNECTED);
@@ -39,7 +40,9 @@ static void all_calls_say_so(struct fixture *f)
     assert_int_equal(flm_cancel_task(f->s, 1, &error), FLM_EDISCONNECTED);
     assert_int_equal(flm_list_sessions(f->c, &views, &error), FLM_EDISCONNECTED);
     assert_null(flm_create_session(
-        f->c, &(struct flm_session_options){.size = sizeof(struct flm_session_options), .application = "app"}, &error));
+        f->c,
+        &(struct flm_session_options){.size = sizeof(struct flm_session_options), .application = "app"},
+        &error));
     assert_int_equal(error.code, FLM_EDISCONNECTED);
     assert_true(strlen(error.text) > 10);
     assert_int_equal(flm_outstanding(f->s), 0);
@@ -275,7 +278,8 @@ static void send_garbage(struct fake_manager *m, void *arg)
 static void garbage_on_the_control_connection(void **state)
 {
     (void)state;
-    static char garbage[2][64] = {"this is no frame", "FLM1\x08\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"};
+    static char garbage[2][64] = {"this is no frame",
+                                  "FLM1\x08\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"};
     for (int i = 0; i < 2; i++) {
         struct fixture f;
         struct seen seen = {0};
@@ -307,8 +311,9 @@ static void an_output_is_missing(void **state)
     (void)state;
     struct fixture f;
     struct seen seen = {0};
-    fixture_open(&f, &(struct fake_script){.on_task = missing_blob},
-                 &(struct flm_connect_options){.size = sizeof(struct flm_connect_options), .timeout_ms = 50}, 0);
+    fixture_open(
+        &f, &(struct fake_script){.on_task = missing_blob},
+        &(struct flm_connect_options){.size = sizeof(struct flm_connect_options), .timeout_ms = 50}, 0);
     flm_run_task(f.s, "abc", 3, seen_result, &seen);
     assert_int_equal(flm_wait(f.s, 20000), FLM_EDISCONNECTED);
     assert_int_equal(seen.failed, 1);
@@ -323,7 +328,8 @@ static void cancelling_a_session(void **state)
     for (int credit = 0; credit < 2; credit++) {
         struct fixture f;
         struct seen seen = {0};
-        fixture_open(&f, &(struct fake_script){.hold_tasks = true, .credit = credit ? 100 * 24 : 0}, NULL, FLM_NONBLOCK);
+        fixture_open(&f, &(struct fake_script){.hold_tasks = true, .credit = credit ? 100 * 24 : 0}, NULL,
+                     FLM_NONBLOCK);
         for (int i = 0; i < 100; i++)
             flm_run_task(f.s, "", 0, seen_result, &seen);
         assert_int_equal(flm_cancel_session(f.s, NULL), 0);

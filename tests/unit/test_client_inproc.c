@@ -20,7 +20,8 @@ static const struct flm_application app = {
     .working_directory = FLM_TEST_SERVICE_DIR,
 };
 
-static void open_with(struct fixture *f, const struct flm_connect_options *connect, struct flm_session_options o)
+static void open_with(struct fixture *f, const struct flm_connect_options *connect,
+                      struct flm_session_options o)
 {
     flm_error error = {0};
     f->c = flm_connect("inproc:", connect, &error);
@@ -90,7 +91,9 @@ static void what_the_service_does(void **state)
     assert_int_equal(flm_invoke(f.s, "t", 1, -1, &r), 0);
     memcpy(&left, r.output, sizeof(left));
     assert_int_equal(left, -1);
-    flm_submit_task(f.s, &(struct flm_task){.size = sizeof(struct flm_task), .input = "t", .input_size = 1, .deadline_ms = 100000});
+    flm_submit_task(
+        f.s, &(struct flm_task){
+                 .size = sizeof(struct flm_task), .input = "t", .input_size = 1, .deadline_ms = 100000});
     assert_int_equal(flm_take_results(f.s, &r, 1, -1), 1);
     memcpy(&left, r.output, sizeof(left));
     assert_true(left > 0 && left <= 100000);
@@ -146,7 +149,9 @@ static void with_a_thread(void **state)
     (void)state;
     struct fixture f;
     struct seen seen = {0};
-    open_with(&f, &(struct flm_connect_options){.size = sizeof(struct flm_connect_options), .progress = FLM_PROGRESS_THREAD},
+    open_with(&f,
+              &(struct flm_connect_options){.size = sizeof(struct flm_connect_options),
+                                            .progress = FLM_PROGRESS_THREAD},
               (struct flm_session_options){0});
     for (int i = 0; i < 1000; i++)
         flm_run_task(f.s, "e", 1, seen_result, &seen);
@@ -164,11 +169,22 @@ static void what_is_wrong(void **state)
         int code;
         const char *text;
     } cases[] = {
-        {{.command = (const char *const[]){"missing.so", NULL}}, {.application = "x"}, FLM_ELOAD, "missing.so"},
-        {{.command = (const char *const[]){"libc.so.6", NULL}}, {.application = "x"}, FLM_ELOAD, "flm_service"},
-        {{.shim = FLM_SHIM_EXEC, .command = (const char *const[]){"true", NULL}}, {.application = "x"}, FLM_ENOTSUP, "exec"},
+        {{.command = (const char *const[]){"missing.so", NULL}},
+         {.application = "x"},
+         FLM_ELOAD,
+         "missing.so"},
+        {{.command = (const char *const[]){"libc.so.6", NULL}},
+         {.application = "x"},
+         FLM_ELOAD,
+         "flm_service"},
+        {{.shim = FLM_SHIM_EXEC, .command = (const char *const[]){"true", NULL}},
+         {.application = "x"},
+         FLM_ENOTSUP,
+         "exec"},
         {{.command = (const char *const[]){FLM_TEST_SERVICE_DIR "/client_service.so", NULL}},
-         {.application = "x", .common = "refuse", .common_size = 7}, FLM_EBIND, "13"},
+         {.application = "x", .common = "refuse", .common_size = 7},
+         FLM_EBIND,
+         "13"},
         {{.command = (const char *const[]){"x", NULL}}, {.application = "other"}, FLM_ENOTFOUND, "other"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -208,8 +224,11 @@ static void verbs(void **state)
     assert_int_equal(list[0].deadline_ms, 5);
     flm_free_applications(list, 1);
     assert_int_equal(flm_unregister_application(f.c, "app", &error), FLM_EBUSY);
-    assert_null(flm_create_session(
-        f.c, &(struct flm_session_options){.size = sizeof(struct flm_session_options), .application = "app", .id = "mine"}, &error));
+    assert_null(flm_create_session(f.c,
+                                   &(struct flm_session_options){.size = sizeof(struct flm_session_options),
+                                                                 .application = "app",
+                                                                 .id = "mine"},
+                                   &error));
     assert_int_equal(error.code, FLM_EEXIST);
     flm_run_task(f.s, "f", 1, NULL, NULL);
     assert_int_equal(flm_sync(f.s, &task, &error), 0);
@@ -245,14 +264,10 @@ static void leaving(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),
-        cmocka_unit_test(what_the_service_does),
-        cmocka_unit_test(many_tasks),
-        cmocka_unit_test(event_loop),
-        cmocka_unit_test(with_a_thread),
-        cmocka_unit_test(what_is_wrong),
-        cmocka_unit_test(verbs),
-        cmocka_unit_test(leaving),
+        cmocka_unit_test(sizes),         cmocka_unit_test(what_the_service_does),
+        cmocka_unit_test(many_tasks),    cmocka_unit_test(event_loop),
+        cmocka_unit_test(with_a_thread), cmocka_unit_test(what_is_wrong),
+        cmocka_unit_test(verbs),         cmocka_unit_test(leaving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,8 @@
 #include <cmocka.h>
 
 static const struct flm_connect_options shared = {.size = sizeof(shared), .flags = FLM_SHARED};
-static const struct flm_connect_options threaded = {.size = sizeof(threaded), .progress = FLM_PROGRESS_THREAD};
+static const struct flm_connect_options threaded = {.size = sizeof(threaded),
+                                                    .progress = FLM_PROGRESS_THREAD};
 
 enum { THREADS = 4, EACH = 3000 };
 
@@ -27,10 +28,10 @@ struct worker {
     const char *failure;
 };
 
-#define CHECK(w, x)                                                                                          \
-    do {                                                                                                     \
-        if (!(x) && !(w)->failure)                                                                           \
-            (w)->failure = #x;                                                                               \
+#define CHECK(w, x)                                                                                        \
+    do {                                                                                                   \
+        if (!(x) && !(w)->failure)                                                                         \
+            (w)->failure = #x;                                                                             \
     } while (0)
 
 static void run_workers(struct fixture *f, void *(*fn)(void *))
@@ -69,7 +70,9 @@ static void *own_session(void *arg)
     struct worker *w = arg;
     for (int round = 0; round < 30; round++) {
         flm_session *s = flm_create_session(
-            w->f->c, &(struct flm_session_options){.size = sizeof(struct flm_session_options), .application = "app"}, NULL);
+            w->f->c,
+            &(struct flm_session_options){.size = sizeof(struct flm_session_options), .application = "app"},
+            NULL);
         struct flm_result r[16];
         uint64_t task;
         int taken = 0, n;
@@ -101,7 +104,8 @@ static void *invoke(void *arg)
     return NULL;
 }
 
-static void with(const struct flm_connect_options *options, const struct fake_script *script, void *(*fn)(void *))
+static void with(const struct flm_connect_options *options, const struct fake_script *script,
+                 void *(*fn)(void *))
 {
     struct fixture f;
     fixture_open(&f, script, options, 0);
@@ -220,10 +224,8 @@ static void the_manager_goes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(several_threads),
-        cmocka_unit_test(thread_of_the_library),
-        cmocka_unit_test(without_calls),
-        cmocka_unit_test(callbacks_that_submit),
+        cmocka_unit_test(several_threads),  cmocka_unit_test(thread_of_the_library),
+        cmocka_unit_test(without_calls),    cmocka_unit_test(callbacks_that_submit),
         cmocka_unit_test(the_manager_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

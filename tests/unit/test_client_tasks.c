@@ -24,7 +24,8 @@ static void on_one(const struct flm_result *r, void *arg)
 {
     struct one *one = arg;
     one->times++;
-    if (r->task != one->id || r->state != FLM_TASK_SUCCEED || r->executor != 7 || !pattern_is(r->output, r->size, one->seed))
+    if (r->task != one->id || r->state != FLM_TASK_SUCCEED || r->executor != 7 ||
+        !pattern_is(r->output, r->size, one->seed))
         one->wrong++;
 }
 
@@ -54,7 +55,7 @@ static void many_tasks(void **state)
 static void all_sizes(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0,     1,     7,      8,      9,       100,           4096,
+    static const size_t sizes[] = {0,     1,     7,     8,      9,       100,           4096,
                                    32767, 32768, 32769, 100000, 1 << 20, (5 << 20) + 3, 9};
     struct fixture f;
     char *input = malloc(8 << 20);
@@ -129,7 +130,9 @@ static void bad_tasks(void **state)
 static void check_deadlines(struct fake_manager *m, struct fake_task *t)
 {
     char text[40];
-    fake_answer(m, t, text, (size_t)snprintf(text, sizeof(text), "%lu %lu", (unsigned long)t->deadline_ms, (unsigned long)t->size));
+    fake_answer(m, t, text,
+                (size_t)snprintf(text, sizeof(text), "%lu %lu", (unsigned long)t->deadline_ms,
+                                 (unsigned long)t->size));
 }
 
 static void deadlines(void **state)
@@ -141,7 +144,8 @@ static void deadlines(void **state)
         size_t size;
         unsigned deadline;
         const char *answer;
-    } cases[] = {{5, 0, "0 5"}, {5, 70, "70 5"}, {32768, 1, "1 32768"}, {50000, 4000000000u, "4000000000 50000"}};
+    } cases[] = {
+        {5, 0, "0 5"}, {5, 70, "70 5"}, {32768, 1, "1 32768"}, {50000, 4000000000u, "4000000000 50000"}};
     fixture_open(&f, &(struct fake_script){.on_task = check_deadlines}, NULL, 0);
     for (size_t i = 0; i < 4; i++) {
         struct flm_result r;
@@ -378,7 +382,8 @@ static void taking_takes_time(void **state)
 
 static void fail_task(struct fake_manager *m, struct fake_task *t)
 {
-    struct flm__outcome o = {.state = FLM_TASK_FAILED, .reason = FLM_REASON_SIGNAL, .code = 11, .attempts = 2, .executor = 345};
+    struct flm__outcome o = {
+        .state = FLM_TASK_FAILED, .reason = FLM_REASON_SIGNAL, .code = 11, .attempts = 2, .executor = 345};
     char text[FLM__MESSAGE_MAX + 1];
     memset(text, 'm', sizeof(text));
     text[t->record.task % (FLM__MESSAGE_MAX + 1)] = 0;
@@ -469,7 +474,10 @@ static void other_sessions(void **state)
         char id[20];
         snprintf(id, sizeof(id), "s%d", i);
         more[i] = flm_create_session(
-            f.c, &(struct flm_session_options){.size = sizeof(struct flm_session_options), .application = "app", .id = id}, NULL);
+            f.c,
+            &(struct flm_session_options){
+                .size = sizeof(struct flm_session_options), .application = "app", .id = id},
+            NULL);
         assert_non_null(more[i]);
     }
     for (int i = 0; i < 2000; i++)
