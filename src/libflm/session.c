@@ -47,8 +47,12 @@ void flm__session_free(flm_session *s)
 
 static flm_session *new_session(flm_client *c, const Flm__Reply *reply, unsigned flags, flm_error *error)
 {
-    if (strlen(reply->session_id) > FLM_MAX_NAME || flm__session_by_number(c, reply->session)) {
+    if (strlen(reply->session_id) > FLM_MAX_NAME || !reply->session_id[0]) {
         flm__error_set(error, FLM_EPROTO, "the session manager answered with an impossible session");
+        return NULL;
+    }
+    if (flm__session_by_number(c, reply->session)) {
+        flm__error_set(error, FLM_EBUSY, "this client has session %s open already", reply->session_id);
         return NULL;
     }
     flm_session *s = calloc(1, sizeof(*s));

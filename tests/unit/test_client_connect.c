@@ -283,6 +283,12 @@ static void read_received(struct fake_manager *m, void *arg)
     *(uint64_t *)arg = m->n_received;
 }
 
+/* The session was created, and asked how far the tasks have come. */
+static void check_asked(struct fake_manager *m, void *arg)
+{
+    *(bool *)arg = m->n_requests == 2;
+}
+
 /* What was submitted to a detached session has arrived before the client goes. */
 static void detached_tasks_arrive(void **state)
 {
@@ -291,6 +297,7 @@ static void detached_tasks_arrive(void **state)
     static char large[100000];
     struct seen seen = {0};
     uint64_t received;
+    bool asked;
     enum { N = 5000 };
     fixture_open(&f, &(struct fake_script){.hold_tasks = true, .ring_bytes = 65536}, NULL, FLM_DETACHED);
     for (int i = 0; i < N; i++)
@@ -299,6 +306,8 @@ static void detached_tasks_arrive(void **state)
     assert_int_equal(seen.n, 0);
     fake_do(f.m, read_received, &received); /* without waiting */
     assert_int_equal(received, N);
+    fake_do(f.m, check_asked, &asked);
+    assert_true(asked);
     fake_stop(f.m);
 }
 

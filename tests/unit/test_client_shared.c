@@ -188,6 +188,67 @@ static void callbacks_that_submit(void **state)
     }
 }
 
+/* One thread sleeps until a reply comes, which watches the control connection only; another wants
+ * results, a third has no room: both get what they want before the reply comes. */
+static void *wait_for_a_reply(void *arg)
+{
+    struct worker *w = arg;
+    CHECK(w, flm_sync(w->f->s, NULL, NULL) == 0);
+    return NULL;
+}
+
+static void *flood(void *arg)
+{
+    struct worker *w = arg;
+    for (int i = 0; i < 3000; i++)
+        CHECK(w, flm_run_task(w->f->s, "12345678", 8, seen_result, &w->seen) > 0);
+    CHECK(w, flm_wait(w->f->s, 20000) == 0);
+    CHECK(w, w->seen.succeed == 3000);
+    return NULL;
+}
+
+static void hold_requests(struct fake_manager *m, void *arg)
+{
+    m->script.hold_requests = *(bool *)arg;
+}
+
+static void answer_request(struct fake_manager *m, void *unused)
+{
+    (void)unused;
+    m->script.hold_requests = false;
+    fake_reply_code(m, m->held->id, 0, "");
+}
+
+/* So late that who waits for it sleeps, if it is one byte. */
+static void answer_late(struct fake_manager *m, struct fake_task *t)
+{
+    if (t->size == 1)
+        usleep(20000);
+    fake_answer(m, t, t->input, t->size);
+}
+
+static void waiting_for_different_things(void **state)
+{
+    (void)state;
+    struct fixture f;
+    bool yes = true;
+    struct worker w = {.f = &f}, flooder = {.f = &f};
+    struct flm_result r;
+    fixture_open(&f, &(struct fake_script){.ring_bytes = 4096, .on_task = answer_late}, &shared, 0);
+    fake_do(f.m, hold_requests, &yes);
+    assert_int_equal(pthread_create(&w.thread, NULL, wait_for_a_reply, &w), 0);
+    fake_await_requests(f.m, 2);
+    usleep(20000); /* it sleeps by now, most likely */
+    assert_int_equal(flm_invoke(f.s, "x", 1, 5000, &r), 0);
+    assert_int_equal(pthread_create(&flooder.thread, NULL, flood, &flooder), 0);
+    pthread_join(flooder.thread, NULL);
+    fake_do(f.m, answer_request, NULL);
+    pthread_join(w.thread, NULL);
+    assert_null(w.failure);
+    assert_null(flooder.failure);
+    fixture_close(&f);
+}
+
 static void *wait_for_the_end(void *arg)
 {
     struct worker *w = arg;
@@ -224,8 +285,11 @@ static void the_manager_goes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(several_threads),  cmocka_unit_test(thread_of_the_library),
-        cmocka_unit_test(without_calls),    cmocka_unit_test(callbacks_that_submit),
+        cmocka_unit_test(several_threads),
+        cmocka_unit_test(thread_of_the_library),
+        cmocka_unit_test(without_calls),
+        cmocka_unit_test(callbacks_that_submit),
+        cmocka_unit_test(waiting_for_different_things),
         cmocka_unit_test(the_manager_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
