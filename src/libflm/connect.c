@@ -34,7 +34,7 @@ int flm__client_lost(flm_client *c, int code, const char *format, ...)
     for (flm_session *s = c->sessions; s; s = s->next)
         s->special |= FLM__SPECIAL_LOST;
     if (c->shared)
-        flm__wait_wake(c); /* somebody may sleep and not see it */
+        flm__wait_notify(c); /* somebody may sleep and not see it */
     return FLM_EDISCONNECTED;
 }
 

@@ -321,7 +321,9 @@ int flm__wait_until(flm_client *c, struct flm__wait *w)
 {
     flm__wait_disarm_fd(c);
     int rc = until(c, w);
-    if (c->shared)
+    if (c->shared) {
+        wake_waiters(c);     /* who left us the place in poll must take it now */
         flm__wait_arm_fd(c); /* for another thread that sleeps on flm_fd */
+    }
     return rc;
 }
