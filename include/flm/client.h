@@ -11,18 +11,24 @@
  *
  * Progress. By default (FLM_PROGRESS_CALLER) there is no hidden thread:
  * callbacks run inside flm_wait, flm_poll, flm_take_results, flm_invoke,
- * flm_close_session and inside an flm_run_task that must wait for room; never
- * anywhere else. flm_fd joins any event loop. With FLM_PROGRESS_THREAD a thread
- * of the library runs the callbacks, for programs that compute for long between
- * calls. A callback may submit tasks (that never waits: the queue of the client
- * grows instead), cancel tasks and read results; it must not disconnect, close
- * or wait.
+ * flm_sync, flm_close_session, flm_cancel_session and inside an flm_run_task
+ * that must wait for room; never anywhere else. flm_fd joins any event loop.
+ * With FLM_PROGRESS_THREAD a thread of the library runs the callbacks, for
+ * programs that compute for long between calls. A callback may submit tasks
+ * (that never waits: what finds no room is kept in the client's memory and sent
+ * later, in order), cancel tasks and take results; calls that wait return
+ * FLM_EINVAL there, and flm_disconnect does nothing.
  *
  * Threads. One handle per thread needs no lock and takes none. One handle for
  * several threads is allowed when it was opened with FLM_SHARED (or with
  * FLM_PROGRESS_THREAD, which implies it): then every call takes the handle's
  * lock. Callbacks run with that lock held by the running thread, which may call
- * back into the handle.
+ * back into the handle. A session is closed, and a client disconnected, by one
+ * thread while no other uses it.
+ *
+ * Manager gone. Results that had come are delivered; then every other task gets
+ * its callback, FLM_TASK_FAILED with FLM_REASON_DISCONNECTED. All later calls
+ * return FLM_EDISCONNECTED, and nothing waits.
  *
  * Exactly once. A living client gets the result of each task exactly once. A
  * task may be executed more than once when executors are lost.
@@ -76,13 +82,15 @@ struct flm_connect_options {
  * FLM_ECONNECT, FLM_EAUTH, FLM_EVERSION, FLM_EINVAL, FLM_ENOMEM.
  *
  * "inproc:" needs no session manager: services of shim `so` run inside this
- * process, in this thread, for a debugger. */
+ * process, in the thread that makes progress (with the program's directory and
+ * environment, and without deadlines), for a debugger. */
 FLM_API flm_client *flm_connect(const char *endpoint, const struct flm_connect_options *options,
                                 flm_error *error);
 
 /* Closes the connection and frees the handle and all its sessions' handles.
- * Sessions that are attached are cancelled, detached ones go on. NULL is
- * allowed. */
+ * Tasks that were not delivered get no callback. Sessions that are attached are
+ * cancelled; detached ones go on, so what was submitted to them is handed over
+ * first, which may take up to timeout_ms. NULL is allowed. */
 FLM_API void flm_disconnect(flm_client *client);
 
 enum flm_session_flags {
@@ -117,14 +125,13 @@ struct flm_session_options {
 };
 
 /* Creates a session, open for tasks. The returned handle belongs to the client
- * and lives until flm_close_session, flm_cancel_session, flm_detach_session or
- * flm_disconnect. FLM_ENOTFOUND: no such application; FLM_EEXIST: the id is
- * taken. */
+ * and lives until flm_close_session, flm_cancel_session or flm_disconnect.
+ * FLM_ENOTFOUND: no such application; FLM_EEXIST: the id is taken. */
 FLM_API flm_session *flm_create_session(flm_client *client, const struct flm_session_options *options,
                                         flm_error *error);
 
 /* Gets the open session options->id, or creates it. A session has at most one
- * client at a time: FLM_EBUSY when another is attached. */
+ * client at a time: FLM_EBUSY when another is attached, or this one already. */
 FLM_API flm_session *flm_open_session(flm_client *client, const struct flm_session_options *options,
                                       flm_error *error);
 
@@ -176,8 +183,7 @@ struct flm_result {
  * to the library and die with the call. */
 typedef void flm_task_fn(const struct flm_result *result, void *arg);
 
-/* A task in full. input is copied or, where Flame says it is large, read until
- * the callback: do not change it before. */
+/* A task in full; see flm_run_task for how long input must live. */
 struct flm_task {
     size_t size;          /* of this structure */
     const void *input;
@@ -188,44 +194,53 @@ struct flm_task {
 };
 
 /* Submits one task; returns its id (1, 2, 3, ... in a session) or a negative
- * FLM_E*: FLM_EAGAIN (FLM_NONBLOCK and no room), FLM_ETOOBIG, FLM_ECLOSED,
- * FLM_EDISCONNECTED, FLM_ENOMEM. callback NULL: see flm_take_results. */
+ * FLM_E*: FLM_EAGAIN (FLM_NONBLOCK and no room; no callback runs), FLM_EINVAL,
+ * FLM_ETOOBIG, FLM_ECLOSED, FLM_EDISCONNECTED, FLM_ENOMEM. callback NULL: see
+ * flm_take_results. An input of up to 32 KiB is copied. A larger one is not to be
+ * changed or freed before the callback. */
 FLM_API int64_t flm_run_task(flm_session *session, const void *input, size_t size,
                              flm_task_fn *callback, void *arg);
 FLM_API int64_t flm_submit_task(flm_session *session, const struct flm_task *task);
 
-/* Runs one task and waits for it. *result lives until the next call that takes
- * this client. timeout_ms -1: for ever. 0, or FLM_ETIMEDOUT (the task goes on,
- * its result is dropped), FLM_EDISCONNECTED and the errors of flm_run_task. A
- * task that failed is no error here: see result->state. */
+/* Runs one task and waits for it. What *result points to lives until this
+ * thread's next flm_invoke with this client. timeout_ms -1: for ever. 0, or
+ * FLM_ETIMEDOUT (the task goes on, its result is dropped; input is free again),
+ * FLM_EDISCONNECTED and the errors of flm_run_task, but not FLM_EAGAIN. A task
+ * that failed is no error here: see result->state. */
 FLM_API int flm_invoke(flm_session *session, const void *input, size_t size, int timeout_ms,
                        struct flm_result *result);
 
 /* Takes up to n results of tasks that were submitted without a callback,
  * waiting at most timeout_ms (-1: for ever) for the first. Returns how many; 0
- * when the time is over or no such task is left. The outputs live until the
- * next call of flm_take_results for this session. */
+ * when the time is over or no such task is left; FLM_EDISCONNECTED once the
+ * manager is gone and all that had come are taken. The outputs live until the
+ * next call of flm_take_results for this session. What is not taken stays in the
+ * client's memory. In a callback it never waits. */
 FLM_API int flm_take_results(flm_session *session, struct flm_result *results, int n, int timeout_ms);
 
-/* Waits until every task of the session submitted so far has been delivered.
- * 0, FLM_ETIMEDOUT, FLM_EDISCONNECTED. timeout_ms -1: for ever. Results that
- * wait for flm_take_results count as delivered. */
+/* Waits until all tasks of the session have been delivered, those too that
+ * callbacks (or other threads) submit meanwhile. 0, FLM_ETIMEDOUT,
+ * FLM_EDISCONNECTED. timeout_ms -1: for ever. Results that wait for
+ * flm_take_results count as delivered. */
 FLM_API int flm_wait(flm_session *session, int timeout_ms);
 
 /* Tasks of the session that are submitted and not delivered. */
 FLM_API uint64_t flm_outstanding(const flm_session *session);
 
 /* Receives and sends what can be, running callbacks; waits at most timeout_ms
- * for something to do (0: not at all, -1: for ever). Returns the number of
- * callbacks run, or FLM_EDISCONNECTED. */
+ * for a result (0: not at all, -1: for ever). Returns the number of results
+ * delivered, to callbacks or for flm_take_results, or FLM_EDISCONNECTED. With
+ * FLM_PROGRESS_THREAD it only waits. */
 FLM_API int flm_poll(flm_client *client, int timeout_ms);
 
 /* A descriptor that is readable when flm_poll(client, 0) has something to do.
- * Before sleeping on it, call flm_poll until it returns 0. */
+ * Before sleeping on it, call flm_poll until it returns 0. It belongs to the
+ * client. FLM_ENOTSUP with FLM_PROGRESS_THREAD, FLM_ENOMEM. */
 FLM_API int flm_fd(flm_client *client);
 
-/* Hands over to the manager all that was submitted. Needed only before
- * computing for long without other calls. */
+/* Hands over to the manager all that was submitted, as far as there is room.
+ * Needed only before computing for long without other calls. 0 or
+ * FLM_EDISCONNECTED. */
 FLM_API int flm_flush(flm_client *client);
 
 /* *task: up to this id all tasks are durable (with durability none: received
@@ -233,14 +248,17 @@ FLM_API int flm_flush(flm_client *client);
 FLM_API int flm_sync(flm_session *session, uint64_t *task, flm_error *error);
 
 /* Asks to cancel one task. Its result comes as usual: CANCELLED if it was in
- * time, else as it ended. A running service sees flm_task_cancelled(). */
+ * time, else as it ended. A running service sees flm_task_cancelled(). In a
+ * callback it does not wait for the manager's answer. FLM_ENOTFOUND: there was
+ * never such a task. */
 FLM_API int flm_cancel_task(flm_session *session, uint64_t task, flm_error *error);
 
-/* Waits for all tasks, closes the session and frees the handle. */
+/* Waits for all tasks, closes the session and frees the handle, also when an
+ * error is returned (but FLM_EINVAL, in a callback). Takes as long as it takes. */
 FLM_API int flm_close_session(flm_session *session, flm_error *error);
 
 /* Cancels what is not done (callbacks run with CANCELLED), closes the session
- * and frees the handle. */
+ * and frees the handle, as flm_close_session does. */
 FLM_API int flm_cancel_session(flm_session *session, flm_error *error);
 
 #ifdef __cplusplus

@@ -60,9 +60,10 @@ int flm__runtime_directory(char *out, size_t n, flm_error *error)
     if (mkdir(out, 0700) < 0 && errno != EEXIST)
         return flm__error_errno(error, FLM_EIO, errno, "cannot make the directory %s", out);
     if (look_at(out) != OURS)
-        return flm__error_set(error, FLM_EPERM,
-                              "the directory %s must be yours and closed to others (mode 0700); remove it, or "
-                              "choose another place with --endpoint unix:PATH",
-                              out);
+        return flm__error_set(
+            error, FLM_EPERM,
+            "the directory %s must be yours and closed to others (mode 0700); remove it, or "
+            "choose another place with --endpoint unix:PATH",
+            out);
     return 0;
 }

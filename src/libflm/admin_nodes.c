@@ -93,8 +93,8 @@ int flm_get_instance(flm_client *c, struct flm_instance_view **view, flm_error *
     return 0;
 }
 
-int flm_read_logs(flm_client *c, const char *session, int executor, uint64_t *cursor, struct flm_log_line **list,
-                  flm_error *error)
+int flm_read_logs(flm_client *c, const char *session, int executor, uint64_t *cursor,
+                  struct flm_log_line **list, flm_error *error)
 {
     Flm__Request q = FLM__REQUEST__INIT;
     Flm__LogQuery query = FLM__LOG_QUERY__INIT;

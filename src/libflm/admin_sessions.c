@@ -133,7 +133,8 @@ int flm_list_tasks(flm_client *c, const char *session, uint64_t from, int n, str
     return (int)count;
 }
 
-int flm_get_task(flm_client *c, const char *session, uint64_t task, struct flm_task_view **view, flm_error *error)
+int flm_get_task(flm_client *c, const char *session, uint64_t task, struct flm_task_view **view,
+                 flm_error *error)
 {
     int n = flm_list_tasks(c, session, task, 1, view, error);
     if (n < 0)
@@ -142,8 +143,10 @@ int flm_get_task(flm_client *c, const char *session, uint64_t task, struct flm_t
         return 0;
     flm_free_tasks(*view, n);
     *view = NULL;
-    return flm__error_set(error, FLM_ENOTFOUND, "the session manager remembers no task %lu of session %s: it has "
-                          "ended plainly, or never was", (unsigned long)task, session ? session : "");
+    return flm__error_set(error, FLM_ENOTFOUND,
+                          "the session manager remembers no task %lu of session %s: it has "
+                          "ended plainly, or never was",
+                          (unsigned long)task, session ? session : "");
 }
 
 /* ---- events ------------------------------------------------------------------------ */
@@ -190,8 +193,8 @@ static void pause_until(flm_client *c, int64_t deadline)
     flm__client_unlock(c);
 }
 
-int flm_watch_session(flm_client *c, const char *session, uint64_t *cursor, int timeout_ms, flm_event_fn *fn,
-                      void *arg, flm_error *error)
+int flm_watch_session(flm_client *c, const char *session, uint64_t *cursor, int timeout_ms,
+                      flm_event_fn *fn, void *arg, flm_error *error)
 {
     int64_t deadline = flm__client_deadline(timeout_ms);
     if (!c || !cursor || !fn)

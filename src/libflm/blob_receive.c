@@ -45,7 +45,8 @@ int flm__blob_arrived(flm_client *c, uint64_t id, uint64_t size, int fd)
     if (fd >= 0)
         close(fd);
     if (!map && error.code != FLM_ENOMEM)
-        return flm__client_lost(c, FLM_EPROTO, "an output of the session manager is not what was announced");
+        return flm__client_lost(c, FLM_EPROTO,
+                                "an output of the session manager is not what was announced");
     a = calloc(1, sizeof(*a));
     if (a) {
         a->id = id;
@@ -85,7 +86,8 @@ static int wait_for_arrival(flm_client *c, uint64_t id, struct flm__result_blob 
         struct pollfd p = {.fd = flm__conn_fd(c->conn), .events = POLLIN};
         int64_t left = deadline - flm__now_ns();
         if (deadline != FLM__FOR_EVER && left <= 0)
-            return flm__client_lost(c, FLM_EPROTO, "the session manager did not send an output that it announced");
+            return flm__client_lost(c, FLM_EPROTO,
+                                    "the session manager did not send an output that it announced");
         poll(&p, 1, deadline == FLM__FOR_EVER ? 1000 : (int)(left / 1000000) + 1);
     }
     return 0;
@@ -109,7 +111,8 @@ static void deliver_no_memory(flm_client *c, uint32_t slot)
                       "the client had no memory for the output");
 }
 
-static void deliver(flm_client *c, uint32_t slot, const struct flm_result *result, struct flm__result_blob *blob)
+static void deliver(flm_client *c, uint32_t slot, const struct flm_result *result,
+                    struct flm__result_blob *blob)
 {
     struct flm_result r = *result;
     r.output = blob->map;
@@ -151,8 +154,9 @@ static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *
                       const struct flm_result *result)
 {
     struct flm__blob_read *b = calloc(1, sizeof(*b));
-    void *map = b ? mmap(NULL, (size_t)ref->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                  : MAP_FAILED;
+    void *map =
+        b ? mmap(NULL, (size_t)ref->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+          : MAP_FAILED;
     if (map == MAP_FAILED) {
         free(b);
         say_done(c, ref->id);
@@ -173,7 +177,8 @@ static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *
         return 0;
     DL_DELETE(c->reads, b);
     free_read(b);
-    return flm__client_lost(c, rc, "an output could not be read from the session manager: %s", flm_strerror(rc));
+    return flm__client_lost(c, rc, "an output could not be read from the session manager: %s",
+                            flm_strerror(rc));
 }
 
 /* The slot of the task still, unless it was given up meanwhile. */
@@ -239,7 +244,8 @@ int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *r
         rc = wait_for_arrival(c, ref->id, &blob);
     if (rc == 0 && blob.size != ref->size) {
         flm__blob_unmap(blob.map, blob.size);
-        return flm__client_lost(c, FLM_EPROTO, "an output of the session manager is not as large as announced");
+        return flm__client_lost(c, FLM_EPROTO,
+                                "an output of the session manager is not as large as announced");
     }
     if (rc == 0)
         deliver(c, slot, result, &blob);

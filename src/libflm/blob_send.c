@@ -130,8 +130,8 @@ void flm__blob_done(flm_client *c, uint64_t id)
         conceal(c, e);
 }
 
-int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref, struct flm__common *out,
-                     flm_error *error)
+int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref,
+                     struct flm__common *out, flm_error *error)
 {
     *out = (struct flm__common){.fd = -1};
     ref->id = ++c->next_blob << 32;

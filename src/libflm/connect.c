@@ -34,7 +34,7 @@ int flm__client_lost(flm_client *c, int code, const char *format, ...)
     for (flm_session *s = c->sessions; s; s = s->next)
         s->special |= FLM__SPECIAL_LOST;
     if (c->shared)
-        flm__wait_wake(c); /* somebody may sleep and not see it */
+        flm__wait_notify(c); /* somebody may sleep and not see it */
     return FLM_EDISCONNECTED;
 }
 
@@ -56,8 +56,10 @@ int flm__client_check_outside(const flm_client *c, flm_error *error)
 static int check_ready(const Flm__Ready *ready, unsigned n_fds, flm_error *error)
 {
     if (ready->version != FLM__PROTOCOL_VERSION)
-        return flm__error_set(error, FLM_EVERSION, "the session manager speaks version %u of the protocol, this "
-                              "library version %d", ready->version, FLM__PROTOCOL_VERSION);
+        return flm__error_set(error, FLM_EVERSION,
+                              "the session manager speaks version %u of the protocol, this "
+                              "library version %d",
+                              ready->version, FLM__PROTOCOL_VERSION);
     if (ready->ring ? n_fds != 3 : !ready->provider[0] || !ready->address.len)
         return flm__error_set(error, FLM_EPROTO, "the session manager offers neither a ring nor a fabric");
     return 0;
@@ -88,7 +90,8 @@ static int greet(flm_client *c, const struct flm_connect_options *o, int64_t dea
     return rc;
 }
 
-static int connect_one(flm_client *c, const char *endpoint, const struct flm_connect_options *o, flm_error *error)
+static int connect_one(flm_client *c, const char *endpoint, const struct flm_connect_options *o,
+                       flm_error *error)
 {
     int64_t deadline = flm__client_deadline(o->timeout_ms);
     if (strcmp(endpoint, "inproc:") == 0)
@@ -147,7 +150,8 @@ static char *choose_endpoints(const char *endpoint, flm_error *error)
     if (!endpoint || !*endpoint) {
         int rc = flm__default_endpoint(standard, sizeof(standard));
         if (rc < 0) {
-            flm__error_set(error, rc, "the default endpoint cannot be used (its directory must be yours, mode 0700): "
+            flm__error_set(error, rc,
+                           "the default endpoint cannot be used (its directory must be yours, mode 0700): "
                            "set FLM_ENDPOINT");
             return NULL;
         }
@@ -161,11 +165,13 @@ static char *choose_endpoints(const char *endpoint, flm_error *error)
 
 /* ---- flm_connect ------------------------------------------------------------------ */
 
-static int check_options(const struct flm_connect_options *from, struct flm_connect_options *o, flm_error *error)
+static int check_options(const struct flm_connect_options *from, struct flm_connect_options *o,
+                         flm_error *error)
 {
     memset(o, 0, sizeof(*o));
     if (from && flm__options_copy(o, sizeof(*o), from) < 0)
-        return flm__error_set(error, FLM_EINVAL, "the size of the connect options is not set, or they use what this "
+        return flm__error_set(error, FLM_EINVAL,
+                              "the size of the connect options is not set, or they use what this "
                               "library does not know");
     if (o->progress != FLM_PROGRESS_CALLER && o->progress != FLM_PROGRESS_THREAD)
         return flm__error_set(error, FLM_EINVAL, "%d is no way of progress", o->progress);

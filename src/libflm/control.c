@@ -28,7 +28,8 @@ static void handle_take(flm_client *c, Flm__Message *m, int *fds, unsigned n_fds
         break;
     }
     case FLM__MESSAGE__BODY_REFUSED:
-        flm__client_lost(c, FLM_EDISCONNECTED, "the session manager ended the connection: %s", m->refused->text);
+        flm__client_lost(c, FLM_EDISCONNECTED, "the session manager ended the connection: %s",
+                         m->refused->text);
         break;
     case FLM__MESSAGE__BODY_SHUTDOWN:
         flm__client_lost(c, FLM_EDISCONNECTED, "the session manager ended: %s", m->shutdown->text);
@@ -39,6 +40,8 @@ static void handle_take(flm_client *c, Flm__Message *m, int *fds, unsigned n_fds
     flm__close_fds(fds, n_fds);
     if (m)
         flm__message__free_unpacked(m, NULL);
+    if (c->shared)
+        flm__wait_notify(c); /* another thread may wait for just this */
 }
 
 int flm__control_read(flm_client *c)
@@ -65,7 +68,7 @@ int flm__control_read(flm_client *c)
 }
 
 int flm__control_say(flm_client *c, const Flm__Message *message, const int *fds, unsigned n_fds,
-                      flm_error *error)
+                     flm_error *error)
 {
     if (c->lost)
         return flm__client_lost_error(c, error);
@@ -78,6 +81,7 @@ int flm__control_say(flm_client *c, const Flm__Message *message, const int *fds,
     if (rc == FLM_ETOOBIG)
         return flm__error_set(error, rc, "the request is larger than %d bytes", FLM__FRAME_MAX);
     if (rc < 0)
-        return flm__error_set(error, rc, "the session manager does not take a request: %s", flm_strerror(rc));
+        return flm__error_set(error, rc, "the session manager does not take a request: %s",
+                              flm_strerror(rc));
     return 0;
 }

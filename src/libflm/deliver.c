@@ -25,7 +25,8 @@ static inline void finish(flm_client *c, uint32_t slot, const struct flm_result 
     c->in_callback = before;
 }
 
-void flm__deliver(flm_client *c, uint32_t slot, const struct flm_result *result, struct flm__result_blob *blob)
+void flm__deliver(flm_client *c, uint32_t slot, const struct flm_result *result,
+                  struct flm__result_blob *blob)
 {
     finish(c, slot, result, blob);
 }
@@ -94,7 +95,8 @@ int flm__deliver_record(flm_client *c, const struct flm__record *r, const void *
     if (__builtin_expect(r->type != FLM__RESULT, 0)) {
         if (r->type == FLM__CREDIT)
             return credit(c, r, payload);
-        return flm__client_lost(c, FLM_EPROTO, "the session manager sent a record of the unknown type %u", r->type);
+        return flm__client_lost(c, FLM_EPROTO, "the session manager sent a record of the unknown type %u",
+                                r->type);
     }
     if (__builtin_expect(r->flags != 0, 0))
         return deliver_slow(c, r, payload);
@@ -125,7 +127,8 @@ unsigned flm__deliver_bury(flm_client *c)
     for (uint32_t i = 0; i < c->n_slots; i++) {
         if (!c->slots[i].session)
             continue;
-        flm__deliver_made(c, i, FLM_TASK_FAILED, FLM_REASON_DISCONNECTED, FLM_EDISCONNECTED, c->lost_error.text);
+        flm__deliver_made(c, i, FLM_TASK_FAILED, FLM_REASON_DISCONNECTED, FLM_EDISCONNECTED,
+                          c->lost_error.text);
         n++;
     }
     return n;

@@ -23,6 +23,7 @@
 
 #include <flm/client.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #define HASH_NONFATAL_OOM 1 /* whoever adds looks at flm__hash_added */
@@ -70,8 +71,8 @@ struct flm_session {
     uint64_t spent, credit; /* bytes, as flow control counts */
     uint64_t uncollected;   /* of the outstanding: without a callback */
 
-    uint64_t sent; /* id of the newest task that went into the link; behind `submitted` only while the
-                      overflow is not empty */
+    uint64_t sent;  /* id of the newest task that went into the link; behind `submitted` only while the
+                       overflow is not empty */
     unsigned flags; /* enum flm_session_flags */
     char id[FLM_MAX_NAME + 1];
 
@@ -130,15 +131,15 @@ struct flm_client {
     char message[FLM__MESSAGE_MAX + 1];   /* of the result that is being delivered */
 
     /* wait.c */
-    int wake;             /* eventfd: ends the sleep of the sleeper, or says that flm_fd is ready; -1 */
-    int epoll, timer;     /* flm_fd; -1 until it is asked for */
-    bool armed;           /* for a sleeper on flm_fd */
+    int wake;         /* eventfd: ends the sleep of the sleeper, or says that flm_fd is ready; -1 */
+    int epoll, timer; /* flm_fd; -1 until it is asked for */
+    bool armed;       /* for a sleeper on flm_fd */
     pthread_mutex_t mutex;
-    pthread_cond_t turn;  /* something was done, or nobody sleeps in poll any more */
-    unsigned waiters;     /* threads that wait for `turn` */
+    _Atomic uint32_t turn; /* changes when something was done, or nobody sleeps in poll any more */
+    unsigned waiters;      /* threads that wait for `turn` */
     unsigned data_waiters, room_waiters;
     bool sleeping, sleeps_for_data, sleeps_for_room; /* a thread is in poll, and for what */
-    bool own_thread, stop; /* thread.c: callbacks run in the library's thread */
+    bool own_thread, stop;                           /* thread.c: callbacks run in the library's thread */
     pthread_t thread;
 };
 
@@ -190,7 +191,7 @@ struct flm__submission {
     uint32_t deadline_ms;
     flm_task_fn *callback;
     void *arg;
-    void *owned; /* memory behind input that is freed when it is done with; NULL: the user's */
+    void *owned;     /* memory behind input that is freed when it is done with; NULL: the user's */
     bool invoked;    /* of flm_invoke, which waits for room until send_by even in FLM_NONBLOCK */
     int64_t send_by; /* flm__client_deadline */
 };
@@ -231,7 +232,8 @@ struct flm__result_blob {
 };
 
 /* The task in this slot is over: frees the slot and gives the result to the callback, or keeps it. */
-void flm__deliver(flm_client *c, uint32_t slot, const struct flm_result *result, struct flm__result_blob *blob);
+void flm__deliver(flm_client *c, uint32_t slot, const struct flm_result *result,
+                  struct flm__result_blob *blob);
 
 /* The slot that a RESULT is for, or FLM__NO_SLOT when there is no such task. */
 static inline uint32_t flm__deliver_slot(const flm_client *c, const struct flm__record *r)
@@ -286,8 +288,8 @@ struct flm__common {
     int fd; /* -1: none */
     struct flm__region *region;
 };
-int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref, struct flm__common *out,
-                     flm_error *error);
+int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref,
+                     struct flm__common *out, flm_error *error);
 void flm__blob_common_done(flm_client *c, struct flm__common *common);
 
 /* ---- blob_receive.c ---- */
@@ -310,7 +312,7 @@ void flm__blob_free_reads(flm_client *c);
 int flm__control_read(flm_client *c);
 /* Sends a message; when the manager does not read, waits. 0 or an error with text. */
 int flm__control_say(flm_client *c, const Flm__Message *message, const int *fds, unsigned n_fds,
-                      flm_error *error);
+                     flm_error *error);
 
 /* ---- request.c ---- */
 
@@ -365,7 +367,7 @@ enum flm__wait_for {
     FLM__WAIT_CONTROL, /* a reply: no callback runs */
 };
 struct flm__wait {
-    enum flm__wait_for what;             /* done may change it between DATA and ROOM */
+    enum flm__wait_for what; /* done may change it between DATA and ROOM */
     bool (*done)(struct flm__wait *wait);
     void *arg;
     int64_t deadline; /* flm__client_deadline */

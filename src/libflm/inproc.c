@@ -87,12 +87,14 @@ static void trim_large(struct flm__inproc *p, size_t size)
 }
 
 /* Writes the result of the task in p->task; outcome NULL: plain success. */
-static void write_result(struct flm__inproc *p, const struct flm__record *task, const struct flm__outcome *outcome)
+static void write_result(struct flm__inproc *p, const struct flm__record *task,
+                         const struct flm__outcome *outcome)
 {
     const struct flm_task_context *t = &p->task;
     char *at = p->result + FLM__RECORD_HEADER;
     uint32_t size = p->large ? 0 : (uint32_t)t->output_size, before = 0;
-    struct flm__record r = {.type = FLM__RESULT, .session = task->session, .cookie = task->cookie, .task = task->task};
+    struct flm__record r = {
+        .type = FLM__RESULT, .session = task->session, .cookie = task->cookie, .task = task->task};
 
     if (p->large && t->output_size == 0)
         drop_large(p);
@@ -118,7 +120,8 @@ static void write_result(struct flm__inproc *p, const struct flm__record *task, 
     p->result_size = flm__record_bytes(r.size);
 }
 
-static void write_failure(struct flm__inproc *p, const struct flm__record *task, int state, int reason, int code)
+static void write_failure(struct flm__inproc *p, const struct flm__record *task, int state, int reason,
+                          int code)
 {
     struct flm__outcome outcome = {
         .state = (uint8_t)state,
@@ -154,6 +157,21 @@ static void invoke(struct flm__inproc *p, struct flm__inproc_session *s, const s
     }
 }
 
+static uint64_t blob_size(const struct flm__task_parts *parts)
+{
+    struct flm__blob_ref ref;
+    memcpy(&ref, parts->input, sizeof(ref));
+    return ref.size;
+}
+
+/* The room of a task in the queue is free again. */
+static void give_credit(struct flm__inproc *p, const struct flm__record *task, uint64_t weight)
+{
+    flm_session *s = flm__session_by_number(p->client, task->session);
+    if (s)
+        s->credit += weight;
+}
+
 /* Runs the first task that waits. */
 static void run_one(struct flm__inproc *p)
 {
@@ -162,7 +180,8 @@ static void run_one(struct flm__inproc *p)
     const char *record = p->data + p->start;
     uint32_t bytes = flm__record_read(record, p->end - p->start, &r);
     struct flm__inproc_session *s = flm__inproc_session(p, r.session);
-    if (!s || flm__inproc_is_cancelled(s, r.task) || !flm__task_split(&r, record + FLM__RECORD_HEADER, &parts)) {
+    bool sound = flm__task_split(&r, record + FLM__RECORD_HEADER, &parts);
+    if (!s || flm__inproc_is_cancelled(s, r.task) || !sound) {
         flm__task_start(&p->task, r.task, r.task, "", 0);
         if (s)
             s->cancels++;
@@ -170,6 +189,7 @@ static void run_one(struct flm__inproc *p)
     } else {
         invoke(p, s, &r, &parts);
     }
+    give_credit(p, &r, bytes + (parts.blob ? blob_size(&parts) : 0));
     p->start += bytes;
     if (p->start == p->end)
         p->start = p->end = 0;

@@ -75,7 +75,8 @@ static int add_application(struct flm__inproc *p, Flm__Application *app)
     return 0;
 }
 
-static int register_application(struct flm__inproc *p, const Flm__Application *app, bool replace, flm_error *error)
+static int register_application(struct flm__inproc *p, const Flm__Application *app, bool replace,
+                                flm_error *error)
 {
     uint8_t *bytes = NULL;
     size_t n;
@@ -160,8 +161,10 @@ static int load(struct flm__inproc_session *s, const Flm__Application *app, flm_
     char path[4096];
     const char *file = app->n_command ? app->command[0] : "";
     if (app->shim != FLM_SHIM_SO)
-        return flm__error_set(error, FLM_ENOTSUP, "application %s has shim %s; the endpoint inproc: runs services of "
-                              "shim so only", app->name, flm_shim_name(app->shim));
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "application %s has shim %s; the endpoint inproc: runs services of "
+                              "shim so only",
+                              app->name, flm_shim_name(app->shim));
     if (!*file)
         return flm__error_set(error, FLM_EINVAL, "application %s has no command", app->name);
     if (app->working_directory[0] && file[0] != '/') {
@@ -182,7 +185,8 @@ static int enter(struct flm__inproc_session *s, flm_error *error)
         return 0;
     int rc = s->service->on_session_enter(&s->info, &s->state);
     if (rc != 0)
-        return flm__error_set(error, FLM_EBIND, "on_session_enter of application %s returned %d", s->application, rc);
+        return flm__error_set(error, FLM_EBIND, "on_session_enter of application %s returned %d",
+                              s->application, rc);
     return 0;
 }
 
@@ -195,7 +199,8 @@ static void free_session(struct flm__inproc_session *s)
     free(s);
 }
 
-static int create_session(struct flm__inproc *p, const Flm__SessionSpec *spec, Flm__Message **reply, flm_error *error)
+static int create_session(struct flm__inproc *p, const Flm__SessionSpec *spec, Flm__Message **reply,
+                          flm_error *error)
 {
     struct flm__inproc_session *s;
     Flm__Application **app = find_application(p, spec->application);
@@ -279,7 +284,7 @@ static int list_sessions(struct flm__inproc *p, const char *only, Flm__Message *
         views[i].id = s->id;
         views[i].application = s->application;
         views[i].client = program_invocation_short_name;
-        views[i].state = (char *)(uintptr_t)"Open";
+        views[i].state = (char *)(uintptr_t) "Open";
         views[i].slots = 1;
         views[i].succeed = s->succeed;
         views[i].failed = s->failed;
@@ -309,9 +314,9 @@ static int describe(Flm__Message **reply, flm_error *error)
 {
     Flm__Reply r = FLM__REPLY__INIT;
     Flm__InstanceView view = FLM__INSTANCE_VIEW__INIT;
-    view.id = view.endpoint = (char *)(uintptr_t)"inproc:";
+    view.id = view.endpoint = (char *)(uintptr_t) "inproc:";
     view.version = (char *)(uintptr_t)flm_version();
-    view.provider = (char *)(uintptr_t)"inproc";
+    view.provider = (char *)(uintptr_t) "inproc";
     view.pid = getpid();
     r.instance = &view;
     return reply_with(&r, reply, error);
@@ -353,7 +358,8 @@ int flm__inproc_request(flm_client *c, const Flm__Request *q, Flm__Message **rep
     case FLM__REQUEST__VERB_GET_INSTANCE:
         return describe(reply, error);
     default:
-        rc = flm__error_set(error, FLM_ENOTSUP, "the endpoint inproc: has no session manager that could answer this");
+        rc = flm__error_set(error, FLM_ENOTSUP,
+                            "the endpoint inproc: has no session manager that could answer this");
     }
     return rc < 0 ? rc : reply_with(&ok, reply, error);
 }

@@ -53,7 +53,8 @@ static struct flm__invoke_copy *copy_of_thread(flm_client *c)
     return i;
 }
 
-static int keep_output(struct flm__invoke_copy *copy, const struct flm_result *result, struct flm__result_blob *blob)
+static int keep_output(struct flm__invoke_copy *copy, const struct flm_result *result,
+                       struct flm__result_blob *blob)
 {
     if (blob && blob->map) {
         copy->map = blob->map;

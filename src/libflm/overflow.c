@@ -33,8 +33,12 @@ int flm__overflow_add(flm_session *s, uint32_t slot, const struct flm__submissio
     struct flm__queued_task *q = malloc(sizeof(*q) + (copy ? task->size : 0));
     if (!q)
         return FLM_ENOMEM;
-    *q = (struct flm__queued_task){.session = s, .input = task->input, .size = task->size, .owned = task->owned,
-                                   .slot = slot, .deadline_ms = task->deadline_ms};
+    *q = (struct flm__queued_task){.session = s,
+                                   .input = task->input,
+                                   .size = task->size,
+                                   .owned = task->owned,
+                                   .slot = slot,
+                                   .deadline_ms = task->deadline_ms};
     if (copy && task->size)
         q->input = memcpy(q + 1, task->input, task->size);
     if (s->queue_last)

@@ -54,7 +54,8 @@ static int add(int epoll, int fd)
 /* A timer for providers that have no descriptor. */
 static int make_timer(void)
 {
-    struct itimerspec every = {.it_interval.tv_nsec = NO_FD_MS * 1000000, .it_value.tv_nsec = NO_FD_MS * 1000000};
+    struct itimerspec every = {.it_interval.tv_nsec = NO_FD_MS * 1000000,
+                               .it_value.tv_nsec = NO_FD_MS * 1000000};
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (fd >= 0)
         timerfd_settime(fd, 0, &every, NULL);

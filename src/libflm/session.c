@@ -47,8 +47,12 @@ void flm__session_free(flm_session *s)
 
 static flm_session *new_session(flm_client *c, const Flm__Reply *reply, unsigned flags, flm_error *error)
 {
-    if (strlen(reply->session_id) > FLM_MAX_NAME || flm__session_by_number(c, reply->session)) {
+    if (strlen(reply->session_id) > FLM_MAX_NAME || !reply->session_id[0]) {
         flm__error_set(error, FLM_EPROTO, "the session manager answered with an impossible session");
+        return NULL;
+    }
+    if (flm__session_by_number(c, reply->session)) {
+        flm__error_set(error, FLM_EBUSY, "this client has session %s open already", reply->session_id);
         return NULL;
     }
     flm_session *s = calloc(1, sizeof(*s));
@@ -84,11 +88,15 @@ const char *flm_session_id(const flm_session *s)
 static int check_options(const struct flm_session_options *o, bool open, flm_error *error)
 {
     if (!o->application || !flm__name_is_valid(o->application))
-        return flm__error_set(error, FLM_EINVAL, "'%s' is no name of an application: 1 to %d letters, digits "
-                              "and . _ - : @ +", o->application ? o->application : "", FLM_MAX_NAME);
+        return flm__error_set(error, FLM_EINVAL,
+                              "'%s' is no name of an application: 1 to %d letters, digits "
+                              "and . _ - : @ +",
+                              o->application ? o->application : "", FLM_MAX_NAME);
     if (o->id && !flm__name_is_valid(o->id))
-        return flm__error_set(error, FLM_EINVAL, "'%.150s' is no session id: 1 to %d letters, digits and "
-                              ". _ - : @ +", o->id, FLM_MAX_NAME);
+        return flm__error_set(error, FLM_EINVAL,
+                              "'%.150s' is no session id: 1 to %d letters, digits and "
+                              ". _ - : @ +",
+                              o->id, FLM_MAX_NAME);
     if (open && !o->id)
         return flm__error_set(error, FLM_EINVAL, "flm_open_session needs the id of the session");
     if (!o->common && o->common_size)
@@ -144,7 +152,8 @@ static flm_session *create(flm_client *c, const struct flm_session_options *o, b
             return NULL;
         spec.common = &ref;
     }
-    if (flm__request(c, &request, &common.fd, common.fd >= 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply, error) == 0) {
+    if (flm__request(c, &request, &common.fd, common.fd >= 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply,
+                     error) == 0) {
         s = new_session(c, reply->reply, o->flags, error);
         flm__message__free_unpacked(reply, NULL);
     }
@@ -262,7 +271,8 @@ static int cancel_task(flm_session *s, uint64_t task, flm_error *error)
     if (c->lost)
         return flm__client_lost_error(c, error);
     if (task == 0 || task > s->submitted)
-        return flm__error_set(error, FLM_ENOTFOUND, "session %s has no task %lu", s->id, (unsigned long)task);
+        return flm__error_set(error, FLM_ENOTFOUND, "session %s has no task %lu", s->id,
+                              (unsigned long)task);
     if (flm__overflow_cancel(s, task)) {
         flm__wait_notify(c);
         return 0;

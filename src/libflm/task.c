@@ -48,8 +48,8 @@ bool flm__task_has_credit(const flm_session *s, uint64_t weight)
     return s->spent + weight <= s->credit || s->outstanding == s->queued;
 }
 
-static inline void write_record(char *to, const flm_session *s, uint32_t slot, uint64_t id, const void *input,
-                                uint32_t size, uint32_t deadline_ms)
+static inline void write_record(char *to, const flm_session *s, uint32_t slot, uint64_t id,
+                                const void *input, uint32_t size, uint32_t deadline_ms)
 {
     uint32_t before = deadline_ms ? sizeof(uint64_t) : 0;
     struct flm__record r = {
@@ -146,7 +146,9 @@ static bool try_to_send(struct flm__wait *wait)
 static int send_or_wait(struct attempt *a)
 {
     flm_session *s = a->session;
-    struct flm__wait wait = {.what = FLM__WAIT_ROOM, .done = try_to_send, .arg = a,
+    struct flm__wait wait = {.what = FLM__WAIT_ROOM,
+                             .done = try_to_send,
+                             .arg = a,
                              .deadline = a->task.invoked ? a->task.send_by : FLM__FOR_EVER};
     if (s->queue_first && !s->client->in_callback)
         flm__overflow_pump(s->client);

@@ -8,7 +8,8 @@ union head {
     max_align_t align;
 };
 
-void *flm__views_make_take(Flm__Message *reply, size_t n, size_t size, size_t n_events, struct flm_event **events)
+void *flm__views_make_take(Flm__Message *reply, size_t n, size_t size, size_t n_events,
+                           struct flm_event **events)
 {
     size_t array = (n * size + _Alignof(max_align_t) - 1) / _Alignof(max_align_t) * _Alignof(max_align_t);
     union head *head = calloc(1, sizeof(*head) + array + n_events * sizeof(struct flm_event) + 1);

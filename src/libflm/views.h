@@ -11,7 +11,8 @@
 
 /* An array of n elements of `size` bytes, zeroed, followed by n_events events (*events, if there are
  * any). Takes the reply, also on failure. NULL: no memory. */
-void *flm__views_make_take(Flm__Message *reply, size_t n, size_t size, size_t n_events, struct flm_event **events);
+void *flm__views_make_take(Flm__Message *reply, size_t n, size_t size, size_t n_events,
+                           struct flm_event **events);
 
 /* Frees array and reply; NULL is allowed. */
 void flm__views_free(void *array);

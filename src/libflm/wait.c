@@ -1,26 +1,34 @@
 /* Waiting: spin for some microseconds, then sleep in poll until the bell of the ring, the control
  * connection or the fabric says that there is something.
  *
- * When several threads share a client, one at a time sleeps in poll (`sleeping`); the others wait for
- * `turn`, which is signalled after each of its sleeps and whenever something was done. A thread that needs
- * more than the sleeper watches for (data where it only watches the control connection, or room in the
- * link) ends its sleep through `wake`; whoever only waits for a reply leaves the place to threads that
- * wait for data. With a thread of the library (`own_thread`) only that one sleeps in poll. */
+ * When several threads share a client, one at a time sleeps in poll (`sleeping`); the others wait until
+ * `turn` changes, which it does after each of its sleeps and whenever something was done. (A futex, since
+ * waiters may miss the broadcasts of glibc's condition variables: its bug 25847, open for years.) A thread
+ * that needs more than the sleeper watches for (data where it only watches the control connection, or room
+ * in the link) ends its sleep through `wake`; whoever only waits for a reply leaves the place to threads
+ * that wait for data. With a thread of the library (`own_thread`) only that one sleeps in poll. */
 #define _GNU_SOURCE
 #include "libflm/handle.h"
 #include "base/error.h"
 #include "base/time.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
+    /* Under load the processor is of more use to the others; a lone task is on its way through sleepers
+     * that take some 25 us each to wake, and nobody needs the processor meanwhile (measured). */
     SPIN_NS = 15000,
+    SPIN_LONE_NS = 60000,
+    LONE_TASKS = 2,
+    LONE_SESSIONS = 16, /* looked at, at most */
     SPIN_RELAX = 8,     /* pauses in one turn of spinning */
     SPIN_YIELD = 16,    /* turns between two offers of the processor to others */
     NO_FD_NS = 1000000, /* a provider without a descriptor is looked at so often */
@@ -36,7 +44,6 @@ int64_t flm__client_deadline(int timeout_ms)
 int flm__wait_init(flm_client *c, flm_error *error)
 {
     pthread_mutexattr_t m;
-    pthread_condattr_t a;
     c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->wake < 0)
         return flm__error_errno(error, FLM_EIO, errno, "cannot make an eventfd");
@@ -44,10 +51,6 @@ int flm__wait_init(flm_client *c, flm_error *error)
     pthread_mutexattr_settype(&m, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&c->mutex, &m);
     pthread_mutexattr_destroy(&m);
-    pthread_condattr_init(&a);
-    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->turn, &a);
-    pthread_condattr_destroy(&a);
     return 0;
 }
 
@@ -55,7 +58,6 @@ void flm__wait_fini(flm_client *c)
 {
     if (c->wake < 0)
         return;
-    pthread_cond_destroy(&c->turn);
     pthread_mutex_destroy(&c->mutex);
     close(c->wake);
 }
@@ -67,10 +69,29 @@ void flm__wait_wake(flm_client *c)
     (void)n; /* full: it is readable already */
 }
 
+/* The lock is held, so nobody is between reading `turn` and waiting for its change unnoticed. */
+static void wake_waiters(flm_client *c)
+{
+    if (!c->waiters)
+        return;
+    atomic_fetch_add_explicit(&c->turn, 1, memory_order_release);
+    syscall(SYS_futex, &c->turn, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* Gives up the lock until `turn` changes or the deadline is over. */
+static void wait_for_turn(flm_client *c, int64_t deadline)
+{
+    uint32_t turn = atomic_load_explicit(&c->turn, memory_order_relaxed);
+    struct timespec until = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
+    flm__client_unlock(c);
+    syscall(SYS_futex, &c->turn, FUTEX_WAIT_BITSET_PRIVATE, turn, deadline == FLM__FOR_EVER ? NULL : &until,
+            NULL, FUTEX_BITSET_MATCH_ANY);
+    flm__client_lock(c);
+}
+
 void flm__wait_notify(flm_client *c)
 {
-    if (c->waiters)
-        pthread_cond_broadcast(&c->turn);
+    wake_waiters(c);
     if (c->sleeping)
         flm__wait_wake(c);
 }
@@ -180,10 +201,8 @@ static void sleep_first(flm_client *c, const struct flm__wait *w)
     c->sleeps_for_room = false;
     if (armed)
         disarm(c);
-    if (!c->waiters)
-        return;
-    pthread_cond_broadcast(&c->turn);
-    if (work) { /* perhaps theirs: let them */
+    wake_waiters(c);
+    if (work && c->waiters) { /* perhaps theirs: let them */
         flm__client_unlock(c);
         sched_yield();
         flm__client_lock(c);
@@ -199,12 +218,7 @@ static void sleep_behind(flm_client *c, const struct flm__wait *w)
     c->waiters++;
     c->data_waiters += data;
     c->room_waiters += room;
-    if (w->deadline == FLM__FOR_EVER) {
-        pthread_cond_wait(&c->turn, &c->mutex);
-    } else {
-        struct timespec until = {.tv_sec = w->deadline / 1000000000, .tv_nsec = w->deadline % 1000000000};
-        pthread_cond_timedwait(&c->turn, &c->mutex, &until);
-    }
+    wait_for_turn(c, w->deadline);
     c->waiters--;
     c->data_waiters -= data;
     c->room_waiters -= room;
@@ -227,6 +241,16 @@ static void sleep_once(flm_client *c, const struct flm__wait *w)
 
 /* ---- until ------------------------------------------------------------------ */
 
+/* How long to spin now. */
+static int64_t spin_time(const flm_client *c)
+{
+    uint64_t tasks = 0;
+    int n = 0;
+    for (const flm_session *s = c->sessions; s && n < LONE_SESSIONS; s = s->next, n++)
+        tasks += s->outstanding;
+    return tasks && tasks <= LONE_TASKS ? SPIN_LONE_NS : SPIN_NS;
+}
+
 struct spin {
     int64_t until; /* 0: not begun */
     unsigned turns;
@@ -236,7 +260,7 @@ struct spin {
 static bool spin(flm_client *c, struct spin *s, int64_t now)
 {
     if (!s->until)
-        s->until = now + SPIN_NS;
+        s->until = now + spin_time(c);
     if (now >= s->until)
         return false;
     flm__client_unlock(c);
@@ -297,7 +321,9 @@ int flm__wait_until(flm_client *c, struct flm__wait *w)
 {
     flm__wait_disarm_fd(c);
     int rc = until(c, w);
-    if (c->shared)
+    if (c->shared) {
+        wake_waiters(c);     /* who left us the place in poll must take it now */
         flm__wait_arm_fd(c); /* for another thread that sleeps on flm_fd */
+    }
     return rc;
 }
