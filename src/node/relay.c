@@ -114,7 +114,7 @@ static void hold(struct relay *r, struct lane *l, const void *data, uint32_t byt
 {
     if (l->held_start == l->held_end)
         l->held_start = l->held_end = 0;
-    if (l->held_end + bytes > l->held_room) {
+    if (l->held_start && l->held_end + bytes > l->held_room) {
         memmove(l->held, l->held + l->held_start, l->held_end - l->held_start);
         l->held_end -= l->held_start;
         l->held_start = 0;

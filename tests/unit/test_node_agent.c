@@ -140,7 +140,7 @@ static void tells_how_it_ended(void **state)
         int reason, code;
         const char *text;
     } cases[] = {
-        {"kill -SEGV $PPID; sleep 1000", FLM_REASON_SIGNAL, SIGSEGV, "signal 11"},
+        {"kill -USR2 $PPID; sleep 1000", FLM_REASON_SIGNAL, SIGUSR2, "signal 12"},
         {"kill -ABRT $PPID; sleep 1000", FLM_REASON_SIGNAL, SIGABRT, "signal 6"},
     };
     struct node n;
