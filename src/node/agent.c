@@ -142,7 +142,8 @@ static void on_child(uv_signal_t *handle, int signal)
     (void)signal;
     for (;;) {
         info.si_pid = 0;
-        /* While it is a zombie its number is its own: what is left of its group dies before it is reaped. */
+        /* While it is a zombie its number is its own: what is left of its group dies before it is reaped.
+         */
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
             break;
         struct slot *slot = slot_of(agent, info.si_pid);
@@ -211,11 +212,13 @@ static int find_executor(struct agent *agent, flm_error *error)
 {
     const char *given = agent->options->executor;
     if (given)
-        return snprintf(agent->executor, sizeof(agent->executor), "%s", given) < (int)sizeof(agent->executor)
+        return snprintf(agent->executor, sizeof(agent->executor), "%s", given) <
+                       (int)sizeof(agent->executor)
                    ? 0
                    : flm__error_set(error, FLM_ETOOBIG, "--executor: the path is too long");
     int rc = flm__find_program("flm-executor", agent->executor, sizeof(agent->executor));
-    return rc < 0 ? flm__error_set(error, rc, "the program flm-executor is not where it belongs, beside "
+    return rc < 0 ? flm__error_set(error, rc,
+                                   "the program flm-executor is not where it belongs, beside "
                                    "flm-node: is the installation complete?")
                   : 0;
 }

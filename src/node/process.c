@@ -74,7 +74,7 @@ static int find_program(const char *program, const char *path, char *out, size_t
 
 static int start_failed(const char *program, int errno_value, flm_error *error)
 {
-    int code = errno_value == ENOENT || errno_value == ENOTDIR ? FLM_ENOTFOUND
+    int code = errno_value == ENOENT || errno_value == ENOTDIR   ? FLM_ENOTFOUND
                : errno_value == EACCES || errno_value == ENOEXEC ? FLM_EPERM
                                                                  : FLM_ENOMEM;
     return flm__error_errno(error, code, errno_value, "cannot start %s", program);
@@ -86,8 +86,8 @@ static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *ac
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
-    int rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                                      POSIX_SPAWN_SETSIGDEF);
+    int rc = posix_spawnattr_setflags(attributes,
+                                      POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(attributes, &none);
     posix_spawnattr_setsigdefault(attributes, &all);
     if (rc == 0 && spec->directory && *spec->directory)
@@ -193,9 +193,10 @@ void process_describe(int status, const struct rusage *usage, char *text, size_t
                  (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) * 1e-6;
     char how[80];
     if (WIFSIGNALED(status))
-        snprintf(how, sizeof(how), "ended by signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
-                 WCOREDUMP(status) ? " with a core dump" : "");
+        snprintf(how, sizeof(how), "ended by signal %d (%s)%s", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? " with a core dump" : "");
     else
         snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
-    snprintf(text, size, "%s after %.2f s of CPU time and at most %ld MiB", how, cpu, usage->ru_maxrss >> 10);
+    snprintf(text, size, "%s after %.2f s of CPU time and at most %ld MiB", how, cpu,
+             usage->ru_maxrss >> 10);
 }

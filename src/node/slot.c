@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 enum {
-    START_MS = 30000,       /* to connect, for a single process */
+    START_MS = 30000, /* to connect, for a single process */
     START_WORLD_MS = 120000,
-    REPLACE_MS = 2000,      /* between SIGTERM and SIGKILL of a process that makes room */
-    CLOSED_MS = 2000,       /* for a process that has closed its connection to end */
+    REPLACE_MS = 2000, /* between SIGTERM and SIGKILL of a process that makes room */
+    CLOSED_MS = 2000,  /* for a process that has closed its connection to end */
     BACKOFF_MS = 100,
     BACKOFF_MAX_MS = 10000,
 };
@@ -61,8 +61,8 @@ static void set_state(struct slot *slot, enum slot_state to)
 
 void slot_init(struct slot *slot, struct agent *agent, unsigned lane)
 {
-    *slot = (struct slot){.agent = agent, .lane = lane, .place = &agent->placement.slots[lane], .page_fd = -1,
-                          .bind_fd = -1};
+    *slot = (struct slot){
+        .agent = agent, .lane = lane, .place = &agent->placement.slots[lane], .page_fd = -1, .bind_fd = -1};
     slot->log.executor = lane;
     uv_timer_init(&agent->loop, &slot->timer);
     slot->timer.data = slot;
@@ -170,8 +170,8 @@ static void tell_lost(struct slot *slot)
     Flm__ExecutorLost lost = FLM__EXECUTOR_LOST__INIT;
     lost.reason = loss_reason(slot, &lost.code);
     if (slot->pid)
-        snprintf(text, sizeof(text), "process %d %s%s%s%s", (int)slot->pid, how, *slot->kill_text ? ": " : "",
-                 slot->kill_text,
+        snprintf(text, sizeof(text), "process %d %s%s%s%s", (int)slot->pid, how,
+                 *slot->kill_text ? ": " : "", slot->kill_text,
                  lost.reason == FLM_REASON_OUT_OF_MEMORY ? ": the job's memory limit was reached" : "");
     else
         snprintf(text, sizeof(text), "it gave way to a program that could not be started");

@@ -1,6 +1,7 @@
 #!/bin/bash
 # flmrun: signals at any moment, and the death of each process of the instance.
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
+# shellcheck disable=SC2016 # what is expanded later
 
 runtime=$XDG_RUNTIME_DIR/flame
 
@@ -10,14 +11,12 @@ instances() {
 
 # Pids of processes of the only instance; with NAME those whose program it is.
 processes() {
-    local file pid
-    for file in $(grep -lsz "^FLM_INSTANCE_DIR=$runtime/run-" /proc/[0-9]*/environ 2>/dev/null); do
-        pid=${file#/proc/} pid=${pid%/environ}
-        if [ -n "${1:-}" ]; then
-            case $(readlink "/proc/$pid/exe" 2>/dev/null) in */"$1") ;; *) continue ;; esac
-        fi
-        echo "$pid"
-    done
+    local process
+    grep -lsz "^FLM_INSTANCE_DIR=$runtime/run-" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3 |
+        while read -r process; do
+            [ -n "${1:-}" ] && [ "$(basename "$(readlink "/proc/$process/exe" 2>/dev/null)")" != "$1" ] && continue
+            echo "$process"
+        done
 }
 is_there() { [ -n "$(processes "$1")" ]; }
 all_gone() { [ -z "$(processes)$(instances)" ]; }
