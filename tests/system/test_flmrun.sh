@@ -1,7 +1,7 @@
 #!/bin/bash
 # flmrun: exit statuses, what CMD finds, signals, what is left behind.
+# shellcheck disable=SC2016 # CMD expands it, not we
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
-# shellcheck disable=SC2016 # what CMD expands
 
 runtime=$XDG_RUNTIME_DIR/flame
 

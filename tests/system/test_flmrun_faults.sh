@@ -1,7 +1,7 @@
 #!/bin/bash
 # flmrun: signals at any moment, and the death of each process of the instance.
+# shellcheck disable=SC2016 # CMD expands it, not we
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
-# shellcheck disable=SC2016 # what is expanded later
 
 runtime=$XDG_RUNTIME_DIR/flame
 
@@ -120,7 +120,8 @@ check 'the next start ends even stopped processes of a dead instance' flmrun -n 
 wait_for 'nothing is left of it' all_gone
 
 # --- a session manager that cannot start ---
-mkdir fake && cp "$(command -v flmrun)" fake/ || fail 'a copy of flmrun'
+mkdir fake
+cp "$(command -v flmrun)" fake/
 cat >fake/flmd <<'END'
 #!/bin/sh
 echo "flmd: no luck today" >&2
