@@ -136,10 +136,9 @@ void process_adopt_orphans(void)
 
 void process_signal(pid_t pid, int signal)
 {
-    if (pid <= 1)
-        return;
-    kill(-pid, signal);
-    kill(pid, signal);
+    /* Once: mpirun takes a second signal as an order to leave everything lying about. */
+    if (pid > 1 && kill(-pid, signal) < 0)
+        kill(pid, signal);
 }
 
 unsigned process_kill_strays(process_keep_fn *keep, void *arg)
@@ -169,22 +168,23 @@ unsigned process_kill_strays(process_keep_fn *keep, void *arg)
     return killed;
 }
 
-uint64_t process_token(pid_t pid)
+bool process_variable(pid_t pid, const char *name, char *out, size_t size)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
     FILE *f = fopen(path, "re");
     if (!f)
-        return 0;
+        return false;
     char *entry = NULL;
-    size_t room = 0;
-    uint64_t token = 0;
-    while (token == 0 && getdelim(&entry, &room, 0, f) > 0)
-        if (strncmp(entry, "FLM_TOKEN=", 10) == 0)
-            token = strtoull(entry + 10, NULL, 10);
+    size_t room = 0, n = strlen(name);
+    bool found = false;
+    while (!found && getdelim(&entry, &room, 0, f) > 0)
+        found = strncmp(entry, name, n) == 0 && entry[n] == '=';
+    if (found)
+        snprintf(out, size, "%s", entry + n + 1);
     free(entry);
     fclose(f);
-    return token;
+    return found;
 }
 
 void process_describe(int status, const struct rusage *usage, char *text, size_t size)

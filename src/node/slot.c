@@ -87,7 +87,8 @@ static void clear_life(struct slot *slot)
     slot->pid = 0;
     slot->kill_reason = 0;
     slot->kill_text[0] = 0;
-    slot->was_bound = slot->replaced = slot->expected = false;
+    slot->was_bound = slot->replaced = slot->expected = slot->asked = false;
+    slot->world_job = 0;
     uv_timer_stop(&slot->timer);
 }
 
@@ -262,7 +263,11 @@ void slot_end(struct slot *slot, int reason, const char *text, unsigned grace_ms
     slot->expected = true;
     if (slot->state != SLOT_LEAVING)
         set_state(slot, SLOT_LEAVING);
-    process_signal(slot->pid, grace_ms ? SIGTERM : SIGKILL);
+    if (!grace_ms)
+        process_signal(slot->pid, SIGKILL);
+    else if (!slot->asked)
+        process_signal(slot->pid, SIGTERM);
+    slot->asked = true;
     if (grace_ms)
         uv_timer_start(&slot->timer, on_grace_over, grace_ms, 0);
     else
@@ -289,6 +294,7 @@ void slot_exited(struct slot *slot, int status, const struct rusage *usage)
     slot->usage = *usage;
     uv_timer_stop(&slot->timer);
     set_state(slot, SLOT_GONE);
+    slot_world_sweep(slot);
     flm__watch_read(slot->watch); /* what it said before it went */
     log_stream_end(slot->out);
     log_stream_end(slot->err);
@@ -474,6 +480,7 @@ void slot_attached(struct slot *slot, struct flm__watch *watch, int32_t pid)
     slot->heard_ns = flm__now_ns();
     flm__watch_retarget(watch, on_message, on_end, slot);
     set_state(slot, SLOT_UP);
+    slot_world_learn(slot, pid);
     tell_up(slot, pid);
     if (!slot->agent->relay)
         return;

@@ -92,6 +92,10 @@ touch stop
 finish_run 'CMD ends by itself after the death of flmd' 125
 rm stop
 
+begin -n 2 --grace 0.5 sh -c 'touch ready; exec sleep 1000'
+kill -KILL "$(processes flm-backend)"
+finish_run 'flm-backend is killed: nodes cannot be had any more' 125
+
 begin -n 1 sh -c 'touch ready; while [ ! -e stop ]; do sleep 0.05; done; exit 6'
 old=$(processes flm-executor)
 kill -KILL "$old"
