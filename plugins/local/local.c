@@ -78,7 +78,8 @@ static int set(struct local *local, const char *option, flm_error *error)
         errno = 0;
         unsigned long n = strtoul(option + 6, &end, 10);
         if (errno || *end || n < 1 || n > NODES_MAX)
-            return fail(error, FLM_EINVAL, "backend local: %s: nodes is a number from 1 to %d", option, NODES_MAX);
+            return fail(error, FLM_EINVAL, "backend local: %s: nodes is a number from 1 to %d", option,
+                        NODES_MAX);
         local->nodes = (unsigned)n;
         return 0;
     }
@@ -87,7 +88,8 @@ static int set(struct local *local, const char *option, flm_error *error)
             return fail(error, FLM_EINVAL, "backend local: the world command is too long");
         return 0;
     }
-    return fail(error, FLM_EINVAL, "backend local has no option '%.100s': it knows nodes and world", option);
+    return fail(error, FLM_EINVAL, "backend local has no option '%.100s': it knows nodes and world",
+                option);
 }
 
 static int local_init(const struct flm_backend_host *host, const char *const *configuration, void **state,
@@ -244,8 +246,8 @@ static int local_get_block(void *state, const struct flm_block_request *request,
     if (!request->agent_command || !request->agent_command[0])
         return fail(error, FLM_EINVAL, "backend local: there is no agent command");
     if (nodes > NODES_MAX)
-        return fail(error, FLM_EINVAL, "backend local starts at most %d agents on this machine, not %u", NODES_MAX,
-                    nodes);
+        return fail(error, FLM_EINVAL, "backend local starts at most %d agents on this machine, not %u",
+                    NODES_MAX, nodes);
     struct block *block = calloc(1, sizeof(*block));
     if (!block)
         return fail(error, FLM_ENOMEM, "backend local: no memory");
@@ -303,8 +305,9 @@ static int local_dry_run(void *state, const struct flm_block_request *request, c
         for (const char *const *word = request->agent_command; word && *word && used < size; word++)
             used += (size_t)snprintf(text + used, size - used, "%s ", *word);
         if (used < size)
-            used += (size_t)snprintf(text + used, size - used, nodes > 1 ? "--name %s.%u --relay\n" : "--name %s\n",
-                                     local->host_name, i);
+            used +=
+                (size_t)snprintf(text + used, size - used,
+                                 nodes > 1 ? "--name %s.%u --relay\n" : "--name %s\n", local->host_name, i);
     }
     return 0;
 }

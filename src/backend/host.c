@@ -96,8 +96,12 @@ static struct block **expect(struct host *host, uint64_t number, bool granted, c
     struct block **p = find_block(host, number);
     if (*p && (*p)->granted == granted)
         return p;
-    snprintf(text, sizeof(text), "a mistake in the backend plugin: it says '%s' of block %" PRIu64 ", which is %s",
-             what, number, !*p ? "not asked for" : granted ? "not granted" : "granted already");
+    snprintf(text, sizeof(text),
+             "a mistake in the backend plugin: it says '%s' of block %" PRIu64 ", which is %s", what,
+             number,
+             !*p       ? "not asked for"
+             : granted ? "not granted"
+                       : "granted already");
     host_say(host, FLM__BLOCK_EVENT__KIND__LOG, number, FLM_EINVAL, text);
     return NULL;
 }
@@ -225,8 +229,8 @@ static int add_timer(void *handle, unsigned ms, void (*fn)(void *arg), void *arg
         return fn ? FLM_ENOMEM : FLM_EINVAL;
     }
     host->timer_numbers = host->timer_numbers == INT32_MAX ? 1 : host->timer_numbers + 1;
-    *t = (struct host_timer){.host = host, .number = host->timer_numbers, .fn = fn, .arg = arg,
-                             .next = host->timers};
+    *t = (struct host_timer){
+        .host = host, .number = host->timer_numbers, .fn = fn, .arg = arg, .next = host->timers};
     host->timers = t;
     uv_timer_init(&host->loop, &t->timer);
     uv_timer_start(&t->timer, on_timer, ms, 0);

@@ -18,7 +18,7 @@ const char *argp_program_version = "flm-backend (Flame) " FLM_VERSION;
 
 enum {
     MANAGER_FD = 3,
-    GRACE_MS = 4000,     /* for the plugin's processes at the end, between SIGTERM and SIGKILL */
+    GRACE_MS = 4000, /* for the plugin's processes at the end, between SIGTERM and SIGKILL */
     DRY_RUN_TEXT = 4096,
     WORLD_WORDS = 32,
     /* World commands are asked for once, for this many ranks, which are then replaced by "{n}". */
@@ -45,7 +45,8 @@ static void dry_run(struct backend *b, const struct flm_block_request *request)
     flm_error error = {0, ""};
     int rc = b->plugin.ops.dry_run(b->state, request, text, sizeof(text), &error);
     text[sizeof(text) - 1] = 0;
-    host_say(&b->host, FLM__BLOCK_EVENT__KIND__DRY_RUN, request->block, rc < 0 ? rc : 0, rc < 0 ? error.text : text);
+    host_say(&b->host, FLM__BLOCK_EVENT__KIND__DRY_RUN, request->block, rc < 0 ? rc : 0,
+             rc < 0 ? error.text : text);
 }
 
 /* A list as the plugin wants it: ended by NULL. The strings are borrowed. */
@@ -61,7 +62,8 @@ static void get_block(struct backend *b, const struct flm_block_request *request
 {
     flm_error error = {0, ""};
     if (!host_block_begin(&b->host, request->block)) {
-        host_say(&b->host, FLM__BLOCK_EVENT__KIND__LOG, request->block, FLM_EEXIST, "this block was asked for already");
+        host_say(&b->host, FLM__BLOCK_EVENT__KIND__LOG, request->block, FLM_EEXIST,
+                 "this block was asked for already");
         return;
     }
     int rc = b->plugin.ops.get_block(b->state, request, &error);
@@ -81,7 +83,8 @@ static void on_request(struct backend *b, const Flm__BlockRequest *r)
                                               .site_options = options,
                                               .agent_command = command};
     if (!options || !command)
-        host_say(&b->host, FLM__BLOCK_EVENT__KIND__REFUSED, r->block, FLM_ENOMEM, "no memory in flm-backend");
+        host_say(&b->host, FLM__BLOCK_EVENT__KIND__REFUSED, r->block, FLM_ENOMEM,
+                 "no memory in flm-backend");
     else if (r->dry_run)
         dry_run(b, &request);
     else
@@ -97,7 +100,8 @@ static void on_release(struct backend *b, uint64_t block)
         return; /* it has ended meanwhile */
     int rc = b->plugin.ops.release_block(b->state, block, &error);
     if (rc < 0)
-        host_say(&b->host, FLM__BLOCK_EVENT__KIND__LOG, block, rc, error.code ? error.text : flm_strerror(rc));
+        host_say(&b->host, FLM__BLOCK_EVENT__KIND__LOG, block, rc,
+                 error.code ? error.text : flm_strerror(rc));
 }
 
 static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
@@ -162,7 +166,8 @@ static void say_ready(struct backend *b)
         for (; n < WORLD_WORDS && argv[n] && strcmp(argv[n], "PROGRAM") != 0; n++) {
             const char *at = strstr(argv[n], sample);
             words[n] = (char *)(uintptr_t)argv[n];
-            if (at && asprintf(&with_mark[n], "%.*s{n}%s", (int)(at - argv[n]), argv[n], at + strlen(sample)) > 0)
+            if (at &&
+                asprintf(&with_mark[n], "%.*s{n}%s", (int)(at - argv[n]), argv[n], at + strlen(sample)) > 0)
                 words[n] = with_mark[n];
         }
     event.n_world_command = n;
@@ -195,7 +200,8 @@ static int open_plugin(struct backend *b)
     if (rc == 0) {
         rc = b->plugin.ops.init(&b->host.table, b->configuration, &b->state, &error);
         if (rc < 0 && !error.code)
-            snprintf(error.text, sizeof(error.text), "the backend %s cannot begin: %s", b->name, flm_strerror(rc));
+            snprintf(error.text, sizeof(error.text), "the backend %s cannot begin: %s", b->name,
+                     flm_strerror(rc));
     }
     if (rc < 0) {
         host_say(&b->host, FLM__BLOCK_EVENT__KIND__REFUSED, 0, rc, error.text);
@@ -250,10 +256,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 int main(int argc, char **argv)
 {
-    static const struct argp argp = {NULL, parse, "PLUGIN [NAME=VALUE...]",
-                                     "Hosts one backend plugin of Flame (local, slurm, ... or a path) for flmd, which "
-                                     "starts this program; there is nothing to start by hand.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        NULL,
+        parse,
+        "PLUGIN [NAME=VALUE...]",
+        "Hosts one backend plugin of Flame (local, slurm, ... or a path) for flmd, which "
+        "starts this program; there is nothing to start by hand.",
+        NULL,
+        NULL,
+        NULL};
     struct backend b = {0};
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &b);

@@ -23,8 +23,8 @@ static int no_dry_run(void *state, const struct flm_block_request *request, char
     return flm__error_set(error, FLM_ENOTSUP, "this backend cannot say what it would ask for");
 }
 
-static int no_world_command(void *state, unsigned ranks, const char *const *program, const char **argv, size_t n,
-                            flm_error *error)
+static int no_world_command(void *state, unsigned ranks, const char *const *program, const char **argv,
+                            size_t n, flm_error *error)
 {
     (void)state;
     (void)ranks;
@@ -43,8 +43,10 @@ static int find(const char *name, char *path, size_t n, flm_error *error)
                    : flm__error_set(error, FLM_ENOTFOUND, "the path of the backend plugin is too long");
     if (snprintf(file, sizeof(file), "flm-backend-%s.so", name) >= (int)sizeof(file) ||
         flm__find_module(file, path, n) < 0)
-        return flm__error_set(error, FLM_ENOTFOUND, "there is no backend '%.100s': the module flm-backend-%.100s.so "
-                              "is not installed", name, name);
+        return flm__error_set(error, FLM_ENOTFOUND,
+                              "there is no backend '%.100s': the module flm-backend-%.100s.so "
+                              "is not installed",
+                              name, name);
     return 0;
 }
 
@@ -52,14 +54,20 @@ static int find(const char *name, char *path, size_t n, flm_error *error)
 static int check(const struct flm_backend *b, const char *path, flm_error *error)
 {
     if (b->abi != FLM_BACKEND_ABI)
-        return flm__error_set(error, FLM_EABI, "the backend plugin %s was built for ABI %u, this flm-backend has %u: "
-                              "build it against this release", path, b->abi, FLM_BACKEND_ABI);
+        return flm__error_set(error, FLM_EABI,
+                              "the backend plugin %s was built for ABI %u, this flm-backend has %u: "
+                              "build it against this release",
+                              path, b->abi, FLM_BACKEND_ABI);
     if (b->size < LEAST_SIZE || b->size % sizeof(void *))
-        return flm__error_set(error, FLM_EABI, "the backend plugin %s says that its structure has %u bytes; it must "
-                              "have at least %zu: set .size = sizeof(struct flm_backend)", path, b->size, LEAST_SIZE);
+        return flm__error_set(error, FLM_EABI,
+                              "the backend plugin %s says that its structure has %u bytes; it must "
+                              "have at least %zu: set .size = sizeof(struct flm_backend)",
+                              path, b->size, LEAST_SIZE);
     if (!b->name || !b->init || !b->fini || !b->get_block || !b->release_block)
-        return flm__error_set(error, FLM_EABI, "the backend plugin %s lacks one of name, init, fini, get_block, "
-                              "release_block", path);
+        return flm__error_set(error, FLM_EABI,
+                              "the backend plugin %s lacks one of name, init, fini, get_block, "
+                              "release_block",
+                              path);
     return 0;
 }
 
@@ -75,7 +83,8 @@ int plugin_load(const char *name, struct plugin *out, flm_error *error)
         return flm__error_set(error, FLM_ELOAD, "cannot load the backend plugin: %s", dlerror());
     const struct flm_backend *b = dlsym(out->handle, "flm_backend");
     rc = b ? check(b, path, error)
-           : flm__error_set(error, FLM_ELOAD, "%s is not a backend plugin: it has no symbol flm_backend", path);
+           : flm__error_set(error, FLM_ELOAD, "%s is not a backend plugin: it has no symbol flm_backend",
+                            path);
     if (rc < 0) {
         plugin_unload(out);
         return rc;

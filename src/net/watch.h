@@ -28,7 +28,8 @@ struct flm__watch *flm__watch_new_take(uv_loop_t *loop, struct flm__conn *conn,
 void flm__watch_retarget(struct flm__watch *watch, flm__watch_message_fn *on_message,
                          flm__watch_end_fn *on_end, void *arg);
 
-/* As flm__conn_send. A failure is also reported by on_end, later, from the loop. NULL: FLM_EDISCONNECTED. */
+/* As flm__conn_send. A failure is also reported by on_end, later, from the loop. NULL: FLM_EDISCONNECTED.
+ */
 int flm__watch_send(struct flm__watch *watch, const Flm__Message *message, const int *fds, unsigned n_fds);
 
 /* Reads and handles now what is there, as the loop would. */

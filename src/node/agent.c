@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,8 @@ enum {
     PING_MS = 2000,
     GRACE_MS = 2000,   /* of executors at the end, between SIGTERM and SIGKILL */
     GIVE_UP_MS = 1000, /* after SIGKILL: something stays in the kernel */
+    FILES = 4096,
+    FILES_PER_SLOT = 16,
 };
 
 void agent_say(const struct agent *agent, const char *format, ...)
@@ -118,7 +121,8 @@ static bool is_of_living(void *arg, pid_t pid)
         return true;
     if (agent->stopping)
         return false;
-    uint64_t token = process_token(pid);
+    char text[32];
+    uint64_t token = process_variable(pid, "FLM_TOKEN", text, sizeof(text)) ? strtoull(text, NULL, 10) : 0;
     pid_t session = token ? 0 : getsid(pid);
     for (unsigned i = 0; i < agent->n_slots; i++) {
         const struct slot *slot = &agent->slots[i];
@@ -142,7 +146,8 @@ static void on_child(uv_signal_t *handle, int signal)
     (void)signal;
     for (;;) {
         info.si_pid = 0;
-        /* While it is a zombie its number is its own: what is left of its group dies before it is reaped. */
+        /* While it is a zombie its number is its own: what is left of its group dies before it is reaped.
+         */
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
             break;
         struct slot *slot = slot_of(agent, info.si_pid);
@@ -193,6 +198,17 @@ static void start_signal(struct agent *agent, uv_signal_t *handle, uv_signal_cb 
     uv_signal_start(handle, fn, signal);
 }
 
+/* Each executor takes some descriptors of ours, each large payload on its way one more. */
+static void raise_limit(unsigned slots)
+{
+    struct rlimit files;
+    rlim_t wanted = FILES + (rlim_t)slots * FILES_PER_SLOT;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= wanted)
+        return;
+    files.rlim_cur = files.rlim_max < wanted ? files.rlim_max : wanted;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int make_slots(struct agent *agent, flm_error *error)
 {
     int rc = placement_compute(&agent->options->placement, &agent->placement, error);
@@ -202,6 +218,7 @@ static int make_slots(struct agent *agent, flm_error *error)
     if (!agent->slots)
         return flm__error_set(error, FLM_ENOMEM, "no memory for %u slots", agent->placement.n);
     agent->n_slots = agent->placement.n;
+    raise_limit(agent->n_slots);
     for (unsigned i = 0; i < agent->n_slots; i++)
         slot_init(&agent->slots[i], agent, i);
     return 0;
@@ -211,11 +228,13 @@ static int find_executor(struct agent *agent, flm_error *error)
 {
     const char *given = agent->options->executor;
     if (given)
-        return snprintf(agent->executor, sizeof(agent->executor), "%s", given) < (int)sizeof(agent->executor)
+        return snprintf(agent->executor, sizeof(agent->executor), "%s", given) <
+                       (int)sizeof(agent->executor)
                    ? 0
                    : flm__error_set(error, FLM_ETOOBIG, "--executor: the path is too long");
     int rc = flm__find_program("flm-executor", agent->executor, sizeof(agent->executor));
-    return rc < 0 ? flm__error_set(error, rc, "the program flm-executor is not where it belongs, beside "
+    return rc < 0 ? flm__error_set(error, rc,
+                                   "the program flm-executor is not where it belongs, beside "
                                    "flm-node: is the installation complete?")
                   : 0;
 }

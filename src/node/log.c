@@ -37,8 +37,11 @@ void log_add(struct log *log, uint64_t number, bool error_stream, const char *te
     struct log_line *l = malloc(cost);
     if (!l)
         return;
-    *l = (struct log_line){.number = number, .time_ns = flm__wall_ns(), .executor = log->executor,
-                           .error_stream = error_stream, .cost = cost};
+    *l = (struct log_line){.number = number,
+                           .time_ns = flm__wall_ns(),
+                           .executor = log->executor,
+                           .error_stream = error_stream,
+                           .cost = cost};
     for (size_t i = 0; i < n; i++)
         l->text[i] = text[i] ? text[i] : ' ';
     l->text[n] = 0;
@@ -73,8 +76,8 @@ static int by_number(const void *a, const void *b)
 }
 
 /* All lines that the query asks for, in order; *n of them. NULL: no memory or none. */
-static const struct log_line **collect(const struct log *const *logs, unsigned n_logs, const Flm__LogQuery *q,
-                                       size_t *n, uint64_t *newest)
+static const struct log_line **collect(const struct log *const *logs, unsigned n_logs,
+                                       const Flm__LogQuery *q, size_t *n, uint64_t *newest)
 {
     const struct log_line **found = NULL;
     size_t room = 0;
@@ -101,7 +104,8 @@ static const struct log_line **collect(const struct log *const *logs, unsigned n
     return found;
 }
 
-int log_answer(const struct log *const *logs, unsigned n_logs, const Flm__LogQuery *query, Flm__Reply *reply)
+int log_answer(const struct log *const *logs, unsigned n_logs, const Flm__LogQuery *query,
+               Flm__Reply *reply)
 {
     size_t n, used = 0, bytes = 0;
     uint64_t newest;
@@ -211,7 +215,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         uv_poll_stop(poll);
 }
 
-struct log_stream *log_stream_new_take(uv_loop_t *loop, int fd, bool error_stream, log_line_fn *fn, void *arg)
+struct log_stream *log_stream_new_take(uv_loop_t *loop, int fd, bool error_stream, log_line_fn *fn,
+                                       void *arg)
 {
     struct log_stream *s = calloc(1, sizeof(*s));
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

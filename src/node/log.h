@@ -38,7 +38,8 @@ void log_answer_free(Flm__Reply *reply);
 /* One stream of a process: takes the read end of a pipe and calls fn for each line. */
 struct log_stream;
 typedef void log_line_fn(void *arg, bool error_stream, const char *text, size_t n);
-struct log_stream *log_stream_new_take(uv_loop_t *loop, int fd, bool error_stream, log_line_fn *fn, void *arg);
+struct log_stream *log_stream_new_take(uv_loop_t *loop, int fd, bool error_stream, log_line_fn *fn,
+                                       void *arg);
 /* Reads what is left, gives an unfinished line too, and closes. NULL is allowed. */
 void log_stream_end(struct log_stream *stream);
 

@@ -23,9 +23,9 @@ struct about {
 static bool read_about(const Flm__Message *m, struct about *about)
 {
     switch (m->body_case) {
-#define ABOUT(CASE, field)                                                                                   \
-    case FLM__MESSAGE__BODY_##CASE:                                                                          \
-        *about = (struct about){m->field->lane, m->field->life, true};                                       \
+#define ABOUT(CASE, field)                                                                                 \
+    case FLM__MESSAGE__BODY_##CASE:                                                                        \
+        *about = (struct about){m->field->lane, m->field->life, true};                                     \
         return true
         ABOUT(EXECUTOR_RING, executor_ring);
         ABOUT(BIND, bind);
@@ -195,15 +195,16 @@ static int give_address(struct flm__conn *conn, void *address, size_t size, int6
     return flm__error_set(error, rc, "while telling flmd the fabric address: %s", flm_strerror(rc));
 }
 
-static int open_relay(struct agent *agent, struct flm__conn *conn, const Flm__Ready *ready, int64_t deadline_ns,
-                      flm_error *error)
+static int open_relay(struct agent *agent, struct flm__conn *conn, const Flm__Ready *ready,
+                      int64_t deadline_ns, flm_error *error)
 {
     char address[FLM__FABRIC_ADDRESS_MAX];
     size_t size = sizeof(address);
     if (!*ready->provider && !agent->options->relay && !agent->options->provider && flm__conn_is_unix(conn))
         return 0; /* flmd is on this node, and has rings with our executors */
     if (!*ready->provider)
-        return flm__error_set(error, FLM_ENOTSUP, "flmd offers no fabric, which this node needs (is its module "
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "flmd offers no fabric, which this node needs (is its module "
                               "flm-fabric.so installed where flmd runs?)");
     int rc = relay_open(agent, ready, address, &size, &agent->relay, error);
     return rc < 0 ? rc : give_address(conn, address, size, deadline_ns, error);

@@ -30,7 +30,8 @@ enum {
 };
 
 static const struct argp_option table[] = {
-    {"endpoint", 'e', "ENDPOINT", 0, "where flmd listens: unix:PATH or tcp:HOST:PORT, or a list of these", 0},
+    {"endpoint", 'e', "ENDPOINT", 0, "where flmd listens: unix:PATH or tcp:HOST:PORT, or a list of these",
+     0},
     {"name", 'N', "NAME", 0, "name of this node (default: the host's)", 0},
     {"block", KEY_BLOCK, "ID", 0, "the allocation that this node belongs to (default: local)", 0},
     {"block-number", KEY_BLOCK_NUMBER, "N", 0, "flmd's number of that allocation", 0},
@@ -43,8 +44,10 @@ static const struct argp_option table[] = {
     {"provider", KEY_PROVIDER, "NAME", 0, "talk to flmd by this libfabric provider, also on one node", 0},
     {"relay", KEY_RELAY, NULL, 0, "move records between flmd and the executors, also on one node", 0},
     {"directory", KEY_DIRECTORY, "DIR", 0, "private directory for sockets (default: one of its own)", 0},
-    {"executor-wrapper", KEY_WRAPPER, "CMD", 0, "start an executor under CMD, for example \"valgrind -q\"", 0},
-    {"wrap-executor", KEY_WRAP_EXECUTOR, "K", 0, "the slot whose executor is wrapped (default 0; -1: all)", 0},
+    {"executor-wrapper", KEY_WRAPPER, "CMD", 0, "start an executor under CMD, for example \"valgrind -q\"",
+     0},
+    {"wrap-executor", KEY_WRAP_EXECUTOR, "K", 0, "the slot whose executor is wrapped (default 0; -1: all)",
+     0},
     {"world-command", KEY_WORLD, "CMD", 0, "starts {n} MPI ranks (default: mpirun -n {n})", 0},
     {"executor", KEY_EXECUTOR, "FILE", 0, "the program flm-executor (default: beside this one)", 0},
     {"loss-time", KEY_LOSS, "MS", 0, "an executor that is silent so long is killed (default 10000)", 0},
@@ -159,10 +162,15 @@ void node_options_parse(struct node_options *out, int argc, char **argv)
     *out = (struct node_options){.block = "local", .world_command = "mpirun -n {n}", .loss_ms = 10000};
     out->placement.cores_per_slot = 1;
     out->placement.bind = PLACEMENT_CORE;
-    const struct argp argp = {table, parse, NULL,
-                              "Node agent of Flame: starts, binds, watches and replaces the executors of one "
-                              "node. flmd has it started; there is seldom a reason to start it by hand.",
-                              NULL, NULL, NULL};
+    const struct argp argp = {
+        table,
+        parse,
+        NULL,
+        "Node agent of Flame: starts, binds, watches and replaces the executors of one "
+        "node. flmd has it started; there is seldom a reason to start it by hand.",
+        NULL,
+        NULL,
+        NULL};
     argp_parse(&argp, argc, argv, 0, NULL, out);
     if (!out->name) {
         if (gethostname(host, sizeof(host) - 1) < 0 || !host[0])

@@ -8,13 +8,13 @@
 #include <stdint.h>
 
 struct node_options {
-    const char *endpoint;         /* of flmd; a list is tried in order */
-    const char *name;             /* of this node */
+    const char *endpoint; /* of flmd; a list is tried in order */
+    const char *name;     /* of this node */
     const char *block;
     uint64_t block_number;
     struct placement_options placement;
     const char *secret_file;
-    const char *provider;         /* NULL: rings where the endpoint is a Unix socket */
+    const char *provider; /* NULL: rings where the endpoint is a Unix socket */
     bool relay;
     const char *directory;        /* NULL: one of our own in the runtime directory */
     const char *executor_wrapper; /* "gdb --args": put before the command of one executor */

@@ -74,7 +74,7 @@ static int find_program(const char *program, const char *path, char *out, size_t
 
 static int start_failed(const char *program, int errno_value, flm_error *error)
 {
-    int code = errno_value == ENOENT || errno_value == ENOTDIR ? FLM_ENOTFOUND
+    int code = errno_value == ENOENT || errno_value == ENOTDIR   ? FLM_ENOTFOUND
                : errno_value == EACCES || errno_value == ENOEXEC ? FLM_EPERM
                                                                  : FLM_ENOMEM;
     return flm__error_errno(error, code, errno_value, "cannot start %s", program);
@@ -86,8 +86,8 @@ static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *ac
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
-    int rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                                      POSIX_SPAWN_SETSIGDEF);
+    int rc = posix_spawnattr_setflags(attributes,
+                                      POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(attributes, &none);
     posix_spawnattr_setsigdefault(attributes, &all);
     if (rc == 0 && spec->directory && *spec->directory)
@@ -136,10 +136,9 @@ void process_adopt_orphans(void)
 
 void process_signal(pid_t pid, int signal)
 {
-    if (pid <= 1)
-        return;
-    kill(-pid, signal);
-    kill(pid, signal);
+    /* Once: mpirun takes a second signal as an order to leave everything lying about. */
+    if (pid > 1 && kill(-pid, signal) < 0)
+        kill(pid, signal);
 }
 
 unsigned process_kill_strays(process_keep_fn *keep, void *arg)
@@ -169,22 +168,23 @@ unsigned process_kill_strays(process_keep_fn *keep, void *arg)
     return killed;
 }
 
-uint64_t process_token(pid_t pid)
+bool process_variable(pid_t pid, const char *name, char *out, size_t size)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
     FILE *f = fopen(path, "re");
     if (!f)
-        return 0;
+        return false;
     char *entry = NULL;
-    size_t room = 0;
-    uint64_t token = 0;
-    while (token == 0 && getdelim(&entry, &room, 0, f) > 0)
-        if (strncmp(entry, "FLM_TOKEN=", 10) == 0)
-            token = strtoull(entry + 10, NULL, 10);
+    size_t room = 0, n = strlen(name);
+    bool found = false;
+    while (!found && getdelim(&entry, &room, 0, f) > 0)
+        found = strncmp(entry, name, n) == 0 && entry[n] == '=';
+    if (found)
+        snprintf(out, size, "%s", entry + n + 1);
     free(entry);
     fclose(f);
-    return token;
+    return found;
 }
 
 void process_describe(int status, const struct rusage *usage, char *text, size_t size)
@@ -193,9 +193,10 @@ void process_describe(int status, const struct rusage *usage, char *text, size_t
                  (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) * 1e-6;
     char how[80];
     if (WIFSIGNALED(status))
-        snprintf(how, sizeof(how), "ended by signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
-                 WCOREDUMP(status) ? " with a core dump" : "");
+        snprintf(how, sizeof(how), "ended by signal %d (%s)%s", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? " with a core dump" : "");
     else
         snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
-    snprintf(text, size, "%s after %.2f s of CPU time and at most %ld MiB", how, cpu, usage->ru_maxrss >> 10);
+    snprintf(text, size, "%s after %.2f s of CPU time and at most %ld MiB", how, cpu,
+             usage->ru_maxrss >> 10);
 }

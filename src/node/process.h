@@ -34,8 +34,9 @@ void process_signal(pid_t pid, int signal);
 typedef bool process_keep_fn(void *arg, pid_t pid);
 unsigned process_kill_strays(process_keep_fn *keep, void *arg);
 
-/* FLM_TOKEN in the environment that the process was started with, 0: none to be seen. */
-uint64_t process_token(pid_t pid);
+/* A variable of the environment that the process was started with; false: it has none, or it is not to be
+ * seen. */
+bool process_variable(pid_t pid, const char *name, char *out, size_t size);
 
 /* "signal 11 (Segmentation fault), 1.2 s of CPU, 35 MiB" */
 struct rusage;

@@ -36,7 +36,8 @@ static void fail_lane(struct relay *r, struct lane *l, const char *text)
 static bool read_reference(const struct flm__record *rec, const void *data, struct flm__blob_ref *ref)
 {
     struct flm__task_parts parts;
-    if (!flm__task_split(rec, flm__record_payload(data), &parts) || !parts.blob || parts.size < sizeof(*ref))
+    if (!flm__task_split(rec, flm__record_payload(data), &parts) || !parts.blob ||
+        parts.size < sizeof(*ref))
         return false;
     memcpy(ref, parts.input, sizeof(*ref));
     return true;
@@ -114,7 +115,7 @@ static void hold(struct relay *r, struct lane *l, const void *data, uint32_t byt
 {
     if (l->held_start == l->held_end)
         l->held_start = l->held_end = 0;
-    if (l->held_end + bytes > l->held_room) {
+    if (l->held_start && l->held_end + bytes > l->held_room) {
         memmove(l->held, l->held + l->held_start, l->held_end - l->held_start);
         l->held_end -= l->held_start;
         l->held_start = 0;
@@ -404,7 +405,8 @@ static void on_fabric(uv_poll_t *poll, int status, int events)
     (void)events;
 }
 
-static int open_fabric(struct relay *r, const Flm__Ready *ready, void *address, size_t *size, flm_error *error)
+static int open_fabric(struct relay *r, const Flm__Ready *ready, void *address, size_t *size,
+                       flm_error *error)
 {
     const struct flm__fabric_options options = {.provider = ready->provider};
     r->ops = flm__fabric_load(error);
@@ -419,8 +421,8 @@ static int open_fabric(struct relay *r, const Flm__Ready *ready, void *address, 
     return rc;
 }
 
-int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size_t *size, struct relay **out,
-               flm_error *error)
+int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size_t *size,
+               struct relay **out, flm_error *error)
 {
     flm_error why = {FLM_ENOMEM, "no memory for the relay"};
     struct relay *r = calloc(1, sizeof(*r));

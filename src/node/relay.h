@@ -23,8 +23,8 @@ struct common;
 
 /* Opens the provider that flmd named and connects; the address that flmd must be told is stored in
  * address (*size in and out). */
-int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size_t *size, struct relay **out,
-               flm_error *error);
+int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size_t *size,
+               struct relay **out, flm_error *error);
 /* Closes all; the memory is for relay_free, once the loop has let go of its handles. NULL is allowed. */
 void relay_close(struct relay *relay);
 void relay_free(struct relay *relay);

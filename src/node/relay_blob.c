@@ -55,7 +55,8 @@ struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t addre
                               flm_error *error)
 {
     if (size == 0 || size > FLM_MAX_PAYLOAD) {
-        flm__error_set(error, FLM_EPROTO, "flmd announced a payload of %llu bytes", (unsigned long long)size);
+        flm__error_set(error, FLM_EPROTO, "flmd announced a payload of %llu bytes",
+                       (unsigned long long)size);
         return NULL;
     }
     struct pull *pull = calloc(1, sizeof(*pull));

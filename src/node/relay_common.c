@@ -68,8 +68,11 @@ struct common *relay_common_get(struct relay *relay, struct slot *slot, uint32_t
             slot_common_ready(slot, -1, error.text);
             return NULL;
         }
-        *common = (struct common){.next = relay->commons, .relay = relay, .session = session,
-                                  .version = ref->version, .pull = pull};
+        *common = (struct common){.next = relay->commons,
+                                  .relay = relay,
+                                  .session = session,
+                                  .version = ref->version,
+                                  .pull = pull};
         relay->commons = common;
         pull->owner = common;
         pull->on_done = on_pulled;

@@ -71,7 +71,7 @@ struct pull {
     int status;
     void (*on_done)(struct pull *pull); /* NULL: somebody looks at `done` */
     void *owner;
-    bool tell;   /* flmd waits to hear that its memory has been read */
+    bool tell; /* flmd waits to hear that its memory has been read */
     unsigned lane;
     uint64_t id;
 };

@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 enum {
-    START_MS = 30000,       /* to connect, for a single process */
+    START_MS = 30000, /* to connect, for a single process */
     START_WORLD_MS = 120000,
-    REPLACE_MS = 2000,      /* between SIGTERM and SIGKILL of a process that makes room */
-    CLOSED_MS = 2000,       /* for a process that has closed its connection to end */
+    REPLACE_MS = 2000, /* between SIGTERM and SIGKILL of a process that makes room */
+    CLOSED_MS = 2000,  /* for a process that has closed its connection to end */
     BACKOFF_MS = 100,
     BACKOFF_MAX_MS = 10000,
 };
@@ -61,8 +61,8 @@ static void set_state(struct slot *slot, enum slot_state to)
 
 void slot_init(struct slot *slot, struct agent *agent, unsigned lane)
 {
-    *slot = (struct slot){.agent = agent, .lane = lane, .place = &agent->placement.slots[lane], .page_fd = -1,
-                          .bind_fd = -1};
+    *slot = (struct slot){
+        .agent = agent, .lane = lane, .place = &agent->placement.slots[lane], .page_fd = -1, .bind_fd = -1};
     slot->log.executor = lane;
     uv_timer_init(&agent->loop, &slot->timer);
     slot->timer.data = slot;
@@ -87,7 +87,8 @@ static void clear_life(struct slot *slot)
     slot->pid = 0;
     slot->kill_reason = 0;
     slot->kill_text[0] = 0;
-    slot->was_bound = slot->replaced = slot->expected = false;
+    slot->was_bound = slot->replaced = slot->expected = slot->asked = false;
+    slot->world_job = 0;
     uv_timer_stop(&slot->timer);
 }
 
@@ -170,8 +171,8 @@ static void tell_lost(struct slot *slot)
     Flm__ExecutorLost lost = FLM__EXECUTOR_LOST__INIT;
     lost.reason = loss_reason(slot, &lost.code);
     if (slot->pid)
-        snprintf(text, sizeof(text), "process %d %s%s%s%s", (int)slot->pid, how, *slot->kill_text ? ": " : "",
-                 slot->kill_text,
+        snprintf(text, sizeof(text), "process %d %s%s%s%s", (int)slot->pid, how,
+                 *slot->kill_text ? ": " : "", slot->kill_text,
                  lost.reason == FLM_REASON_OUT_OF_MEMORY ? ": the job's memory limit was reached" : "");
     else
         snprintf(text, sizeof(text), "it gave way to a program that could not be started");
@@ -262,7 +263,11 @@ void slot_end(struct slot *slot, int reason, const char *text, unsigned grace_ms
     slot->expected = true;
     if (slot->state != SLOT_LEAVING)
         set_state(slot, SLOT_LEAVING);
-    process_signal(slot->pid, grace_ms ? SIGTERM : SIGKILL);
+    if (!grace_ms)
+        process_signal(slot->pid, SIGKILL);
+    else if (!slot->asked)
+        process_signal(slot->pid, SIGTERM);
+    slot->asked = true;
     if (grace_ms)
         uv_timer_start(&slot->timer, on_grace_over, grace_ms, 0);
     else
@@ -289,6 +294,7 @@ void slot_exited(struct slot *slot, int status, const struct rusage *usage)
     slot->usage = *usage;
     uv_timer_stop(&slot->timer);
     set_state(slot, SLOT_GONE);
+    slot_world_sweep(slot);
     flm__watch_read(slot->watch); /* what it said before it went */
     log_stream_end(slot->out);
     log_stream_end(slot->err);
@@ -474,6 +480,7 @@ void slot_attached(struct slot *slot, struct flm__watch *watch, int32_t pid)
     slot->heard_ns = flm__now_ns();
     flm__watch_retarget(watch, on_message, on_end, slot);
     set_state(slot, SLOT_UP);
+    slot_world_learn(slot, pid);
     tell_up(slot, pid);
     if (!slot->agent->relay)
         return;

@@ -30,8 +30,8 @@ enum slot_state {
 
 /* What kind of process a lane holds, or is to hold. */
 struct slot_kind {
-    uint32_t ranks; /* > 0: a world of so many MPI ranks */
-    bool self;      /* the application's own program */
+    uint32_t ranks;    /* > 0: a world of so many MPI ranks */
+    bool self;         /* the application's own program */
     void *application; /* packed, for self: what it was started with */
     size_t application_size;
 };
@@ -51,23 +51,25 @@ struct slot {
     const struct flm__status_page *page;
     struct slot_kind kind;
     bool was_bound;
-    bool replaced;    /* it ends to make room for another kind: not a loss */
-    bool expected;    /* it was told to end */
-    int kill_reason;  /* enum flm_reason to be told, 0: by the way it ended */
+    bool replaced;      /* it ends to make room for another kind: not a loss */
+    bool expected;      /* it was told to end */
+    bool asked;         /* it has had its SIGTERM */
+    uint32_t world_job; /* Open MPI's number of a world, 0: none */
+    int kill_reason;    /* enum flm_reason to be told, 0: by the way it ended */
     char kill_text[400];
-    int status;       /* as from wait(2), once GONE */
+    int status; /* as from wait(2), once GONE */
     struct rusage usage;
     int64_t heard_ns;
 
     /* from life to life */
     uint32_t announced; /* life that flmd knows and was not told the end of; 0: none */
     uint32_t restarts;
-    uint32_t session;   /* flmd's number; 0: none */
+    uint32_t session; /* flmd's number; 0: none */
     unsigned backoff_ms;
-    Flm__Bind *bind;    /* to be given as soon as the right process is there; owned */
-    int bind_fd;        /* its common data, -1: none */
+    Flm__Bind *bind;       /* to be given as soon as the right process is there; owned */
+    int bind_fd;           /* its common data, -1: none */
     struct common *common; /* relay: held for the session */
-    uv_timer_t timer;   /* EMPTY: next try; STARTING: too slow; LEAVING: SIGKILL */
+    uv_timer_t timer;      /* EMPTY: next try; STARTING: too slow; LEAVING: SIGKILL */
     struct log log;
     struct log_stream *out, *err;
 };
@@ -108,6 +110,10 @@ void slot_ping(struct slot *slot, uint64_t number, int64_t now_ns, int64_t inter
 
 /* It runs under --executor-wrapper. */
 bool slot_is_wrapped(const struct slot *slot);
+
+/* world.c: the world's number, from a rank of it; and what a killed world has left in /dev/shm. */
+void slot_world_learn(struct slot *slot, pid_t rank);
+void slot_world_sweep(struct slot *slot);
 
 /* slot_start.c: the process of the next life; fills what belongs to it. */
 int slot_launch(struct slot *slot, flm_error *error);

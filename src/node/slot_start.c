@@ -1,4 +1,5 @@
-/* slot_start.c - the process of a lane's next life: which program, its environment, its streams, its page. */
+/* slot_start.c - the process of a lane's next life: which program, its environment, its streams, its page.
+ */
 #define _GNU_SOURCE
 #include "base/error.h"
 #include "base/time.h"
@@ -104,7 +105,8 @@ static int build_command(const struct slot *slot, const Flm__Application *self, 
 {
     const struct node_options *o = slot->agent->options;
     if (slot_is_wrapped(slot) && texts_add_words(command, o->executor_wrapper) < 0)
-        return flm__error_set(error, FLM_EINVAL, "the wrapper '%s' is not a command line", o->executor_wrapper);
+        return flm__error_set(error, FLM_EINVAL, "the wrapper '%s' is not a command line",
+                              o->executor_wrapper);
     if (slot->kind.ranks && add_world(command, o->world_command, slot->kind.ranks) < 0)
         return flm__error_set(error, FLM_EINVAL, "the command for worlds, '%s', is not a command line",
                               o->world_command);
@@ -145,7 +147,8 @@ static void set_mpi(const struct slot *slot, struct texts *environment)
     }
 }
 
-static void build_environment(const struct slot *slot, const Flm__Application *self, struct texts *environment)
+static void build_environment(const struct slot *slot, const Flm__Application *self,
+                              struct texts *environment)
 {
     const struct agent *agent = slot->agent;
     for (char **e = environ; *e; e++)
@@ -227,9 +230,9 @@ static int spawn_with_pipes(struct slot *slot, struct process_spec *spec, flm_er
 
 int slot_launch(struct slot *slot, flm_error *error)
 {
-    Flm__Application *self =
-        slot->kind.self ? flm__application__unpack(NULL, slot->kind.application_size, slot->kind.application)
-                        : NULL;
+    Flm__Application *self = slot->kind.self ? flm__application__unpack(NULL, slot->kind.application_size,
+                                                                        slot->kind.application)
+                                             : NULL;
     struct texts command = {0}, environment = {0};
     if (slot->kind.self && !self)
         return flm__error_set(error, FLM_ENOMEM, "no memory for a command line");
@@ -242,7 +245,8 @@ int slot_launch(struct slot *slot, flm_error *error)
         rc = make_page(slot, error);
     if (rc == 0) {
         build_environment(slot, self, &environment);
-        struct process_spec spec = {.command = &command, .environment = &environment,
+        struct process_spec spec = {.command = &command,
+                                    .environment = &environment,
                                     .directory = self ? self->working_directory : NULL,
                                     .cpus = slot->kind.ranks ? "" : slot->place->cpus,
                                     .numa = slot->place->numa};

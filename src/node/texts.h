@@ -23,7 +23,7 @@ int texts_add_words(struct texts *t, const char *line);
 /* As an environment. set replaces, set_default only adds. */
 void texts_set(struct texts *t, const char *name, const char *value);
 void texts_set_default(struct texts *t, const char *name, const char *value);
-void texts_put(struct texts *t, const char *assignment); /* NAME=VALUE, replaces */
+void texts_put(struct texts *t, const char *assignment);        /* NAME=VALUE, replaces */
 const char *texts_get(const struct texts *t, const char *name); /* NULL: not there */
 
 #endif

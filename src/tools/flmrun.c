@@ -40,8 +40,8 @@ struct flmrun {
     sigset_t mask; /* as it was when we were started */
     int signals, ready, parent;
     struct process manager, command;
-    int first_signal; /* 0: none */
-    bool at_once;     /* a second one came */
+    int first_signal;          /* 0: none */
+    bool at_once;              /* a second one came */
     char line[LINE_MAX_BYTES]; /* of flmd: where it is */
     size_t line_size;
     bool line_ended;
@@ -89,7 +89,7 @@ static void reap(struct flmrun *run)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct process *p = pid == run->manager.pid ? &run->manager
+        struct process *p = pid == run->manager.pid   ? &run->manager
                             : pid == run->command.pid ? &run->command
                                                       : NULL;
         if (p)
@@ -154,8 +154,8 @@ static void say_manager_end(const struct flmrun *run, const char *then)
 {
     int status = run->manager.status;
     if (WIFSIGNALED(status))
-        say("the session manager was killed by signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
-            then);
+        say("the session manager was killed by signal %d (%s)%s", WTERMSIG(status),
+            strsignal(WTERMSIG(status)), then);
     else
         say("the session manager ended with status %d%s", WEXITSTATUS(status), then);
 }
@@ -249,8 +249,8 @@ static int run_command(struct flmrun *run)
         *end = 0;
     if (run->options.verbose)
         say("FLM_ENDPOINT=%s", run->line);
-    pid_t pid = start_command(run->options.command, run->line, more ? more : run->options.slots, &run->instance,
-                              &run->mask);
+    pid_t pid = start_command(run->options.command, run->line, more ? more : run->options.slots,
+                              &run->instance, &run->mask);
     if (pid < 0)
         return cannot_start(run->options.command[0], -pid);
     run->command.pid = pid;

@@ -14,11 +14,11 @@
 #include <sys/types.h>
 
 enum flmrun_status { /* as env(1) and timeout(1) use them */
-    STATUS_USAGE = 2,
-    STATUS_TIMEOUT = 124,
-    STATUS_OURS = 125, /* flmrun itself, or the session manager, failed */
-    STATUS_CANNOT = 126,
-    STATUS_NOT_FOUND = 127,
+                     STATUS_USAGE = 2,
+                     STATUS_TIMEOUT = 124,
+                     STATUS_OURS = 125, /* flmrun itself, or the session manager, failed */
+                     STATUS_CANNOT = 126,
+                     STATUS_NOT_FOUND = 127,
 };
 
 struct flmrun_options {
@@ -66,8 +66,8 @@ unsigned processes_end(const char *const *directories, unsigned grace_ms);
 pid_t start_manager(const struct instance *instance, const struct flmrun_options *options, int *ready,
                     int *parent);
 /* CMD with these in its environment; mask: its signal mask. pid, or -errno. */
-pid_t start_command(char **command, const char *endpoint, const char *slots, const struct instance *instance,
-                    const sigset_t *mask);
+pid_t start_command(char **command, const char *endpoint, const char *slots,
+                    const struct instance *instance, const sigset_t *mask);
 
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -19,15 +19,16 @@
 #include <unistd.h>
 
 enum {
-    DEAD_MAX = 64,         /* swept in one go; the next start takes the rest */
+    DEAD_MAX = 64, /* swept in one go; the next start takes the rest */
     SWEEP_GRACE_MS = 500,
-    RUNTIME_MAX = 60,      /* leaves room for the names of sockets */
+    RUNTIME_MAX = 60, /* leaves room for the names of sockets */
 };
 
 static bool is_ours_alone(const char *path)
 {
     struct stat st;
-    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+           (st.st_mode & 077) == 0;
 }
 
 /* $XDG_RUNTIME_DIR/flame where that is really ours, else /tmp/flame-UID. */
@@ -44,7 +45,8 @@ static int runtime_directory(char *out, size_t n)
     }
     if (is_ours_alone(out))
         return 0;
-    say("%s must be a directory of yours with mode 0700, and is not: remove it, or have your administrator do it",
+    say("%s must be a directory of yours with mode 0700, and is not: remove it, or have your administrator "
+        "do it",
         out);
     return -1;
 }
@@ -135,7 +137,8 @@ static int make_directory(struct instance *instance, const char *runtime)
 static int open_log(struct instance *instance)
 {
     for (int i = 0; i < 100; i++) {
-        snprintf(instance->log, sizeof(instance->log), i ? "flmrun-%d.%d.log" : "flmrun-%d.log", (int)getpid(), i);
+        snprintf(instance->log, sizeof(instance->log), i ? "flmrun-%d.%d.log" : "flmrun-%d.log",
+                 (int)getpid(), i);
         instance->log_fd = open(instance->log, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (instance->log_fd >= 0)
             return 0;

@@ -10,8 +10,18 @@
 
 const char *argp_program_version = "flmrun (Flame) " FLM_VERSION;
 
-enum { KEY_CORES = 256, KEY_BIND, KEY_SPREAD, KEY_PROVIDER, KEY_TIMEOUT, KEY_NODES, KEY_WRAP, KEY_WRAP_EXECUTOR,
-       KEY_KEEP_LOGS, KEY_GRACE };
+enum {
+    KEY_CORES = 256,
+    KEY_BIND,
+    KEY_SPREAD,
+    KEY_PROVIDER,
+    KEY_TIMEOUT,
+    KEY_NODES,
+    KEY_WRAP,
+    KEY_WRAP_EXECUTOR,
+    KEY_KEEP_LOGS,
+    KEY_GRACE
+};
 
 static const struct argp_option table[] = {
     {"slots", 'n', "N", 0, "executors (default: one per core that this process may use)", 0},
@@ -50,7 +60,8 @@ static double seconds(struct argp_state *state, const char *name, const char *te
 
 static const char *bind_name(struct argp_state *state, const char *text)
 {
-    if (strcmp(text, "core") != 0 && strcmp(text, "l3") != 0 && strcmp(text, "numa") != 0 && strcmp(text, "none") != 0)
+    if (strcmp(text, "core") != 0 && strcmp(text, "l3") != 0 && strcmp(text, "numa") != 0 &&
+        strcmp(text, "none") != 0)
         argp_error(state, "--bind takes core, l3, numa or none, not '%s'", text);
     return text;
 }
@@ -118,12 +129,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 void flmrun_parse(struct flmrun_options *options, int argc, char **argv)
 {
     static const struct argp argp = {
-        table, parse, "[--] CMD [ARG...]",
-        "Starts a session manager and executors of its own on this machine, runs CMD with FLM_ENDPOINT set so that "
-        "clients of Flame in it find them, and ends everything when CMD ends.\vThe exit status is that of CMD; "
-        "128+N when signal N killed it; 127 when it is not found, 126 when it cannot be run; 124 after --timeout; "
+        table,
+        parse,
+        "[--] CMD [ARG...]",
+        "Starts a session manager and executors of its own on this machine, runs CMD with FLM_ENDPOINT set "
+        "so that "
+        "clients of Flame in it find them, and ends everything when CMD ends.\vThe exit status is that of "
+        "CMD; "
+        "128+N when signal N killed it; 127 when it is not found, 126 when it cannot be run; 124 after "
+        "--timeout; "
         "125 when Flame itself failed; 2 for a mistake on the command line. See flmrun(1).",
-        NULL, NULL, NULL};
+        NULL,
+        NULL,
+        NULL};
     *options = (struct flmrun_options){.grace_s = 5, .wrap_executor = "0"};
     argp_err_exit_status = STATUS_USAGE;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options);

@@ -28,10 +28,17 @@ static void build_arguments(const char **argv, const char *program, const char *
     const struct {
         const char *name, *value;
     } pairs[] = {
-        {"--endpoint", endpoint},       {"--directory", instance->directory}, {"--backend", "local"},
-        {"--ready-fd", "3"},            {"--parent-fd", "4"},                 {"--slots", o->slots},
-        {"--bind", o->bind},            {"--cores-per-slot", o->cores_per_slot}, {"--provider", o->provider},
-        {"--nodes", o->nodes},          {"--executor-wrapper", o->wrap},
+        {"--endpoint", endpoint},
+        {"--directory", instance->directory},
+        {"--backend", "local"},
+        {"--ready-fd", "3"},
+        {"--parent-fd", "4"},
+        {"--slots", o->slots},
+        {"--bind", o->bind},
+        {"--cores-per-slot", o->cores_per_slot},
+        {"--provider", o->provider},
+        {"--nodes", o->nodes},
+        {"--executor-wrapper", o->wrap},
         {"--wrap-executor", o->wrap ? o->wrap_executor : NULL},
     };
     argv[n++] = program;
@@ -49,7 +56,8 @@ static void build_arguments(const char **argv, const char *program, const char *
     argv[n] = NULL;
 }
 
-static int spawn_manager(const char **argv, const struct instance *instance, int ready, int parent, pid_t *pid)
+static int spawn_manager(const char **argv, const struct instance *instance, int ready, int parent,
+                         pid_t *pid)
 {
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t actions;
@@ -58,7 +66,8 @@ static int spawn_manager(const char **argv, const struct instance *instance, int
     sigfillset(&all);
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     int log = instance->log_fd >= 0 ? instance->log_fd : STDERR_FILENO;
@@ -86,7 +95,8 @@ static int high_pipe(int ends[2])
     return ends[0] < 0 || ends[1] < 0 ? -1 : 0;
 }
 
-pid_t start_manager(const struct instance *instance, const struct flmrun_options *options, int *ready, int *parent)
+pid_t start_manager(const struct instance *instance, const struct flmrun_options *options, int *ready,
+                    int *parent)
 {
     char program[PATH_MAX], endpoint[SOCKET_PATH_MAX + 32];
     const char *argv[ARGUMENTS_MAX];
@@ -129,8 +139,8 @@ static void become(char **command, const sigset_t *mask, int report, pid_t paren
     _exit(STATUS_NOT_FOUND);
 }
 
-pid_t start_command(char **command, const char *endpoint, const char *slots, const struct instance *instance,
-                    const sigset_t *mask)
+pid_t start_command(char **command, const char *endpoint, const char *slots,
+                    const struct instance *instance, const sigset_t *mask)
 {
     int report[2], e = 0;
     if (pipe2(report, O_CLOEXEC) < 0)

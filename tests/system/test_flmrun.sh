@@ -1,5 +1,6 @@
 #!/bin/bash
 # flmrun: exit statuses, what CMD finds, signals, what is left behind.
+# shellcheck disable=SC2016 # CMD expands it, not we
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
 
 runtime=$XDG_RUNTIME_DIR/flame
@@ -9,19 +10,9 @@ instances() {
     find "$runtime" -mindepth 1 -maxdepth 1 -name 'run-*' 2>/dev/null
 }
 
-# Pids of processes of the instance in DIR: all, or those whose program is NAME.
-of_instance() {
-    local file pid
-    for file in $(grep -lszx "FLM_INSTANCE_DIR=$1" /proc/[0-9]*/environ 2>/dev/null); do
-        pid=${file#/proc/} pid=${pid%/environ}
-        [ -z "${2:-}" ] || [ "$(basename "$(readlink "/proc/$pid/exe")" 2>/dev/null)" = "$2" ] || continue
-        echo "$pid"
-    done
-}
-
 nothing_left() {
     check_equal "$1: no directory is left" '' "$(instances)"
-    check_equal "$1: no process is left" '' "$(pgrep -f "FLM_TEST_MARK_$$" | tr '\n' ' ')"
+    check_equal "$1: no process is left" '' "$(grep -lsz "^FLM_INSTANCE_DIR=$runtime/" /proc/[0-9]*/environ | tr '\n' ' ')"
 }
 
 # --- exit statuses ---

@@ -1,5 +1,6 @@
 #!/bin/bash
 # flmrun: signals at any moment, and the death of each process of the instance.
+# shellcheck disable=SC2016 # CMD expands it, not we
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
 
 runtime=$XDG_RUNTIME_DIR/flame
@@ -10,14 +11,12 @@ instances() {
 
 # Pids of processes of the only instance; with NAME those whose program it is.
 processes() {
-    local file pid
-    for file in $(grep -lsz "^FLM_INSTANCE_DIR=$runtime/run-" /proc/[0-9]*/environ 2>/dev/null); do
-        pid=${file#/proc/} pid=${pid%/environ}
-        if [ -n "${1:-}" ]; then
-            case $(readlink "/proc/$pid/exe" 2>/dev/null) in */"$1") ;; *) continue ;; esac
-        fi
-        echo "$pid"
-    done
+    local process
+    grep -lsz "^FLM_INSTANCE_DIR=$runtime/run-" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3 |
+        while read -r process; do
+            [ -n "${1:-}" ] && [ "$(basename "$(readlink "/proc/$process/exe" 2>/dev/null)")" != "$1" ] && continue
+            echo "$process"
+        done
 }
 is_there() { [ -n "$(processes "$1")" ]; }
 all_gone() { [ -z "$(processes)$(instances)" ]; }
@@ -93,6 +92,10 @@ touch stop
 finish_run 'CMD ends by itself after the death of flmd' 125
 rm stop
 
+begin -n 2 --grace 0.5 sh -c 'touch ready; exec sleep 1000'
+kill -KILL "$(processes flm-backend)"
+finish_run 'flm-backend is killed: nodes cannot be had any more' 125
+
 begin -n 1 sh -c 'touch ready; while [ ! -e stop ]; do sleep 0.05; done; exit 6'
 old=$(processes flm-executor)
 kill -KILL "$old"
@@ -121,7 +124,8 @@ check 'the next start ends even stopped processes of a dead instance' flmrun -n 
 wait_for 'nothing is left of it' all_gone
 
 # --- a session manager that cannot start ---
-mkdir fake && cp "$(command -v flmrun)" fake/ || fail 'a copy of flmrun'
+mkdir fake
+cp "$(command -v flmrun)" fake/
 cat >fake/flmd <<'END'
 #!/bin/sh
 echo "flmd: no luck today" >&2

@@ -56,8 +56,13 @@ void node_start(struct node *n, const char *const *arguments)
 {
     flm_error error = {0, ""};
     char path[100];
-    const char *argv[ARGUMENTS] = {FLM_BUILDDIR "/bin/flm-node", "--endpoint", n->endpoint, "--directory",
-                                   n->directory, "--name", "here"};
+    const char *argv[ARGUMENTS] = {FLM_BUILDDIR "/bin/flm-node",
+                                   "--endpoint",
+                                   n->endpoint,
+                                   "--directory",
+                                   n->directory,
+                                   "--name",
+                                   "here"};
     int argc = 7;
     memset(n, 0, sizeof(*n));
     snprintf(n->directory, sizeof(n->directory), "/tmp/flm-test-node-XXXXXX");
@@ -204,7 +209,10 @@ void node_kill(struct node *n, uint32_t lane, int reason, const char *text)
 void node_task(struct node *n, uint32_t lane, uint64_t task, const char *input)
 {
     struct node_lane *l = &n->lanes[lane];
-    struct flm__record r = {.size = (uint32_t)strlen(input), .type = FLM__TASK, .session = NODE_SESSION, .task = task,
+    struct flm__record r = {.size = (uint32_t)strlen(input),
+                            .type = FLM__TASK,
+                            .session = NODE_SESSION,
+                            .task = task,
                             .lane = (uint16_t)(lane | (l->life & 15) << 12)};
     uint32_t bytes = flm__record_bytes(r.size);
     char *room = flm__link_reserve(l->link, bytes);
@@ -237,7 +245,8 @@ const char *node_result(struct node *n, uint32_t lane, uint64_t task)
     return text;
 }
 
-Flm__Message *node_logs(struct node *n, const char *session, int executor, uint64_t cursor, unsigned at_least)
+Flm__Message *node_logs(struct node *n, const char *session, int executor, uint64_t cursor,
+                        unsigned at_least)
 {
     static uint64_t id = 1000;
     int64_t until = deadline();

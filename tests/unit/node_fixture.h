@@ -51,7 +51,8 @@ void node_task(struct node *n, uint32_t lane, uint64_t task, const char *input);
 const char *node_result(struct node *n, uint32_t lane, uint64_t task);
 
 /* Lines that the agent has, waits for at least n of them. Freed by the caller. */
-Flm__Message *node_logs(struct node *n, const char *session, int executor, uint64_t cursor, unsigned at_least);
+Flm__Message *node_logs(struct node *n, const char *session, int executor, uint64_t cursor,
+                        unsigned at_least);
 
 /* Ends it in order and checks that it and its executors do. */
 void node_stop(struct node *n);

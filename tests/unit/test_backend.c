@@ -1,4 +1,5 @@
-/* flm-backend at the other end of a socket pair, with the plugins fake and local, and some that do not fit. */
+/* flm-backend at the other end of a socket pair, with the plugins fake and local, and some that do not fit.
+ */
 #define _GNU_SOURCE
 #include "base/time.h"
 #include "net/conn.h"
@@ -19,7 +20,7 @@
 #include <cmocka.h>
 
 #define KIND(k) FLM__BLOCK_EVENT__KIND__##k
-#define FAKE FLM_BUILDDIR "/lib/flame/.libs/flm-backend-fake.so"
+#define FAKE    FLM_BUILDDIR "/lib/flame/.libs/flm-backend-fake.so"
 
 extern char **environ;
 
@@ -45,7 +46,8 @@ static void start(struct backend *b, const char *const *arguments)
     close(pair[1]);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, theirs, 3);
-    assert_int_equal(posix_spawn(&b->pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ), 0);
+    assert_int_equal(posix_spawn(&b->pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ),
+                     0);
     posix_spawn_file_actions_destroy(&actions);
     close(theirs);
     b->conn = flm__conn_new_take(pair[0]);
@@ -187,7 +189,8 @@ static void answers_later(void **state)
 {
     struct backend b;
     (void)state;
-    start_ready(&b, (const char *const[]){FAKE, "delay=20", "waiting=the queue is long", "end-after=20", NULL});
+    start_ready(&b,
+                (const char *const[]){FAKE, "delay=20", "waiting=the queue is long", "end-after=20", NULL});
     ask(&b, 1, 1, false, NULL);
     expect(&b, KIND(WAITING), 1, "the queue is long");
     expect(&b, KIND(GRANTED), 1, "");
@@ -318,11 +321,12 @@ static void starts_agents(void **state)
     expect(&b, KIND(REFUSED), 5, "9999");
     /* What it would do, and what it does, are the same. */
     ask(&b, 6, 2, true, (const char *const[]){"flm-node", "-n", "2", NULL});
-    snprintf(expected, sizeof(expected), "flm-node -n 2 --name %s.0 --relay\nflm-node -n 2 --name %s.1 --relay\n", host,
-             host);
+    snprintf(expected, sizeof(expected),
+             "flm-node -n 2 --name %s.0 --relay\nflm-node -n 2 --name %s.1 --relay\n", host, host);
     expect(&b, KIND(DRY_RUN), 6, expected);
-    ask(&b, 7, 1, false, (const char *const[]){"sh", "-c", "[ \"$0 $1 $2\" = \"a --name $(hostname)\" ] && exit 3", "a",
-                                               NULL});
+    ask(&b, 7, 1, false,
+        (const char *const[]){"sh", "-c", "[ \"$0 $1 $2\" = \"a --name $(hostname)\" ] && exit 3", "a",
+                              NULL});
     expect(&b, KIND(GRANTED), 7, "");
     expect(&b, KIND(ENDED), 7, "status 3");
     shutdown(flm__conn_fd(b.conn), SHUT_WR);
@@ -371,7 +375,8 @@ static void agents_end(void **state)
 
 static void refuses_bad_command_lines(void **state)
 {
-    static const char *const cases[][4] = {{NULL}, {"local", "nonsense", NULL}, {"local", "=x", NULL}, {"--no", NULL}};
+    static const char *const cases[][4] = {
+        {NULL}, {"local", "nonsense", NULL}, {"local", "=x", NULL}, {"--no", NULL}};
     (void)state;
     for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct backend b;
@@ -390,11 +395,16 @@ static void refuses_bad_command_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_what_does_not_fit), cmocka_unit_test(grants_and_releases),
-        cmocka_unit_test(answers_later),             cmocka_unit_test(refuses_blocks),
-        cmocka_unit_test(watches_over_the_contract), cmocka_unit_test(a_library_may_exit),
-        cmocka_unit_test(survives_nonsense),         cmocka_unit_test(tells_the_world_command),
-        cmocka_unit_test(starts_agents),             cmocka_unit_test(agents_end),
+        cmocka_unit_test(refuses_what_does_not_fit),
+        cmocka_unit_test(grants_and_releases),
+        cmocka_unit_test(answers_later),
+        cmocka_unit_test(refuses_blocks),
+        cmocka_unit_test(watches_over_the_contract),
+        cmocka_unit_test(a_library_may_exit),
+        cmocka_unit_test(survives_nonsense),
+        cmocka_unit_test(tells_the_world_command),
+        cmocka_unit_test(starts_agents),
+        cmocka_unit_test(agents_end),
         cmocka_unit_test(refuses_bad_command_lines),
     };
     signal(SIGPIPE, SIG_IGN);

@@ -62,8 +62,8 @@ static void says_hello(void **state)
 {
     struct node n;
     (void)state;
-    node_start(&n, (const char *const[]){"--slots", "2", "--cores-per-slot", "1", "--block", "b", "--block-number",
-                                         "7", NULL});
+    node_start(&n, (const char *const[]){"--slots", "2", "--cores-per-slot", "1", "--block", "b",
+                                         "--block-number", "7", NULL});
     const Flm__Node *node = n.hello->hello->node;
     assert_string_equal(node->name, "here");
     assert_string_equal(node->block, "b");
@@ -108,7 +108,8 @@ static void replaces_a_killed_executor(void **state)
     node_wait_up(&n, 1);
     snprintf(mark, sizeof(mark), "%s/pid", n.directory);
     /* Its child, and one in a session of its own in the background. */
-    snprintf(script, sizeof(script), "setsid sleep 1000 & echo $! >%s.2; sleep 1000 & echo $! >%s; wait", mark, mark);
+    snprintf(script, sizeof(script), "setsid sleep 1000 & echo $! >%s.2; sleep 1000 & echo $! >%s; wait",
+             mark, mark);
     node_bind(&n, 0, FLM_SHIM_EXEC, script);
     node_task(&n, 0, 1, "");
     node_task(&n, 0, 2, "");
@@ -140,7 +141,7 @@ static void tells_how_it_ended(void **state)
         int reason, code;
         const char *text;
     } cases[] = {
-        {"kill -SEGV $PPID; sleep 1000", FLM_REASON_SIGNAL, SIGSEGV, "signal 11"},
+        {"kill -USR2 $PPID; sleep 1000", FLM_REASON_SIGNAL, SIGUSR2, "signal 12"},
         {"kill -ABRT $PPID; sleep 1000", FLM_REASON_SIGNAL, SIGABRT, "signal 6"},
     };
     struct node n;
@@ -233,7 +234,8 @@ static void replaces_the_program(void **state)
 
 static void reports_a_program_that_is_not_there(void **state)
 {
-    static const char *const programs[] = {"/no/such/program", "no-such-program", "/etc/passwd", "/bin/false"};
+    static const char *const programs[] = {"/no/such/program", "no-such-program", "/etc/passwd",
+                                           "/bin/false"};
     struct node n;
     (void)state;
     node_start(&n, one_slot);
@@ -259,8 +261,8 @@ static void keeps_logs(void **state)
     struct node n;
     (void)state;
     node_start(&n, (const char *const[]){"--slots", "2", "--bind", "none", "--executor-wrapper",
-                                         "sh -c 'echo out; echo \"er r\" >&2; exec \"$0\"'", "--wrap-executor", "1",
-                                         NULL});
+                                         "sh -c 'echo out; echo \"er r\" >&2; exec \"$0\"'",
+                                         "--wrap-executor", "1", NULL});
     node_wait_up(&n, 2);
     Flm__Message *m = node_logs(&n, "", -1, 0, 2);
     assert_int_equal(m->reply->n_lines, 2);
@@ -481,8 +483,9 @@ static void environment_of_executors(void **state)
     node_start(&n, (const char *const[]){"--slots", "1", "--cores-per-slot", "2", "--bind", "none", NULL});
     node_wait_up(&n, 1);
     static const char *const expected[][2] = {{"OMP_NUM_THREADS", "77"}, {"OPENBLAS_NUM_THREADS", "2"},
-                                              {"PMIX_RANK", ""}, {"SLURM_PROCID", ""}, {"SLURM_JOB_ID", "42"},
-                                              {"FLM_LANE", "0"}, {"FLM_LIFE", "1"}};
+                                              {"PMIX_RANK", ""},         {"SLURM_PROCID", ""},
+                                              {"SLURM_JOB_ID", "42"},    {"FLM_LANE", "0"},
+                                              {"FLM_LIFE", "1"}};
     for (unsigned i = 0; i < sizeof(expected) / sizeof(*expected); i++) {
         environment_of(n.lanes[0].pid, expected[i][0], text, sizeof(text));
         assert_string_equal(text, expected[i][1]);
@@ -504,7 +507,8 @@ static int run_node(const char *const *arguments)
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    assert_int_equal(posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ), 0);
+    assert_int_equal(posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ),
+                     0);
     posix_spawn_file_actions_destroy(&actions);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));

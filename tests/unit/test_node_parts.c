@@ -86,9 +86,14 @@ static void answers_from_logs(void **state)
         const char *texts;
         uint64_t next;
     } cases[] = {
-        {"", -1, 0, "one two three four ", 4}, {"", -1, 2, "three four ", 4}, {"s", -1, 0, "two four ", 4},
-        {"", 1, 0, "one three ", 4},           {"t", -1, 0, "", 4},           {"", -1, 4, "", 4},
-        {"", -1, 9, "", 9},                    {"", 0, 0, "", 4},
+        {"", -1, 0, "one two three four ", 4},
+        {"", -1, 2, "three four ", 4},
+        {"s", -1, 0, "two four ", 4},
+        {"", 1, 0, "one three ", 4},
+        {"t", -1, 0, "", 4},
+        {"", -1, 4, "", 4},
+        {"", -1, 9, "", 9},
+        {"", 0, 0, "", 4},
     };
     (void)state;
     add(&a, 1, "one");
@@ -232,7 +237,8 @@ static void sees_kills_for_memory(void **state)
     static const struct {
         const char *cgroup, *folder, *file, *before, *after;
     } cases[] = {
-        {"0::/job\n", "job", "job/memory.events", "low 0\noom 3\noom_kill 3\n", "oom 4\noom_kill 4\noom_group_kill 0\n"},
+        {"0::/job\n", "job", "job/memory.events", "low 0\noom 3\noom_kill 3\n",
+         "oom 4\noom_kill 4\noom_group_kill 0\n"},
         {"5:cpu:/x\n4:memory:/job\n1:name=systemd:/y\n", "memory", "memory/job/memory.oom_control",
          "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"},
     };
