@@ -33,6 +33,7 @@ static void on_exit_called(int status, void *arg)
     (void)arg;
     if (!e)
         return;
+    flm__outbox_rescue(e);
     atomic_store(&e->status->reason, FLM_REASON_EXIT);
     dprintf(STDERR_FILENO, "flm-executor: the service called exit(%d)\n", status);
     flm__end_children();
@@ -134,6 +135,7 @@ static int init(struct flm__executor *e, const struct flm_service *self, flm_err
 
 static void fini(struct flm__executor *e)
 {
+    flm__outbox_fini(e);
     flm__detach(e);
     flm__control_fini(&e->control);
     flm__arrivals_fini(&e->arrivals);
