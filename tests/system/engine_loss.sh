@@ -1,0 +1,85 @@
+#!/bin/bash
+# Executors, clients and agents are killed and stopped at random moments: what is left goes on, and every
+# living client gets each result exactly once.
+. "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
+. "$FLM_SRCDIR/tests/system/engine.sh"
+
+rounds=${FLM_TEST_ROUNDS:-40}
+RANDOM=${FLM_TEST_SEED:-$$}
+
+nap() { # at most $1 ms
+    sleep "0.$(printf %03d $((RANDOM % $1)))"
+}
+
+one_of() {
+    shift $((RANDOM % $#))
+    echo "$1"
+}
+
+for transport in $(transports); do
+    engine -n 2 --loss-time 1000
+    idle_executors 2
+    start ping flmping -t 100000000 -d 3
+    ping=$pid
+    for ((i = 0; i < rounds; i++)); do
+        nap 60
+        # shellcheck disable=SC2046
+        victim=$(one_of $(executors) 0)
+        [ "$victim" = 0 ] || kill -KILL "$victim" 2>/dev/null
+    done
+    kill -INT $ping
+    wait $ping
+    check_equal "executors killed $rounds times ($transport): Ctrl-C still ends the client as asked" 130 $?
+    check_contains 'no wrong, lost or doubled result' "$(cat ping.log)" ' 0 with wrong content, 0 not due'
+    run flmping -t 100000 --json
+    check_equal 'everything works as before' "0 0" "$status $(jq -r .failed <<<"$out")"
+
+    start ping flmping -t 3000000 --json
+    ping=$pid
+    for ((i = 0; i < 5; i++)); do
+        nap 200
+        # shellcheck disable=SC2046
+        victim=$(one_of $(executors) 0)
+        [ "$victim" = 0 ] || kill -STOP "$victim" 2>/dev/null
+    done
+    wait $ping
+    check_equal "executors that are stopped are replaced, and nothing is lost ($transport)" 0 $?
+
+    for ((i = 0; i < rounds; i++)); do
+        start flood flmping -t 100000000
+        nap 50
+        kill -KILL $pid 2>/dev/null
+        wait $pid 2>/dev/null
+    done
+    ok "clients killed $rounds times in a flood"
+    start stopped flmping -t 100000000
+    stopped=$pid
+    sleep 0.3
+    kill -STOP $stopped
+    run flmping -t 200000 --json
+    check_equal 'a stopped client costs nobody else anything' "0 0" "$status $(jq -r .failed <<<"$out")"
+    kill -KILL $stopped
+    wait $stopped 2>/dev/null
+    wait_for 'sessions of dead clients end' bash -c \
+        '[ -z "$(flmctl -o json list | jq -r ".[] | select(.state != \"Closed\") | .id")" ]'
+
+    start ping flmping -t 2000000 -d 1 --json
+    ping=$pid
+    for ((i = 0; i < 3; i++)); do
+        nap 300
+        kill -KILL "$(flmctl -o json list -n | jq -r '.[0].pid // empty')" 2>/dev/null
+    done
+    wait $ping
+    check_equal "an agent that is killed comes back, and nothing is lost ($transport)" 0 $?
+
+    start ping flmping -t 100000000
+    ping=$pid
+    nap 500
+    kill -KILL "$flmd"
+    wait $ping
+    check_equal 'flmd is killed: the client ends with an error' true "$([ $? -ne 0 ] && echo true)"
+    check_match 'and says what happened' "$(cat ping.log)" 'session manager'
+    wait "$flmd" 2>/dev/null
+    wait_for 'executors and agents end by themselves' bash -c \
+        "! grep -lszx FLM_TEST_ID=$FLM_TEST_ID /proc/[0-9]*/environ | xargs -rn1 dirname | xargs -rI{} cat {}/comm | grep -E 'flm-(node|exec|back)'"
+done

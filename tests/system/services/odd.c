@@ -1,0 +1,80 @@
+/* A service that does what its input says: "ok", "fail N", "exit N", "abort", "segv", "loop", "sleep MS",
+ * "big N", "common", "cancel" (runs until it is cancelled), "print TEXT". The environment can make it odd
+ * on enter: ODD_ENTER=fail|crash|exit. */
+#include <flm/service.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct flm_session_info *session;
+
+static int enter(const struct flm_session_info *info, void **state)
+{
+    const char *odd = getenv("ODD_ENTER");
+    session = info;
+    *state = NULL;
+    if (odd && strcmp(odd, "fail") == 0)
+        return 17;
+    if (odd && strcmp(odd, "crash") == 0)
+        raise(SIGSEGV);
+    if (odd && strcmp(odd, "exit") == 0)
+        exit(3);
+    return 0;
+}
+
+static int number(const char *text)
+{
+    const char *blank = strchr(text, ' ');
+    return blank ? atoi(blank + 1) : 0;
+}
+
+static int say(struct flm_task_context *task, const char *text)
+{
+    return flm_task_set_output(task, text, strlen(text));
+}
+
+static int invoke(struct flm_task_context *task, void *state)
+{
+    char text[256];
+    size_t size;
+    const char *input = flm_task_input(task, &size);
+    (void)state;
+    snprintf(text, sizeof(text), "%.*s", (int)(size < 200 ? size : 200), input);
+    if (strncmp(text, "fail", 4) == 0)
+        return flm_task_fail(task, number(text), "asked to fail with %d", number(text));
+    if (strncmp(text, "exit", 4) == 0)
+        exit(number(text));
+    if (strcmp(text, "abort") == 0)
+        abort();
+    if (strcmp(text, "segv") == 0)
+        raise(SIGSEGV);
+    if (strcmp(text, "loop") == 0)
+        for (volatile int i = 0;; i++)
+            ;
+    if (strncmp(text, "sleep", 5) == 0)
+        usleep((unsigned)number(text) * 1000);
+    if (strcmp(text, "cancel") == 0)
+        while (!flm_task_cancelled(task))
+            usleep(1000);
+    if (strncmp(text, "print", 5) == 0) {
+        printf("out %s\n", text + 6);
+        fflush(stdout);
+        fprintf(stderr, "err %s\n", text + 6);
+    }
+    if (strncmp(text, "big", 3) == 0) {
+        char *out = flm_task_output(task, (size_t)number(text));
+        if (!out)
+            return flm_task_fail(task, 1, "no room");
+        memset(out, 'x', (size_t)number(text));
+        return 0;
+    }
+    if (strcmp(text, "common") == 0) {
+        snprintf(text, sizeof(text), "%.*s v%lu", (int)session->common_size, (const char *)session->common,
+                 (unsigned long)session->common_version);
+    }
+    return say(task, text);
+}
+
+FLM_SERVICE = {.abi = FLM_SERVICE_ABI, .name = "odd", .on_session_enter = enter, .on_task_invoke = invoke};
