@@ -109,6 +109,9 @@ static int serve_world(struct flm__executor *e, flm_error *error)
     if (flm__world_rank(e->world) == 0) {
         rc = serve_attached(e, error);
     } else {
+        /* Rank 0 is told to end and tells them; one that ended on its own would end them all, and what MPI
+         * has in shared memory would stay. */
+        signal(SIGTERM, SIG_IGN);
         e->status = &page;
         rc = flm__world_follow(e, error);
         e->status = NULL;
