@@ -24,7 +24,7 @@
 struct flm__executor;
 
 enum {
-    FLM__HELD_MAX = 16,
+    FLM__HELD_MAX = 32,
     FLM__HELD_LOOK_MS = 1,
     FLM__SHORT_TASK_NS = 1000,
 };
