@@ -26,12 +26,58 @@ enum { EAGER_LOOKS = 200, FIRST_NAP_NS = 20 * 1000, LONGEST_NAP_NS = 2 * 1000 * 
 static MPI_Comm engine_comm = MPI_COMM_NULL;
 static MPI_Comm service_comm;
 
+#ifdef OPEN_MPI
+/* Removes the name of each piece of Open MPI's shared memory that we have mapped. */
+static void forget_names(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[1024];
+    if (!maps)
+        return;
+    while (fgets(line, sizeof(line), maps)) {
+        char *path = strstr(line, "/dev/shm/vader_segment.");
+        char *end = path ? strpbrk(path, " \n") : NULL;
+        if (!end || strstr(path, " (deleted)"))
+            continue;
+        *end = 0;
+        unlink(path);
+    }
+    fclose(maps);
+}
+
+/* Open MPI removes its files in /dev/shm in MPI_Finalize; ranks that are killed leave them there for ever.
+ * So all ranks of a node meet each other once, which maps what they share, and then the files lose their
+ * names. (A rank that a service spawns later talks to them by other ways.) */
+static void leave_nothing_behind(void)
+{
+    MPI_Comm node;
+    int me, n;
+    if (MPI_Comm_split_type(engine_comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node) != MPI_SUCCESS)
+        return;
+    MPI_Comm_rank(node, &me);
+    MPI_Comm_size(node, &n);
+    for (int i = 1; i < n; i++) {
+        char out = 0, in;
+        MPI_Sendrecv(&out, 1, MPI_CHAR, (me + i) % n, 0, &in, 1, MPI_CHAR, (me - i + n) % n, 0, node,
+                     MPI_STATUS_IGNORE);
+    }
+    MPI_Barrier(node);
+    forget_names();
+    MPI_Comm_free(&node);
+}
+#else
+static void leave_nothing_behind(void) /* MPICH does so itself */
+{
+}
+#endif
+
 static int world_init(flm_error *error)
 {
     int provided = MPI_THREAD_SINGLE;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) == MPI_SUCCESS &&
         provided >= MPI_THREAD_FUNNELED && MPI_Comm_dup(MPI_COMM_WORLD, &engine_comm) == MPI_SUCCESS) {
         service_comm = MPI_COMM_WORLD;
+        leave_nothing_behind();
         return 0;
     }
     if (error) {

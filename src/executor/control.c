@@ -265,6 +265,9 @@ static int due(struct flm__executor *e, int64_t *stop_at)
     if (timeout == -2)
         flm__end_now(e, FLM_REASON_DEADLINE, "task %llu ran beyond its deadline",
                      (unsigned long long)atomic_load(&e->status->began));
+    int look = flm__outbox_look(e);
+    if (look >= 0 && (timeout < 0 || timeout > look))
+        timeout = look;
     if (!atomic_load(&c->stopping))
         return timeout;
     int64_t now = flm__now_ns();
@@ -273,6 +276,7 @@ static int due(struct flm__executor *e, int64_t *stop_at)
         begin_stop(e);
     }
     if (now >= *stop_at) {
+        flm__outbox_rescue(e);
         flm__end_children();
         _exit(0);
     }

@@ -45,6 +45,7 @@ void flm__end_now(struct flm__executor *e, int reason, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    flm__outbox_rescue(e);
     if (reason && e->status)
         atomic_store(&e->status->reason, reason);
     dprintf(STDERR_FILENO, "flm-executor: %s\n", text);

@@ -7,7 +7,7 @@
  * in a list. Both send control messages, under a lock.
  *
  * A task in: ring -> flm__inbox_run -> flm__run_task -> on_task_invoke. Out: flm_task_output reserved
- * room in the ring already -> flm__outbox_success commits it. Nothing is copied or held back.
+ * room in the ring already -> flm__outbox_success finishes the record. Nothing is copied.
  */
 #ifndef FLM_EXECUTOR_EXECUTOR_H
 #define FLM_EXECUTOR_EXECUTOR_H
@@ -16,6 +16,7 @@
 #include "executor/control.h"
 #include "executor/deadline.h"
 #include "executor/identity.h"
+#include "executor/outbox.h"
 #include "executor/recall.h"
 #include "executor/session.h"
 #include "executor/status.h"
@@ -33,6 +34,7 @@ struct flm__executor {
     void *state;
     int large_fd; /* the blob behind the output of the running task; -1: the output is in the ring */
     struct flm__recall recall;
+    struct flm__outbox outbox; /* the second thread, too: see there */
     struct flm_task_context task;
 
     /* Main thread. */
@@ -77,18 +79,6 @@ void flm__run_task(struct flm__executor *e, const struct flm__record *r, const v
 
 /* Calls the service for the task in e->task. */
 int flm__run_invoke(struct flm__executor *e);
-
-/* --- outbox.c: results --- */
-
-/* Sets task->room. */
-void flm__outbox_init(struct flm__executor *e);
-
-/* The task succeeded with the output in its context. */
-void flm__outbox_success(struct flm__executor *e, const struct flm__record *r);
-
-/* It did not; text: message_size bytes of the context's message. Its output, if any, goes along. */
-void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason,
-                         int code);
 
 /* --- end.c: ends that are not the normal one --- */
 

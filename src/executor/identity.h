@@ -9,8 +9,9 @@
  *   FLM_NUMA        node to take memory from; none or -1: any
  *   FLM_WORLD_RANKS (or FLM_RANKS) ranks of the MPI world that this process is one of; none or 0: no MPI
  *   FLM_MPI         module for it, "openmpi" or "mpich"; default: by the launcher
+ *   FLM_CORES       of the slot, for flm_session_info; stays, it may interest a service
  *
- * They are removed from the environment once read, so that services and their children do not take
+ * The others are removed from the environment once read, so that services and their children do not take
  * them for their own.
  */
 #ifndef FLM_EXECUTOR_IDENTITY_H

@@ -54,6 +54,7 @@ static void rest(struct flm__executor *e)
 static void run_batch(struct flm__executor *e, const char *data, size_t n)
 {
     size_t done = 0, kept = 0;
+    flm__outbox_batch(e, n);
     while (done < n) {
         struct flm__record r = {0};
         uint32_t bytes = flm__record_read(data + done, n - done, &r);
@@ -71,6 +72,8 @@ static void run_batch(struct flm__executor *e, const char *data, size_t n)
         if (__builtin_expect(atomic_load_explicit(&e->control.stopping, memory_order_relaxed), 0))
             break; /* what was not begun is not begun any more */
     }
+    if (e->outbox.held)
+        flm__outbox_publish(e);
     flm__link_consume(e->link, done - kept);
 }
 

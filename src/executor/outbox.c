@@ -1,7 +1,8 @@
-/* Results. The output of a plain task is written by the service straight into the ring: room for the
- * header and the output is reserved when the service asks for it, and committed when it has returned.
- * Outputs larger than FLM__INLINE_MAX lie in a blob, announced on the control connection before the
- * record is committed. */
+/* How results get into the ring, and large outputs into blobs. See outbox.h for when they are committed.
+ *
+ * The output of a plain task is written by the service straight into the ring: room for the header and the
+ * output is reserved when the service asks for it. Outputs larger than FLM__INLINE_MAX lie in a blob,
+ * announced on the control connection before the record is committed. */
 #include "executor/executor.h"
 
 #include "base/error.h"
@@ -18,9 +19,106 @@ _Static_assert(offsetof(struct flm__record, type) == 4 && offsetof(struct flm__r
                    offsetof(struct flm__record, task) == 16,
                "as finish writes it");
 
-enum { SPINS_FOR_ROOM = 200 };
+enum {
+    SPINS_FOR_ROOM = 200,
+    ROOM_BYTES = 4096,       /* reserved at once, where the ring has it */
+    SMALL_BATCH_BYTES = 512, /* of tasks: not worth holding anything back */
+};
 
-/* The ring is full: until the peer has read. */
+/* ---- room and commit ---- */
+
+static void wake_second_thread(struct flm__executor *e)
+{
+    uint64_t one = 1;
+    ssize_t n = write(e->control.wake_fd, &one, sizeof(one));
+    (void)n;
+}
+
+/* Under the lock. */
+static void commit_filled(struct flm__executor *e)
+{
+    struct flm__outbox *o = &e->outbox;
+    uint32_t filled = atomic_load_explicit(&o->filled, memory_order_acquire);
+    if (filled == o->committed)
+        return;
+    flm__link_commit(e->link, filled - o->committed);
+    o->committed = filled;
+    flm__link_flush(e->link);
+}
+
+void flm__outbox_publish(struct flm__executor *e)
+{
+    struct flm__outbox *o = &e->outbox;
+    pthread_mutex_lock(&o->lock);
+    commit_filled(e);
+    pthread_mutex_unlock(&o->lock);
+    o->held = 0;
+}
+
+/* Results are about to be held: the second thread is to look. Sequentially consistent, as in look: either
+ * we see that it has stopped, or it sees that there is a new round. */
+static void begin_round(struct flm__executor *e)
+{
+    struct flm__outbox *o = &e->outbox;
+    atomic_store(&o->rounds, atomic_load_explicit(&o->rounds, memory_order_relaxed) + 1);
+    if (!atomic_load(&o->looking)) {
+        atomic_store(&o->looking, true);
+        wake_second_thread(e);
+    }
+}
+
+/* Enough are held. How long did the tasks take? */
+static void publish_and_measure(struct flm__executor *e)
+{
+    struct flm__outbox *o = &e->outbox;
+    o->measured += o->held;
+    flm__outbox_publish(e);
+    if (o->measured < FLM__HELD_MAX || o->since == 0)
+        return;
+    int64_t now = flm__now_ns();
+    bool are_short = now - o->since < (int64_t)o->measured * FLM__SHORT_TASK_NS;
+    o->since = now;
+    o->measured = 0;
+    o->limit = are_short ? FLM__HELD_MAX : 1;
+    if (are_short)
+        begin_round(e);
+}
+
+void flm__outbox_batch(struct flm__executor *e, size_t bytes)
+{
+    struct flm__outbox *o = &e->outbox;
+    o->limit = 1;
+    o->measured = 0;
+    o->since = bytes > SMALL_BATCH_BYTES ? flm__now_ns() : 0;
+}
+
+int flm__outbox_look(struct flm__executor *e)
+{
+    struct flm__outbox *o = &e->outbox;
+    if (!atomic_load(&o->looking))
+        return -1;
+    flm__outbox_rescue(e);
+    uint64_t rounds = atomic_load(&o->rounds);
+    if (rounds == o->seen) {
+        atomic_store(&o->looking, false);
+        if (atomic_load(&o->rounds) == rounds)
+            return -1;
+        atomic_store(&o->looking, true);
+    }
+    o->seen = rounds;
+    return FLM__HELD_LOOK_MS;
+}
+
+void flm__outbox_rescue(struct flm__executor *e)
+{
+    struct flm__outbox *o = &e->outbox;
+    if (!e->link || pthread_mutex_trylock(&o->lock) != 0)
+        return; /* the main thread is just doing it */
+    commit_filled(e);
+    pthread_mutex_unlock(&o->lock);
+}
+
+/* The ring is full: until the peer has read. Nothing is held. */
 static void *wait_for_room(struct flm__executor *e, uint32_t bytes)
 {
     void *p;
@@ -43,11 +141,38 @@ static void *wait_for_room(struct flm__executor *e, uint32_t bytes)
     }
 }
 
+/* A new piece of the ring, with room for a record of so many bytes at least. */
+static char *more_room(struct flm__executor *e, uint32_t bytes)
+{
+    struct flm__outbox *o = &e->outbox;
+    flm__outbox_publish(e);
+    uint32_t wanted = bytes < ROOM_BYTES ? ROOM_BYTES : bytes;
+    char *p = flm__link_reserve(e->link, wanted);
+    if (!p) {
+        wanted = bytes;
+        p = flm__link_reserve(e->link, bytes);
+    }
+    if (!p)
+        p = wait_for_room(e, bytes);
+    pthread_mutex_lock(&o->lock);
+    o->room = p;
+    o->room_bytes = wanted;
+    o->committed = 0;
+    atomic_store_explicit(&o->filled, 0, memory_order_relaxed);
+    pthread_mutex_unlock(&o->lock);
+    return p;
+}
+
+/* Where a record of so many bytes can be built. What is left of room that was reserved once stays ours
+ * when a part of it is committed: over a ring nobody else can take it. */
 static inline char *reserve(struct flm__executor *e, uint32_t bytes)
 {
-    void *p = flm__link_reserve(e->link, bytes);
-    return __builtin_expect(p != NULL, 1) ? p : wait_for_room(e, bytes);
+    struct flm__outbox *o = &e->outbox;
+    uint32_t filled = atomic_load_explicit(&o->filled, memory_order_relaxed);
+    return __builtin_expect(filled + bytes <= o->room_bytes, 1) ? o->room + filled : more_room(e, bytes);
 }
+
+/* ---- results ---- */
 
 static void drop_large(struct flm__executor *e)
 {
@@ -79,8 +204,17 @@ void flm__outbox_init(struct flm__executor *e)
     e->task.owner = e;
     e->task.cancels = &e->cancels;
     e->large_fd = -1;
+    e->outbox.limit = 1;
+    pthread_mutex_init(&e->outbox.lock, NULL);
 }
 
+void flm__outbox_fini(struct flm__executor *e)
+{
+    drop_large(e);
+    pthread_mutex_destroy(&e->outbox.lock);
+}
+
+/* The record at p, which is where reserve said, is whole. */
 static inline void finish(struct flm__executor *e, char *p, const struct flm__record *r, uint32_t size,
                           uint8_t flags)
 {
@@ -98,8 +232,12 @@ static inline void finish(struct flm__executor *e, char *p, const struct flm__re
         last &= ((uint64_t)1 << (size & 7) * 8) - 1;
         memcpy(at, &last, sizeof(last));
     }
-    flm__link_commit(e->link, flm__record_bytes(size));
-    flm__link_flush(e->link);
+    struct flm__outbox *o = &e->outbox;
+    atomic_store_explicit(&o->filled,
+                          atomic_load_explicit(&o->filled, memory_order_relaxed) + flm__record_bytes(size),
+                          memory_order_release);
+    if (++o->held >= o->limit)
+        publish_and_measure(e);
 }
 
 /* Tells the peer of the large output and gives it away. */

@@ -99,6 +99,9 @@ static void refuse(struct flm__executor *e, const struct flm__record *r, int rea
 static void run_otherwise(struct flm__executor *e, const struct flm__record *r, const void *payload)
 {
     struct flm__task_parts parts;
+    flm__outbox_publish(e); /* what follows may take its time */
+    e->outbox.limit = 1;
+    e->outbox.since = 0;
     if (!flm__task_split(r, payload, &parts)) {
         refuse(e, r, FLM_REASON_SERVICE, FLM_EPROTO, "the record of the task makes no sense");
         return;

@@ -33,6 +33,7 @@ static void on_exit_called(int status, void *arg)
     (void)arg;
     if (!e)
         return;
+    flm__outbox_rescue(e);
     atomic_store(&e->status->reason, FLM_REASON_EXIT);
     dprintf(STDERR_FILENO, "flm-executor: the service called exit(%d)\n", status);
     flm__end_children();
@@ -108,6 +109,9 @@ static int serve_world(struct flm__executor *e, flm_error *error)
     if (flm__world_rank(e->world) == 0) {
         rc = serve_attached(e, error);
     } else {
+        /* Rank 0 is told to end and tells them; one that ended on its own would end them all, and what MPI
+         * has in shared memory would stay. */
+        signal(SIGTERM, SIG_IGN);
         e->status = &page;
         rc = flm__world_follow(e, error);
         e->status = NULL;
@@ -134,6 +138,7 @@ static int init(struct flm__executor *e, const struct flm_service *self, flm_err
 
 static void fini(struct flm__executor *e)
 {
+    flm__outbox_fini(e);
     flm__detach(e);
     flm__control_fini(&e->control);
     flm__arrivals_fini(&e->arrivals);

@@ -316,6 +316,34 @@ static void ring_full(void **state)
     manager_stop(&m);
 }
 
+/* Results of short tasks are committed several at a time; but not when a long task comes behind them. */
+static void no_result_waits_behind_a_long_task(void **state)
+{
+    struct manager m;
+    struct answer a;
+    (void)state;
+    manager_start(&m, NULL, NULL, 1 << 20);
+    manager_bind(&m, NULL);
+    for (int extra = 0; extra < 20; extra++) {
+        int n = 1000 + extra;
+        uint64_t first = manager_task(&m, "w\20", 2, 0); /* meanwhile a batch collects */
+        for (int i = 0; i < n; i++)
+            manager_task(&m, "e", 1, 0);
+        uint64_t last = manager_task(&m, "l", 1, 0);
+        for (uint64_t k = first; k < last; k++) {
+            manager_answer(&m, &a);
+            assert_int_equal(a.record.task, 1000 + k);
+            answer_free(&a);
+        }
+        manager_cancel(&m, last);
+        manager_answer(&m, &a);
+        assert_int_equal(a.record.task, 1000 + last);
+        assert_int_equal(a.outcome.state, FLM_TASK_CANCELLED);
+        answer_free(&a);
+    }
+    manager_stop(&m);
+}
+
 /* It sleeps when there is nothing to do, and wakes for a task and for a message. */
 static void wakes_from_sleep(void **state)
 {
@@ -433,13 +461,21 @@ static void shim_self(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(enters_runs_leaves), cmocka_unit_test(results_come_in_order),
-        cmocka_unit_test(outcomes),           cmocka_unit_test(task_of_another_session),
-        cmocka_unit_test(surroundings),       cmocka_unit_test(common_data),
-        cmocka_unit_test(bind_failures),      cmocka_unit_test(large_inputs),
-        cmocka_unit_test(large_outputs),      cmocka_unit_test(ring_full),
-        cmocka_unit_test(wakes_from_sleep),   cmocka_unit_test(answers_while_a_task_runs),
-        cmocka_unit_test(child_processes),    cmocka_unit_test(shim_self),
+        cmocka_unit_test(enters_runs_leaves),
+        cmocka_unit_test(results_come_in_order),
+        cmocka_unit_test(outcomes),
+        cmocka_unit_test(task_of_another_session),
+        cmocka_unit_test(surroundings),
+        cmocka_unit_test(common_data),
+        cmocka_unit_test(bind_failures),
+        cmocka_unit_test(large_inputs),
+        cmocka_unit_test(large_outputs),
+        cmocka_unit_test(ring_full),
+        cmocka_unit_test(no_result_waits_behind_a_long_task),
+        cmocka_unit_test(wakes_from_sleep),
+        cmocka_unit_test(answers_while_a_task_runs),
+        cmocka_unit_test(child_processes),
+        cmocka_unit_test(shim_self),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "executor_fixture.h"
 
 #include <flm/admin.h>
+#include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -208,11 +209,49 @@ static void no_rank_stays(void **state)
     }
 }
 
+static unsigned files_in_shm(void)
+{
+    unsigned n = 0;
+    struct dirent *entry;
+    DIR *shm = opendir("/dev/shm");
+    if (!shm)
+        return 0;
+    while ((entry = readdir(shm)))
+        n += strncmp(entry->d_name, "vader", 5) == 0 || strncmp(entry->d_name, "mpich", 5) == 0;
+    closedir(shm);
+    return n;
+}
+
+/* Its launcher is told to end: all ranks do in good order. Killed: they end, too. Nothing of MPI's stays in
+ * shared memory. */
+static void with_the_launcher(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2 * MPIS; i++) {
+        struct manager m;
+        unsigned before = files_in_shm();
+        if (!start(&m, i / 2, "2", "2", false))
+            continue;
+        manager_bind(&m, &(struct binding_spec){.file = mpis[i / 2].service, .ranks = 2});
+        add(&m, 1);
+        assert_int_equal(files_in_shm(), before);
+        kill(m.pid, i % 2 ? SIGKILL : SIGTERM);
+        /* All ranks are gone when nobody holds the other end of the control connection. */
+        int fds[FLM__FRAME_FDS], rc;
+        unsigned n_fds;
+        Flm__Message *message;
+        while ((rc = flm__conn_wait_message(m.conn, -1, &message, fds, &n_fds)) == 1)
+            flm__message__free_unpacked(message, NULL);
+        assert_int_equal(rc, FLM_EDISCONNECTED);
+        manager_reap(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tasks_allreduce), cmocka_unit_test(refusals),      cmocka_unit_test(wrong_size),
-        cmocka_unit_test(a_rank_dies),     cmocka_unit_test(no_rank_stays),
+        cmocka_unit_test(tasks_allreduce),   cmocka_unit_test(refusals),    cmocka_unit_test(wrong_size),
+        cmocka_unit_test(with_the_launcher), cmocka_unit_test(a_rank_dies), cmocka_unit_test(no_rank_stays),
     };
     if (MPIS == 0)
         return 77;

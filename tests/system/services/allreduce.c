@@ -1,12 +1,14 @@
 /* A service for worlds: each task is one allreduce of all ranks.
  * Input: one byte what to do, seven of padding, an int64_t x.
  *   '+'  output: int64_t, the sum of x * (rank + 1) over all ranks, then the number of ranks
+ *   '#'  the same in text: "#21" gives "63 of 2 ranks"
  *   'f'  the last rank fails
  *   'e'  on_session_enter's common data of the last rank come back
  *   'k'  the last rank ends without a word
  */
 #include <flm/service.h>
 #include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +33,18 @@ static int add(struct flm_task_context *task, const struct flm_session_info *inf
     return 0;
 }
 
+static int add_text(struct flm_task_context *task, const struct flm_session_info *info, const char *input,
+                    size_t size)
+{
+    char text[80];
+    snprintf(text, sizeof(text), "%.*s", (int)(size < 40 ? size : 40), input);
+    long long mine = atoll(text) * (info->rank + 1), sum = 0;
+    if (MPI_Allreduce(&mine, &sum, 1, MPI_LONG_LONG, MPI_SUM, *(MPI_Comm *)info->mpi_comm) != MPI_SUCCESS)
+        return 1;
+    int n = snprintf(text, sizeof(text), "%lld of %d ranks", sum, info->ranks);
+    return flm_task_set_output(task, text, (size_t)n);
+}
+
 static int common_of_last(struct flm_task_context *task, const struct flm_session_info *info)
 {
     void *out = flm_task_output(task, info->common_size);
@@ -53,6 +67,8 @@ static int invoke(struct flm_task_context *task, void *state)
     switch (size ? input[0] : 0) {
     case '+':
         return add(task, info, x);
+    case '#':
+        return add_text(task, info, input + 1, size - 1);
     case 'e':
         return common_of_last(task, info);
     case 'f':
