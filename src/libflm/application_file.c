@@ -395,7 +395,7 @@ static void check_complete(struct reader *r)
         fail(r, 0, FLM_EINVAL, "the name is missing: add 'name = ...'");
     else if (!r->app.shim)
         fail(r, 0, FLM_EINVAL, "the shim is missing: add 'shim = so', exec, stdio or self");
-    else if (!r->command || !r->command[0][0])
+    else if (r->command ? !r->command[0][0] : r->app.exec_mode == FLM_EXEC_STDIN)
         fail(r, 0, FLM_EINVAL, "the command is missing: add 'command = ...'");
     else if (r->app.exec_mode && r->app.shim != FLM_SHIM_EXEC)
         fail(r, 0, FLM_EINVAL, "exec_mode is for shim exec only");

@@ -181,7 +181,7 @@ static void write_outcome(struct session *s, const struct flm__record *task, con
     if (blob) {
         struct flm__blob_ref ref = {.size = blob->size, .address = (uintptr_t)blob};
         memcpy(p, &ref, sizeof(ref));
-    } else {
+    } else if (size) { /* without an output the pointer may be NULL */
         memcpy(p, output, size);
         memset(p + size, 0, flm__record_padded(size) - size);
     }

@@ -192,7 +192,7 @@ static int run_private(const struct flmping_options *o, char **argv)
     size_t n = 0;
     while (argv[n])
         n++;
-    const char **list = calloc(n + 8, sizeof(*list));
+    const char **list = calloc(n + 10, sizeof(*list));
     if (!list || !program_path(program, sizeof(program)) ||
         !program_find(flmrun, sizeof(flmrun), "flmrun", FLM_BINDIR)) {
         say("there is no session manager, and flmrun to start one is not beside flmping: start one with "
@@ -206,6 +206,10 @@ static int run_private(const struct flmping_options *o, char **argv)
         snprintf(executors, sizeof(executors), "%u", o->executors);
         list[at++] = "-n";
         list[at++] = executors;
+    }
+    if (o->provider) {
+        list[at++] = "--provider";
+        list[at++] = o->provider;
     }
     list[at++] = "--";
     list[at++] = program;

@@ -121,6 +121,11 @@ static void test_defaults(void **state)
     assert_int_equal(a->exec_mode, FLM_EXEC_STDIN);
     assert_int_equal(a->max_instances, 0);
     flm_free_applications(a, 1);
+    /* The command may be in the input. */
+    a = read_text("[application]\nname = a\nshim = exec\nexec_mode = capture\n", NULL);
+    assert_non_null(a);
+    assert_null(a->command[0]);
+    flm_free_applications(a, 1);
 }
 
 /* Lines far longer than what inih takes at once, of every length around it. */
@@ -160,6 +165,8 @@ static const struct bad_case bad[] = {
     {"[application]\nshim = so\ncommand = x\n", 0, "name is missing"},
     {"[application]\nname = a\ncommand = x\n", 0, "shim is missing"},
     {"[application]\nname = a\nshim = so\n", 0, "command is missing"},
+    {"[application]\nname = a\nshim = exec\nexec_mode = stdin\n", 0, "command is missing"},
+    {HEAD "''\nexec_mode = args\n", 0, "command is missing"},
     {HEAD "x\nsize = 3\n", 5, "no key 'size'"},
     {HEAD "x\nNAME = b\n", 5, "no key 'NAME'"},
     {HEAD "x\nname = b\n", 5, "given twice"},

@@ -18,7 +18,8 @@ struct doctor {
 void doctor_say(struct doctor *d, enum doctor_level level, const char *check, const char *advice,
                 const char *format, ...) FLM_PRINTF(5, 6);
 
-/* The checks, by what they look at. */
+/* The checks, by what they look at. Libraries that they try stay loaded: not all can be
+ * unloaded cleanly. */
 void doctor_limits(struct doctor *d);   /* doctor_limits.c: memory, files, disk */
 void doctor_cpus(struct doctor *d);     /* doctor_cpus.c: cores, affinity, quota */
 void doctor_kernel(struct doctor *d);   /* doctor_kernel.c: system calls, folders */

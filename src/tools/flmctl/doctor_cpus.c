@@ -120,8 +120,6 @@ static void check_hwloc(struct doctor *d)
         doctor_say(d, DOCTOR_FAIL, "hwloc", "install hwloc (Debian: libhwloc15)", "%.200s", dlerror());
     else
         doctor_say(d, DOCTOR_OK, "hwloc", "", "libhwloc.so.15 loads");
-    if (lib)
-        dlclose(lib);
 }
 
 void doctor_cpus(struct doctor *d)

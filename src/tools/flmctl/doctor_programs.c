@@ -35,8 +35,6 @@ static void check_module(struct doctor *d, const char *name, enum doctor_level w
     else
         doctor_say(d, DOCTOR_FAIL, name, "install the library it needs, or reinstall Flame", "%.250s",
                    dlerror());
-    if (module)
-        dlclose(module);
 }
 
 void doctor_programs(struct doctor *d)

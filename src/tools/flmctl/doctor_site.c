@@ -31,7 +31,6 @@ static void check_libfabric(struct doctor *d)
                    "%.200s", dlerror());
         return;
     }
-    dlclose(lib);
     if (doctor_run((const char *const[]){"fi_info", "-l", NULL}, listing, sizeof(listing)) != 0) {
         doctor_say(d, DOCTOR_OK, "libfabric", "",
                    "loads (fi_info, to list providers, is in libfabric-bin)");
