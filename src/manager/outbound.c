@@ -182,7 +182,8 @@ static void write_outcome(struct session *s, const struct flm__record *task, con
         struct flm__blob_ref ref = {.size = blob->size, .address = (uintptr_t)blob};
         memcpy(p, &ref, sizeof(ref));
     } else {
-        memcpy(p, output, size);
+        if (size) /* else there may be no output to point at */
+            memcpy(p, output, size);
         memset(p + size, 0, flm__record_padded(size) - size);
     }
     send_result(s, bytes, direct);
