@@ -25,9 +25,8 @@ static int check(const struct flm_application *a, flm_error *error)
         return flm__error_set(error, FLM_EINVAL, "application %s: %d is no shim", a->name, a->shim);
     if (a->exec_mode < FLM_EXEC_STDIN || a->exec_mode > FLM_EXEC_CAPTURE)
         return flm__error_set(error, FLM_EINVAL, "application %s: %d is no exec_mode", a->name, a->exec_mode);
-    bool free_command = a->shim == FLM_SHIM_EXEC && a->exec_mode != FLM_EXEC_STDIN; /* it comes with the task */
-    bool none = !a->command || !a->command[0];
-    if (none ? !free_command : !a->command[0][0])
+    bool from_input = a->shim == FLM_SHIM_EXEC && a->exec_mode != FLM_EXEC_STDIN;
+    if (!from_input && (!a->command || !a->command[0] || !a->command[0][0]))
         return flm__error_set(error, FLM_EINVAL, "application %s has no command", a->name);
     if (count(a->command) == WORDS_MAX || count(a->environment) == WORDS_MAX)
         return flm__error_set(error, FLM_ETOOBIG, "application %s: more than %d words or variables", a->name,
