@@ -45,7 +45,9 @@ struct flm_application {
     int shim;                    /* enum flm_shim */
     int exec_mode;               /* enum flm_exec_mode, for shim exec */
     const char *const *command;  /* NULL-terminated: file and arguments. Found relative to the
-                                    working directory, or in the PATH of the environment */
+                                    working directory, or in the PATH of the environment. May be NULL
+                                    for FLM_EXEC_ARGS and _CAPTURE: the first argument in the input of
+                                    a task is then the file */
     const char *const *environment; /* NULL-terminated NAME=VALUE, beside the agent's; may be NULL */
     const char *working_directory;  /* default: the agent's */
     const char *description;

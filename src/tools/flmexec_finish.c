@@ -52,7 +52,10 @@ static void report(struct flmexec_run *run, struct flmexec_job *job)
         flmexec_stop(run, STOP_CLOSED, "nobody reads the output");
         return; /* its output did not arrive: not in the log */
     }
-    int rc = flmexec_job_report(job, &run->log, run->o->command.shell != NULL);
+    if (job->outcome.message[0] && run->messages++ == MESSAGES_MAX)
+        flmexec_warn("more messages about single jobs are left out");
+    int rc =
+        flmexec_job_report(job, &run->log, run->o->command.shell != NULL, run->messages > MESSAGES_MAX);
     if (rc)
         flmexec_stop(run, STOP_TROUBLE, "cannot write the joblog '%s': %s", run->o->joblog, strerror(rc));
 }
@@ -159,6 +162,10 @@ void flmexec_take(struct flmexec_run *run, const struct flm_result *r)
     if (!job)
         return;
     HASH_DEL(run->given, job);
+    if (r->reason == FLM_REASON_DISCONNECTED) { /* as if never given */
+        flmexec_stop(run, STOP_TROUBLE, "%s", r->message[0] ? r->message : flm_strerror(FLM_EDISCONNECTED));
+        return;
+    }
     flmexec_job_end(job, r, &parts);
     if (try_again(run, job, r))
         return;

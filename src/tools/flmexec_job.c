@@ -91,6 +91,7 @@ static void set_failure(struct flmexec_outcome *o, const struct flm_result *r, b
         return;
     default:
         o->exit_value = EXIT_NOT_RUN;
+        o->not_run = r->reason == FLM_REASON_CANCELLED || r->reason == FLM_REASON_BIND;
         snprintf(o->message, sizeof(o->message), "%s",
                  r->message[0] ? r->message : flm_reason_name(r->reason));
     }
@@ -129,17 +130,18 @@ void flmexec_job_command(const struct flmexec_job *job, bool shell, struct flmex
     flmexec_command_line(job->input, job->input_size, shell, out);
 }
 
-int flmexec_job_report(const struct flmexec_job *job, struct flmexec_joblog *log, bool shell)
+int flmexec_job_report(const struct flmexec_job *job, struct flmexec_joblog *log, bool shell, bool quiet)
 {
     const struct flmexec_outcome *o = &job->outcome;
     struct flmexec_text command = {0};
-    if (!o->message[0] && log->fd < 0)
+    quiet |= !o->message[0];
+    if (quiet && log->fd < 0)
         return 0;
     flmexec_job_command(job, shell, &command);
-    if (o->message[0])
+    if (!quiet)
         flmexec_warn("job %" PRIu64 " (%.100s%s): %s", job->seq, command.data,
                      command.size > 100 ? "..." : "", o->message);
-    if (log->fd < 0) {
+    if (log->fd < 0 || o->not_run) {
         flmexec_text_free(&command);
         return 0;
     }

@@ -17,6 +17,7 @@
 
 struct flmexec_outcome {
     bool ok;
+    bool not_run; /* Flame did not run it, through no fault of its own: not for the joblog */
     double start_s, run_s;
     uint64_t received;
     int exit_value, signal; /* as in GNU parallel's joblog */
@@ -54,9 +55,9 @@ void flmexec_job_end(struct flmexec_job *job, const struct flm_result *r, struct
 /* One that could not be given to Flame at all. */
 void flmexec_job_refuse(struct flmexec_job *job, const char *why);
 
-/* Writes its message and its line of the joblog; after its output. 0 or an
- * errno value of the joblog. */
-int flmexec_job_report(const struct flmexec_job *job, struct flmexec_joblog *log, bool shell);
+/* Writes its message (but when quiet) and its line of the joblog; after its
+ * output. 0 or an errno value of the joblog. */
+int flmexec_job_report(const struct flmexec_job *job, struct flmexec_joblog *log, bool shell, bool quiet);
 
 /* Adds its command line. */
 void flmexec_job_command(const struct flmexec_job *job, bool shell, struct flmexec_text *out);

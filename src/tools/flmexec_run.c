@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { TICK_MS = 100 };
@@ -16,13 +17,21 @@ enum { TICK_MS = 100 };
 /* --- signals --- */
 
 static volatile sig_atomic_t got_signal;
+static time_t again_from; /* monotonic seconds */
 static int signal_pipe[2] = {-1, -1};
 
+/* The second one ends us at once (Flame then ends the jobs of a client that is
+ * gone), but not when it is only the first again: a Ctrl-C comes from the terminal
+ * and from flmrun. */
 static void on_signal(int sig)
 {
     int saved = errno;
-    if (got_signal)
-        _exit(128 + sig); /* asked twice: at once. Flame ends the jobs of a client that is gone */
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (got_signal && now.tv_sec >= again_from)
+        _exit(128 + sig);
+    if (!got_signal)
+        again_from = now.tv_sec + 2;
     got_signal = sig;
     if (write(signal_pipe[1], "", 1) < 0) {
         /* it is full, so it wakes as well */

@@ -1,5 +1,5 @@
 # Cases of flmexec inside one instance; run by test_flmexec.sh inside flmrun.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC1003,SC1083,SC2016,SC2046 # what is for flmexec is not for this shell
 # Each is: NAME, what stdout shall be, and the command line. Standard input is
 # the file $in.
 cd "${FLM_CASES:?}" || exit 99
@@ -81,7 +81,7 @@ flmexec 'head -c {} /dev/zero' ::: 0 1 65536 300000 5000000 2>err | wc -c >out
 verdict 'all of it' 5365537 "$(cat out)"
 flmexec --unordered echo ::: a b c 2>err | sort >out
 verdict 'unordered' $'a\nb\nc' "$(cat out)"
-mkdir work && cd work
+mkdir work && cd work || exit 99
 verdict 'jobs run where we are' "$(pwd)" "$(flmexec -n0 pwd ::: 1 2>../err)"
 cd ..
 export SOME_VARIABLE='x y'

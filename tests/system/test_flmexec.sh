@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck disable=SC1003,SC1083,SC2016,SC2046 # what is for flmexec is not for this shell
 # flmexec in a private instance and inside flmrun: commands, arguments, outputs,
 # statuses. What is expected of places and sources is what GNU parallel prints.
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
