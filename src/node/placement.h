@@ -15,9 +15,9 @@ struct placement_options {
     unsigned slots;          /* 0: one per cores_per_slot cores that this process may use */
     unsigned cores_per_slot; /* 0: 1 */
     enum placement_bind bind;
-    bool spread;             /* neighbours far apart; else packed */
-    const char *topology;    /* XML file or "synthetic:..." instead of this machine; NULL */
-    const char *allowed;     /* CPU list to stay within, "0-3,8"; NULL: this process's affinity */
+    bool spread;          /* neighbours far apart; else packed */
+    const char *topology; /* XML file or "synthetic:..." instead of this machine; NULL */
+    const char *allowed;  /* CPU list to stay within, "0-3,8"; NULL: this process's affinity */
 };
 
 enum { PLACEMENT_CPUS_TEXT = 512, PLACEMENT_MAX_SLOTS = 4096 };
@@ -29,9 +29,9 @@ struct placement_slot {
 };
 
 struct placement {
-    unsigned n;               /* slots */
-    unsigned cores;           /* usable cores of the machine */
-    bool oversubscribed;      /* more slots than cores: then no slot is bound to a core */
+    unsigned n;          /* slots */
+    unsigned cores;      /* usable cores of the machine */
+    bool oversubscribed; /* more slots than cores: then no slot is bound to a core */
     struct placement_slot *slots;
 };
 
