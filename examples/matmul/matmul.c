@@ -6,10 +6,10 @@
  */
 #include "block.h"
 #include "inputs.h"
-#include "matrix_file.h"
+#include "matrix_writer.h"
 #include "run.h"
 #include "tile.h"
-#include "../common/save.h"
+#include "save.h"
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -159,6 +159,8 @@ static int check(struct outcome *x)
 static int create_output(struct run *r, const struct options *o, flm_error *error)
 {
     const struct matmul_common *h = &r->prepared->head;
+    const struct matrix_set set = {"/C", h->m, h->n};
+    const struct matrix_note notes[] = {{"k", (double)h->k}, {"block", (double)r->side}, {0}};
 
     if (r->prepared->check && !(r->c = malloc(h->m * h->n * sizeof(double)))) {
         *error = (flm_error){FLM_ENOMEM, "no memory for C; --no-check does without"};
@@ -166,14 +168,8 @@ static int create_output(struct run *r, const struct options *o, flm_error *erro
     }
     if (!o->output)
         return 0;
-    r->file = matrix_file_create(o->output, error);
-    if (!r->file)
-        return FLM_EIO;
-    if (matrix_file_add(r->file, "/C", h->m, h->n, error) ||
-        matrix_file_attribute(r->file, "k", (double)h->k, error) ||
-        matrix_file_attribute(r->file, "block", (double)r->side, error))
-        return FLM_EIO;
-    return 0;
+    r->file = matrix_writer_create(o->output, &set, 1, notes, error);
+    return r->file ? 0 : FLM_EIO;
 }
 
 /* The matrices are there and so are the executors: multiply, write, check, print. */
@@ -191,7 +187,7 @@ static int multiply(struct run *r, const struct options *o, const struct launch_
         return complain(r->failed.text, interrupted ? STATUS_INTERRUPTED : STATUS_FAILED);
     if (r->prepared->check)
         status = check(&outcome);
-    if (r->file && matrix_file_commit(r->file, &error))
+    if (r->file && matrix_writer_commit(r->file, &error))
         return complain(error.text, STATUS_FAILED);
     if (o->json)
         print_json(&outcome);
@@ -236,7 +232,7 @@ int main(int argc, char **argv)
     else
         status = multiply(&run, &options, &launch);
     launch_end(&run.launch);
-    matrix_file_close(run.file);
+    matrix_writer_close(run.file);
     free(run.c);
     prepare_free(&prepared);
     options_free(&options);

@@ -1,10 +1,9 @@
 /* matrix_file.c - see matrix_file.h */
 #include "matrix_file.h"
-#include "../common/fail.h"
+#include "fail.h"
 
 #ifdef EXAMPLES_HDF5
 #include <errno.h>
-#include <fcntl.h>
 #include <hdf5.h>
 #include <limits.h>
 #include <stdio.h>
@@ -13,8 +12,7 @@
 #include <unistd.h>
 
 struct matrix_file {
-    char name[PATH_MAX];      /* as the user knows it */
-    char part[PATH_MAX + 16]; /* a created file, until it is committed; else "" */
+    char name[PATH_MAX];
     char dataset[256];
     hid_t file, set;
     uint64_t rows, columns;
@@ -23,13 +21,6 @@ struct matrix_file {
 int matrix_file_available(void)
 {
     return 1;
-}
-
-static int io_error(const struct matrix_file *mf, const char *verb, int number, flm_error *error)
-{
-    return fail(error, FLM_EIO, "cannot %s %s:%s%s%s%s", verb, mf->name, mf->dataset, number ? ": " : "",
-                number ? strerror(number) : "",
-                number == ENOSPC || number == EDQUOT ? "; free some space or choose another place" : "");
 }
 
 static struct matrix_file *allocate(const char *file, flm_error *error)
@@ -95,62 +86,6 @@ struct matrix_file *matrix_file_open(const char *file, const char *dataset, flm_
     return NULL;
 }
 
-struct matrix_file *matrix_file_create(const char *file, flm_error *error)
-{
-    struct matrix_file *mf = allocate(file, error);
-    hid_t access_list;
-
-    if (!mf)
-        return NULL;
-    access_list = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_sieve_buf_size(access_list,
-                          0); /* what is written is written now: errors come where they belong */
-    snprintf(mf->part, sizeof(mf->part), "%s.part-%ld", file, (long)getpid());
-    errno = 0;
-    mf->file = H5Fcreate(mf->part, H5F_ACC_TRUNC, H5P_DEFAULT, access_list);
-    H5Pclose(access_list);
-    if (mf->file >= 0)
-        return mf;
-    io_error(mf, "create", errno, error);
-    mf->part[0] = '\0';
-    matrix_file_close(mf);
-    return NULL;
-}
-
-int matrix_file_add(struct matrix_file *mf, const char *dataset, uint64_t rows, uint64_t columns,
-                    flm_error *error)
-{
-    hsize_t size[2] = {rows, columns};
-    hid_t space = H5Screate_simple(2, size, NULL), list = H5Pcreate(H5P_DATASET_CREATE);
-    int number;
-
-    if (mf->set >= 0)
-        H5Dclose(mf->set);
-    snprintf(mf->dataset, sizeof(mf->dataset), "%s", dataset);
-    H5Pset_alloc_time(list, H5D_ALLOC_TIME_EARLY);
-    H5Pset_fill_time(list, H5D_FILL_TIME_NEVER);
-    errno = 0;
-    mf->set = H5Dcreate2(mf->file, dataset, H5T_IEEE_F64LE, space, H5P_DEFAULT, list, H5P_DEFAULT);
-    number = errno;
-    H5Pclose(list);
-    H5Sclose(space);
-    mf->rows = rows;
-    mf->columns = columns;
-    return mf->set < 0 ? io_error(mf, "create", number, error) : 0;
-}
-
-int matrix_file_attribute(struct matrix_file *mf, const char *name, double value, flm_error *error)
-{
-    hid_t space = H5Screate(H5S_SCALAR);
-    hid_t a = H5Acreate2(mf->set, name, H5T_IEEE_F64LE, space, H5P_DEFAULT, H5P_DEFAULT);
-    int bad = a < 0 || H5Awrite(a, H5T_NATIVE_DOUBLE, &value) < 0;
-
-    if (a >= 0)
-        H5Aclose(a);
-    H5Sclose(space);
-    return bad ? io_error(mf, "write", 0, error) : 0;
-}
-
 uint64_t matrix_file_rows(const struct matrix_file *mf)
 {
     return mf->rows;
@@ -187,50 +122,9 @@ int matrix_file_read(struct matrix_file *mf, uint64_t row, uint64_t column, uint
     number = errno;
     H5Sclose(in_memory);
     H5Sclose(in_file);
-    return bad ? io_error(mf, "read", number, error) : 0;
-}
-
-int matrix_file_write(struct matrix_file *mf, uint64_t row, uint64_t column, uint64_t rows,
-                      uint64_t columns, const double *from, uint64_t stride, flm_error *error)
-{
-    hsize_t start[2] = {row, column}, count[2] = {rows, columns};
-    hid_t in_file, in_memory;
-    int bad, number;
-
-    errno = 0;
-    bad = select_both(mf, start, count, stride, &in_file, &in_memory) ||
-          H5Dwrite(mf->set, H5T_NATIVE_DOUBLE, in_memory, in_file, H5P_DEFAULT, from) < 0;
-    number = errno;
-    H5Sclose(in_memory);
-    H5Sclose(in_file);
-    return bad ? io_error(mf, "write", number, error) : 0;
-}
-
-/* HDF5 1.10 does not fsync: do it through a descriptor of our own. */
-static int make_durable(const char *file)
-{
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd);
-
-    if (fd >= 0)
-        close(fd);
-    return bad;
-}
-
-int matrix_file_commit(struct matrix_file *mf, flm_error *error)
-{
-    int bad;
-
-    errno = 0;
-    bad = H5Dclose(mf->set) < 0;
-    mf->set = -1;
-    bad = H5Fflush(mf->file, H5F_SCOPE_GLOBAL) < 0 || bad;
-    bad = H5Fclose(mf->file) < 0 || bad;
-    mf->file = -1;
-    if (bad || make_durable(mf->part) || rename(mf->part, mf->name))
-        return io_error(mf, "write", errno, error);
-    mf->part[0] = '\0';
-    return 0;
+    return bad ? fail(error, FLM_EIO, "cannot read %s:%s%s%s", mf->name, mf->dataset, number ? ": " : "",
+                      number ? strerror(number) : "")
+               : 0;
 }
 
 void matrix_file_close(struct matrix_file *mf)
@@ -241,8 +135,6 @@ void matrix_file_close(struct matrix_file *mf)
         H5Dclose(mf->set);
     if (mf->file >= 0)
         H5Fclose(mf->file);
-    if (mf->part[0])
-        unlink(mf->part);
     free(mf);
 }
 
@@ -264,25 +156,6 @@ struct matrix_file *matrix_file_open(const char *file, const char *dataset, flm_
     return NULL;
 }
 
-struct matrix_file *matrix_file_create(const char *file, flm_error *error)
-{
-    (void)file, lacking(error);
-    return NULL;
-}
-
-int matrix_file_add(struct matrix_file *mf, const char *dataset, uint64_t rows, uint64_t columns,
-                    flm_error *error)
-{
-    (void)mf, (void)dataset, (void)rows, (void)columns;
-    return lacking(error);
-}
-
-int matrix_file_attribute(struct matrix_file *mf, const char *name, double value, flm_error *error)
-{
-    (void)mf, (void)name, (void)value;
-    return lacking(error);
-}
-
 uint64_t matrix_file_rows(const struct matrix_file *mf)
 {
     return (void)mf, 0;
@@ -297,19 +170,6 @@ int matrix_file_read(struct matrix_file *mf, uint64_t row, uint64_t column, uint
                      double *to, uint64_t stride, flm_error *error)
 {
     (void)mf, (void)row, (void)column, (void)rows, (void)columns, (void)to, (void)stride;
-    return lacking(error);
-}
-
-int matrix_file_write(struct matrix_file *mf, uint64_t row, uint64_t column, uint64_t rows,
-                      uint64_t columns, const double *from, uint64_t stride, flm_error *error)
-{
-    (void)mf, (void)row, (void)column, (void)rows, (void)columns, (void)from, (void)stride;
-    return lacking(error);
-}
-
-int matrix_file_commit(struct matrix_file *mf, flm_error *error)
-{
-    (void)mf;
     return lacking(error);
 }
 

@@ -2,7 +2,7 @@
 #include "options.h"
 #include "matrix_file.h"
 #include <flm/error.h>
-#include "../common/parse.h"
+#include "parse.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

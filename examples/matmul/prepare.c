@@ -2,7 +2,8 @@
 #include "prepare.h"
 #include "inputs.h"
 #include "matrix_file.h"
-#include "../common/fail.h"
+#include "matrix_writer.h"
+#include "fail.h"
 #include <flm/client.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -119,18 +120,18 @@ static int make_common(struct prepared *p, const struct options *o, flm_error *e
 }
 
 /* Writes a generated matrix, some rows at a time. */
-static int write_generated(struct matrix_file *mf, const struct options *o, int which, uint64_t rows,
-                           uint64_t columns, flm_error *error)
+static int write_generated(struct matrix_writer *w, int set, const struct options *o, int which,
+                           const struct matrix_set *shape_of, flm_error *error)
 {
+    uint64_t rows = shape_of->rows, columns = shape_of->columns;
     uint64_t step = columns < WRITE_ELEMENTS ? WRITE_ELEMENTS / columns : 1;
     double *some = malloc(step * columns * sizeof(double));
-    int rc = some ? matrix_file_add(mf, which ? "/B" : "/A", rows, columns, error)
-                  : fail(error, FLM_ENOMEM, "no memory");
+    int rc = some ? 0 : fail(error, FLM_ENOMEM, "no memory");
 
     for (uint64_t i = 0; i < rows && rc == 0; i += step) {
         uint64_t count = rows - i < step ? rows - i : step;
         inputs_generate(o->seed, which, columns, i, count, some);
-        rc = matrix_file_write(mf, i, 0, count, columns, some, columns, error);
+        rc = matrix_writer_write(w, set, i, 0, count, columns, some, columns, error);
     }
     free(some);
     return rc;
@@ -139,21 +140,26 @@ static int write_generated(struct matrix_file *mf, const struct options *o, int 
 static int write_inputs(struct prepared *p, const struct options *o, flm_error *error)
 {
     const struct matmul_common *h = &p->head;
-    struct matrix_file *mf;
-    int rc = 0;
+    const struct matrix_set shape_of[2] = {{"/A", h->m, h->k}, {"/B", h->k, h->n}};
+    struct matrix_set sets[2];
+    struct matrix_writer *w;
+    int which[2], n = 0, rc = 0;
 
-    if (o->a.file && o->b.file)
+    for (int i = 0; i < 2; i++)
+        if (!(i ? o->b.file : o->a.file)) {
+            which[n] = i;
+            sets[n++] = shape_of[i];
+        }
+    if (n == 0)
         return 0;
-    mf = matrix_file_create(o->inputs, error);
-    if (!mf)
+    w = matrix_writer_create(o->inputs, sets, n, NULL, error);
+    if (!w)
         return FLM_EIO;
-    if (!o->a.file)
-        rc = write_generated(mf, o, 0, h->m, h->k, error);
-    if (!o->b.file && rc == 0)
-        rc = write_generated(mf, o, 1, h->k, h->n, error);
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = write_generated(w, i, o, which[i], &sets[i], error);
     if (rc == 0)
-        rc = matrix_file_commit(mf, error);
-    matrix_file_close(mf);
+        rc = matrix_writer_commit(w, error);
+    matrix_writer_close(w);
     p->inputs_written = rc == 0;
     return rc;
 }

@@ -1,8 +1,8 @@
 /* run.c - see run.h */
 #include "run.h"
 #include "block.h"
-#include "matrix_file.h"
-#include "../common/fail.h"
+#include "matrix_writer.h"
+#include "fail.h"
 #include <string.h>
 
 #define POLL_MS        100
@@ -42,7 +42,7 @@ static void keep(struct run *r, const struct tile *t, const double *from)
     for (uint64_t i = 0; r->c && i < t->rows; i++)
         memcpy(r->c + (t->row + i) * n + t->column, from + i * t->columns, t->columns * sizeof(double));
     if (r->file &&
-        matrix_file_write(r->file, t->row, t->column, t->rows, t->columns, from, t->columns, &error))
+        matrix_writer_write(r->file, 0, t->row, t->column, t->rows, t->columns, from, t->columns, &error))
         give_up(r, error.code, error.text);
 }
 

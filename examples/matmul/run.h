@@ -3,10 +3,10 @@
 #define MATMUL_RUN_H
 
 #include "prepare.h"
-#include "../common/launch.h"
-#include "../common/report.h"
+#include "launch.h"
+#include "report.h"
 
-struct matrix_file;
+struct matrix_writer;
 
 struct run {
     const struct prepared *prepared;
@@ -14,9 +14,9 @@ struct run {
     struct progress progress;
     uint64_t side, tiles; /* tiles are side x side, at the edges smaller */
     uint64_t submitted, done;
-    double *c;                /* all of C when it is to be checked, else NULL */
-    struct matrix_file *file; /* where C goes, or NULL */
-    double started, seconds;  /* from the creation of the session to the last tile */
+    double *c;                  /* all of C when it is to be checked, else NULL */
+    struct matrix_writer *file; /* where C goes, or NULL */
+    double started, seconds;    /* from the creation of the session to the last tile */
     int over;
     flm_error failed; /* code not 0: why the run failed */
 };

@@ -1,7 +1,7 @@
 /* source.c - see source.h */
 #include "source.h"
 #include "matrix_file.h"
-#include "../common/fail.h"
+#include "fail.h"
 #include <stdlib.h>
 #include <string.h>
 

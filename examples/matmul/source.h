@@ -17,7 +17,9 @@ struct panel {
 };
 
 /* Memory for the panels of one tile, bytes, when they come from files. */
+#ifndef SOURCE_PANEL_BYTES /* tests take less */
 #define SOURCE_PANEL_BYTES ((size_t)64 << 20)
+#endif
 
 struct source {
     struct matmul_common head;

@@ -2,14 +2,18 @@
  *
  * Loops are plain and free of branches and calls, so that compilers make vector
  * code of them; the functions with KERNEL_CLONES are compiled for several
- * instruction sets and chosen when the module is loaded. All arrays of a chunk
- * fit in the first-level cache. log, sin, cos and exp are series (the arguments
- * are reduced first), accurate to a few units in the last place:
+ * instruction sets and chosen when the module is loaded (they are static: clang 14
+ * gives others a name that nobody finds). All arrays of a chunk fit in the
+ * first-level cache. log, sin, cos and exp are series (the arguments are reduced
+ * first), accurate to a few units in the last place:
  * tests/unit/test_montecarlo_kernel.c compares them with libm.
  *
  * Stream of a task: key = seed, counter = (block number, task number). One
  * block gives two samples.
  */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3") /* whatever CFLAGS say: gcc 12 makes little vector code below it */
+#endif
 #include "kernel.h"
 #include "philox.h"
 #include <math.h>
@@ -49,7 +53,7 @@ INLINE double double_of(uint64_t b)
 }
 
 KERNEL_CLONES
-void kernel_words(uint64_t seed, uint64_t task, uint64_t first, uint32_t words[4][BLOCKS])
+static void words_of(uint64_t seed, uint64_t task, uint64_t first, uint32_t words[4][BLOCKS])
 {
     uint32_t *restrict w0 = words[0], *restrict w1 = words[1];
     uint32_t *restrict w2 = words[2], *restrict w3 = words[3];
@@ -124,7 +128,7 @@ INLINE double cos_series(double q)
 /* G. E. P. Box, M. E. Muller (1958): two uniforms give two normals. The angle
  * 2 pi v is a quarter turn `quad` times, and a rest of at most pi/4. */
 KERNEL_CLONES
-void kernel_normals(const uint32_t words[4][BLOCKS], double z[KERNEL_CHUNK])
+static void normals(const uint32_t words[4][BLOCKS], double z[KERNEL_CHUNK])
 {
     const uint32_t *restrict w0 = words[0], *restrict w1 = words[1];
     const uint32_t *restrict w2 = words[2], *restrict w3 = words[3];
@@ -146,7 +150,7 @@ void kernel_normals(const uint32_t words[4][BLOCKS], double z[KERNEL_CHUNK])
 
 /* e^x = 2^k e^f, |f| <= ln(2)/2, and the Taylor series of e^f. */
 KERNEL_CLONES
-void kernel_exp(double x[KERNEL_CHUNK])
+static void exponentials(double x[KERNEL_CHUNK])
 {
     for (int i = 0; i < KERNEL_CHUNK; i++) {
         double shifted = x[i] * 1.44269504088896340736 + ROUND_MAGIC;
@@ -225,19 +229,18 @@ int kernel_run(const struct model *m, const struct mc_task *task, struct mc_sums
     double x[KERNEL_CHUNK];
     double spread = m->volatility * sqrt(m->maturity);
     double mean = m->rate * m->maturity - spread * spread / 2;
-    double centre = model_centre(m);
 
     *sums = (struct mc_sums){.number = task->number, .samples = task->samples};
     for (uint64_t done = 0; done < task->samples; done += KERNEL_CHUNK) {
         uint64_t left = task->samples - done;
-        kernel_words(m->seed, task->number, done / 2, words);
+        words_of(m->seed, task->number, done / 2, words);
         if (m->payoff == PAYOFF_PI) {
             circle((const uint32_t(*)[BLOCKS])words, x);
         } else {
-            kernel_normals((const uint32_t(*)[BLOCKS])words, x);
+            normals((const uint32_t(*)[BLOCKS])words, x);
             drift(x, mean, spread);
-            kernel_exp(x);
-            payoff(x, m->spot, m->strike, m->payoff == PAYOFF_CALL ? 1 : -1, centre);
+            exponentials(x);
+            payoff(x, m->spot, m->strike, m->payoff == PAYOFF_CALL ? 1 : -1, m->centre);
         }
         for (uint64_t i = left; i < KERNEL_CHUNK; i++)
             x[i] = 0;
@@ -246,4 +249,19 @@ int kernel_run(const struct model *m, const struct mc_task *task, struct mc_sums
             return FLM_ECANCELLED;
     }
     return 0;
+}
+
+void kernel_words(uint64_t seed, uint64_t task, uint64_t first, uint32_t words[4][BLOCKS])
+{
+    words_of(seed, task, first, words);
+}
+
+void kernel_normals(const uint32_t words[4][BLOCKS], double z[KERNEL_CHUNK])
+{
+    normals(words, z);
+}
+
+void kernel_exp(double x[KERNEL_CHUNK])
+{
+    exponentials(x);
 }

@@ -37,6 +37,8 @@ int model_check(const struct model *m, flm_error *error)
         return refuse(error, "the version of the common data", m->version, "1: program and module differ");
     if (m->payoff < PAYOFF_PI || m->payoff > PAYOFF_PUT)
         return refuse(error, "the payoff", m->payoff, "pi, call or put");
+    if (!isfinite(m->centre))
+        return refuse(error, "the centre", m->centre, "a number");
     if (m->payoff == PAYOFF_PI)
         return 0;
     if (!(m->spot > 0 && m->spot <= 1e100))
@@ -60,13 +62,17 @@ static double normal_cdf(double x)
     return 0.5 * erfc(-x / sqrt(2.0));
 }
 
-double model_centre(const struct model *m)
+/* What the option gives if the asset grows by the interest rate. */
+static double expected_gain(const struct model *m)
 {
     double forward = m->spot * exp(m->rate * m->maturity);
 
-    if (m->payoff == PAYOFF_PI)
-        return 0;
     return fmax(m->payoff == PAYOFF_CALL ? forward - m->strike : m->strike - forward, 0);
+}
+
+void model_set_centre(struct model *m)
+{
+    m->centre = m->payoff == PAYOFF_PI ? 0 : expected_gain(m);
 }
 
 double model_scale(const struct model *m)
@@ -83,7 +89,7 @@ double model_exact(const struct model *m)
     if (m->payoff == PAYOFF_PI)
         return acos(-1.0);
     if (!(spread > 0)) /* nothing is left to chance */
-        return model_scale(m) * model_centre(m);
+        return model_scale(m) * expected_gain(m);
     d1 = (log(m->spot / m->strike) + m->rate * m->maturity) / spread + spread / 2;
     d2 = d1 - spread;
     if (m->payoff == PAYOFF_CALL)

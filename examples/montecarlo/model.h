@@ -20,7 +20,7 @@ enum payoff { PAYOFF_PI = 1, PAYOFF_CALL = 2, PAYOFF_PUT = 3 };
 
 #define MODEL_VERSION 1u
 
-/* The common data of the session. Little endian, 64 bytes. */
+/* The common data of the session. All but the centre is the user's. Little endian, 64 bytes. */
 struct model {
     uint32_t version; /* MODEL_VERSION */
     uint32_t payoff;  /* enum payoff */
@@ -29,7 +29,8 @@ struct model {
     double rate;         /* r: per year, continuously compounded */
     double volatility;   /* sigma: per square root of a year */
     double maturity;     /* T: years */
-    double reserved;
+    double centre;       /* see above; set by model_set_centre on the client, since exp() of libm may differ
+                            in its last digit from node to node */
 };
 
 /* The input of a task: which stream, and how much of it. */
@@ -54,7 +55,8 @@ int model_check(const struct model *model, flm_error *error);
 
 /* The value that the estimate tends to: pi, or Black and Scholes (1973). */
 double model_exact(const struct model *model);
-double model_centre(const struct model *model);
+/* Any shift would do; this one is near the mean. */
+void model_set_centre(struct model *model);
 double model_scale(const struct model *model);
 
 #endif

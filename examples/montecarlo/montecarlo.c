@@ -7,7 +7,7 @@
 #include "print.h"
 #include "plot.h"
 #include "run.h"
-#include "../common/save.h"
+#include "save.h"
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* options.c - see options.h */
 #include "options.h"
 #include "results.h"
-#include "../common/parse.h"
-#include "../common/save.h"
+#include "parse.h"
+#include "save.h"
 #include <argp.h>
 #include <stdlib.h>
 
@@ -193,6 +193,7 @@ void options_parse(struct options *o, int argc, char **argv)
         parse_refuse(argv[0], "spot, strike, rate, volatility and maturity belong to --payoff=call or put");
     if (model_check(&o->model, &error))
         parse_refuse(argv[0], error.text);
+    model_set_centre(&o->model);
     if (o->output && !results_have_hdf5() && !save_has_suffix(o->output, ".csv"))
         parse_refuse(argv[0], "this build has no HDF5: give --output=FILE.csv");
 }

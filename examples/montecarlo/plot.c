@@ -2,9 +2,9 @@
  * and a legend, and any browser shows it.
  */
 #include "plot.h"
-#include "../common/fail.h"
-#include "../common/report.h"
-#include "../common/save.h"
+#include "fail.h"
+#include "report.h"
+#include "save.h"
 #include <errno.h>
 #include <math.h>
 #include <signal.h>

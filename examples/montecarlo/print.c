@@ -1,7 +1,7 @@
 /* print.c - see print.h */
 #include "print.h"
-#include "../common/report.h"
-#include "../common/save.h"
+#include "report.h"
+#include "save.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

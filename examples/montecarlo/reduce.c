@@ -60,6 +60,6 @@ struct estimate reduce_estimate(const struct reduce *r)
     double variance = fmax((r->sum2.high - sum * mean + r->sum2.low) / (n - 1), 0);
 
     return (struct estimate){.samples = r->samples,
-                             .value = scale * (model_centre(&r->model) + mean),
+                             .value = scale * (r->model.centre + mean),
                              .error = r->samples > 1 ? scale * sqrt(variance / n) : NAN};
 }

@@ -1,7 +1,7 @@
 /* results.c - the result file as CSV; results_hdf5.c has the other form. */
 #include "results.h"
-#include "../common/fail.h"
-#include "../common/save.h"
+#include "fail.h"
+#include "save.h"
 #include <stdio.h>
 #include <stdlib.h>
 

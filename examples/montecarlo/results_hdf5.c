@@ -8,7 +8,7 @@
  *     /convergence  table: samples, estimate, standard_error, exact, difference
  */
 #include "results.h"
-#include "../common/fail.h"
+#include "fail.h"
 #include <hdf5.h>
 #include <stddef.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
  * beyond is not used.
  */
 #include "run.h"
-#include "../common/fail.h"
+#include "fail.h"
 #include <math.h>
 #include <string.h>
 

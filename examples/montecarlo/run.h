@@ -4,8 +4,8 @@
 
 #include "history.h"
 #include "options.h"
-#include "../common/launch.h"
-#include "../common/report.h"
+#include "launch.h"
+#include "report.h"
 
 #define RUN_WINDOW    16384u /* tasks under way at most; a power of two */
 #define RUN_EXECUTORS 65536u /* executor numbers that are told apart */

@@ -3,6 +3,7 @@
 #include "net/fabric_parts.h"
 
 #include "base/error.h"
+#include "base/signals.h"
 #include "base/time.h"
 #include "wire/record.h"
 
@@ -264,7 +265,10 @@ int fabric_open(const struct flm__fabric_options *options, struct flm__fabric **
     f->batch_bytes = o->batch_bytes > MESSAGE_MIN ? o->batch_bytes : MESSAGE_MIN;
     f->receives_base = o->buffers ? o->buffers : FABRIC_BUFFERS;
     prepare_environment();
+    struct flm__signals kept;
+    flm__signals_keep(&kept);
     int rc = open_offer(f, o, error);
+    flm__signals_put_back(&kept);
     if (!rc) {
         f->ops = fabric_link_ops;
         f->ops.name = f->info->fabric_attr->prov_name;

@@ -1,0 +1,31 @@
+#!/bin/bash
+# The commands that the READMEs of the examples give to compile them outside of the tree work, with the
+# installed headers, library and flm.pc.
+. "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
+
+command -v pkg-config >/dev/null || skip 'pkg-config is not installed'
+pkg-config --exists hdf5 openblas || skip 'HDF5 or OpenBLAS is not installed'
+unset LD_PRELOAD CFLAGS
+case ${FLM_TEST_CFLAGS:-} in
+    *sanitize*) skip 'the library was built with sanitizers' ;;
+esac
+
+# As installed: flm.pc points there.
+mkdir -p usr/include usr/lib/pkgconfig copy
+cp -r "$FLM_SRCDIR/include/flm" usr/include/
+cp -P "$FLM_BUILDDIR"/lib/.libs/libflm.so* usr/lib/
+sed -e "s|^prefix=.*|prefix=$PWD/usr|; s|^exec_prefix=.*|exec_prefix=\${prefix}|; s|^libdir=.*|libdir=\${prefix}/lib|" \
+    -e "s|^includedir=.*|includedir=\${prefix}/include|" "$FLM_BUILDDIR/flm.pc" >usr/lib/pkgconfig/flm.pc
+cp -r "$FLM_SRCDIR/examples/common" "$FLM_SRCDIR/examples/montecarlo" "$FLM_SRCDIR/examples/matmul" copy/
+export PKG_CONFIG_PATH=$PWD/usr/lib/pkgconfig LD_LIBRARY_PATH=$PWD/usr/lib
+
+for example in montecarlo matmul; do
+    # the indented lines of the last section
+    sed -n '/^## Build/,$s/^    //p' "copy/$example/README.md" >commands
+    check_match "$example: there are commands" "$(cat commands)" '^cc '
+    check "$example compiles" bash -c "cd copy && set -e && . '$PWD/commands'"
+done
+check 'montecarlo runs' copy/montecarlo/flm-montecarlo --inproc -q --no-output -n 1e6
+check_match 'and is right' "$out" '^3\.14'
+check 'matmul runs' copy/matmul/flm-matmul --inproc --size=200 --json -o c.h5
+check_match 'and is right' "$out" '"check": "passed"'
