@@ -1,11 +1,11 @@
-# bash completion for flmctl, flmd, flmexec, flmping and flmrun.
+# bash completion for flmctl, flmd, flmexec, flmping, flmrun and the examples.
 #
 # Options come from the program's own --help, so they are always its own; names of
 # sessions, applications and nodes from the running session manager, if there is one.
 
-# Prints the long options of the program $1.
+# Prints the long options of the program $1, or of its command $2.
 _flame_options() {
-    "$1" --help 2>/dev/null </dev/null | grep -oE '^ +(-[^- ],? *)?--[a-z][a-z0-9-]*=?' | grep -oE -e '--.*'
+    "$@" --help 2>/dev/null </dev/null | grep -oE '^ +(-[^- ],? *)?--[a-z][a-z0-9-]*=?' | grep -oE -e '--.*'
 }
 
 # flmctl's commands, as its --help lists them.
@@ -44,21 +44,25 @@ _flame_value() {
     esac
 }
 
-# What comes behind the command of flmctl.
-_flame_flmctl() {
-    local command='' i
+# The command of flmctl on the line so far, if there is one.
+_flame_command() {
+    local i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            -* | table | json | csv) ;;
-            *) command=${COMP_WORDS[i]}; break ;;
+            -* | = | table | json | csv | unix* | tcp* | :*) ;;
+            *) echo "${COMP_WORDS[i]}"; break ;;
         esac
     done
-    case $command in
+}
+
+# What comes behind the command of flmctl.
+_flame_flmctl() {
+    case $(_flame_command) in
         '') _flame_reply "$(_flame_commands "$1")" ;;
         register) _flame_files ;;
         unregister | create) _flame_reply "$(_flame_names "$1" -a)" ;;
-        view | close | cancel | delete | logs | watch) _flame_reply "$(_flame_names "$1" -s)" ;;
-        drain) _flame_reply "$(_flame_names "$1" -n)" ;;
+        view | watch | logs | close | cancel | delete) _flame_reply "$(_flame_names "$1" -s)" ;;
+        drain | undrain) _flame_reply "$(_flame_names "$1" -n)" ;;
     esac
 }
 
@@ -97,7 +101,9 @@ _flame() {
             ;;
     esac
     if [[ $cur == -* ]]; then
-        _flame_reply "$(_flame_options "$program")"
+        local command=''
+        [ "$name" != flmctl ] || command=$(_flame_command)
+        _flame_reply "$(_flame_options "$program" ${command:+"$command"})"
     elif _flame_value "$prev"; then
         :
     elif [ "$name" = flmctl ]; then
@@ -109,4 +115,4 @@ _flame() {
     fi
 }
 
-complete -F _flame flmctl flmd flmexec flmping flmrun
+complete -F _flame flmctl flmd flmexec flmping flmrun flm-matmul flm-montecarlo

@@ -98,9 +98,9 @@ static int local_init(const struct flm_backend_host *host, const char *const *co
         return fail(error, FLM_ENOMEM, "backend local: no memory");
     local->host = host;
     local->nodes = 1;
-    strcpy(local->world, "mpirun -n {n}");
+    snprintf(local->world, sizeof(local->world), "mpirun -n {n}");
     if (gethostname(local->host_name, sizeof(local->host_name) - 1) < 0 || !local->host_name[0])
-        strcpy(local->host_name, "localhost");
+        snprintf(local->host_name, sizeof(local->host_name), "localhost");
     for (; *configuration; configuration++) {
         int rc = set(local, *configuration, error);
         if (rc < 0) {

@@ -171,8 +171,10 @@ static int init(struct manager *m, flm_error *error)
         rc = backend_start(m, error);
     if (rc == 0 && m->options.provider && !manager_fabric(m, error))
         rc = FLM_ENOTSUP;
+    /* Often enough that a few lost beats are not the loss of a node. */
+    unsigned every = m->options.loss_ms / 4 < HEARTBEAT_MS ? m->options.loss_ms / 4 : HEARTBEAT_MS;
     if (rc == 0)
-        uv_timer_start(&m->heartbeat, on_heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
+        uv_timer_start(&m->heartbeat, on_heartbeat, every, every);
     return rc;
 }
 

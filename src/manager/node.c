@@ -108,6 +108,8 @@ void node_heartbeat(struct manager *m)
     {
         if (!n->relay || !n->peer)
             continue;
+        if (!n->peer->link)
+            continue; /* still opening its fabric, which can take long on a loaded node */
         if (m->now - n->heard_ns > m->options.loss_ms * 1000000LL) {
             peer_end(n->peer, "it has not answered for the loss time");
             continue;

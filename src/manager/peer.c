@@ -106,6 +106,9 @@ void peer_end(struct peer *p, const char *why)
     if (p->state == PEER_GONE)
         return;
     enum peer_state was = p->state;
+    if (p->manager->options.verbose)
+        fprintf(stderr, "flmd: %s %s (process %d) is gone: %s\n", was == PEER_NODE ? "node agent" : "peer", p->name,
+                p->pid, why);
     p->state = PEER_GONE;
     p->manager->reap = true;
     uv_poll_stop(&p->poll);
@@ -366,6 +369,8 @@ void peer_connect_fabric(struct peer *p, const Flm__Request *r)
     if (!p->link && p->key_in)
         rc = m->fabric_ops->connect(m->fabric, r->fabric_address.data, r->fabric_address.len, p->key_in, p->key_out,
                                     &p->link, &error);
+    if (p->node)
+        p->node->heard_ns = m->now;
     client_reply(p, r->id, rc, error.text);
     if (rc < 0)
         peer_refuse(p, rc, error.text);

@@ -34,11 +34,11 @@ enum { FLM__FABRIC_ADDRESS_MAX = 256 };
 struct flm__fabric_options {
     const char *provider;  /* "tcp;ofi_rxm", ...; NULL: the best by capability, never shm */
     const char *interface; /* name or address to use on multi-homed nodes; NULL: any */
-    unsigned batch_bytes;  /* largest message; 0: what suits the provider's eager size */
+    unsigned batch_bytes;  /* largest message, the same at all peers; 0: what suits the provider */
     unsigned buffers;      /* receive buffers; 0: default */
 };
 
-/* Called once, from progress or read: status 0 or a negative FLM_E*. */
+/* Called once, from progress, destroy or close: status 0 or a negative FLM_E*. */
 typedef void flm__fabric_done_fn(void *arg, int status);
 
 struct flm__fabric_ops {
@@ -60,15 +60,18 @@ struct flm__fabric_ops {
     /* Readable when there is progress to make, after arm said so; -1: the
      * provider has no such descriptor, poll at intervals. */
     int (*fd)(struct flm__fabric *fabric);
-    /* true: it is safe to sleep on fd. */
+    /* true: it is safe to sleep on fd. Call it after flm__link_arm of the links; whoever writes to a
+     * link after it must call it again. */
     bool (*arm)(struct flm__fabric *fabric);
     /* Makes memory readable to peers until concealed. */
     int (*expose)(struct flm__fabric *fabric, const void *memory, size_t size, struct flm__region **out,
                   uint64_t *address, uint64_t *key, flm_error *error);
     void (*conceal)(struct flm__fabric *fabric, struct flm__region *region);
     /* Reads size bytes that the link's peer exposed into dst, in chunks; done
-     * runs from progress, never from here. Destroying the link runs done with
-     * FLM_EDISCONNECTED. */
+     * runs from progress, never from here. When the link is destroyed first,
+     * done gets FLM_EDISCONNECTED: at once, or, where the provider may still
+     * write to dst, when it lets go of it, at the latest in close. dst and arg
+     * belong to the read until then. */
     int (*read)(struct flm__link *link, void *dst, size_t size, uint64_t address, uint64_t key,
                 flm__fabric_done_fn *done, void *arg);
     /* Batches dropped because their key was no peer's. */

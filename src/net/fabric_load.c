@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/paths.h"
+#include "base/signals.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -43,8 +44,12 @@ static const struct flm__fabric_ops *load(flm_error *error)
 const struct flm__fabric_ops *flm__fabric_load(flm_error *error)
 {
     pthread_mutex_lock(&lock);
-    if (!loaded)
+    if (!loaded) {
+        struct flm__signals kept;
+        flm__signals_keep(&kept);
         loaded = load(error);
+        flm__signals_put_back(&kept);
+    }
     const struct flm__fabric_ops *ops = loaded;
     pthread_mutex_unlock(&lock);
     return ops;

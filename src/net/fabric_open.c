@@ -3,12 +3,14 @@
 #include "net/fabric_parts.h"
 
 #include "base/error.h"
+#include "base/signals.h"
 #include "base/time.h"
 #include "wire/record.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,7 +265,10 @@ int fabric_open(const struct flm__fabric_options *options, struct flm__fabric **
     f->batch_bytes = o->batch_bytes > MESSAGE_MIN ? o->batch_bytes : MESSAGE_MIN;
     f->receives_base = o->buffers ? o->buffers : FABRIC_BUFFERS;
     prepare_environment();
+    struct flm__signals kept;
+    flm__signals_keep(&kept);
     int rc = open_offer(f, o, error);
+    flm__signals_put_back(&kept);
     if (!rc) {
         f->ops = fabric_link_ops;
         f->ops.name = f->info->fabric_attr->prov_name;
@@ -285,23 +290,54 @@ static void linger(struct flm__fabric *f)
         fabric_progress(f);
 }
 
-void fabric_close(struct flm__fabric *f)
+/* Reads that the provider has not let go of: their peer is stopped, or very slow. */
+static bool has_reads(const struct flm__fabric *f)
 {
-    if (!f)
-        return;
-    if (f->ep)
-        linger(f);
+    const struct fabric_link *l;
+    DL_FOREACH(f->zombies, l)
+    if (l->reads)
+        return true;
+    return false;
+}
+
+static void end_reads(struct flm__fabric *f)
+{
+    struct fabric_link *l;
+    DL_FOREACH(f->zombies, l)
+    for (int i = 0; i < FABRIC_CHUNKS; i++)
+        if (l->chunks[i].read)
+            fabric_chunk_let_go(&l->chunks[i]);
+    fabric_run_finished(f, NULL);
+}
+
+/* libfabric 1.17 (tcp under ofi_rxm) crashes when an endpoint is closed that has received a part of what it
+ * reads. Such an endpoint stays as it is until the process ends; as nobody makes progress on it, it writes
+ * nowhere any more. */
+static bool must_abandon(const struct flm__fabric *f)
+{
+    return has_reads(f) && f->info->ep_attr->protocol == FI_PROTO_RXM &&
+           (!strncmp(f->ops.name, "tcp", 3) || !strncmp(f->ops.name, "net", 3));
+}
+
+static struct flm__fabric *abandoned;
+static pthread_mutex_t abandoned_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void abandon(struct flm__fabric *f)
+{
+    end_reads(f);
+    pthread_mutex_lock(&abandoned_lock);
+    f->next_abandoned = abandoned;
+    abandoned = f;
+    pthread_mutex_unlock(&abandoned_lock);
+}
+
+static void free_fabric(struct flm__fabric *f)
+{
     close_endpoint(f);
+    end_reads(f);
     struct fabric_link *l, *next;
     DL_FOREACH_SAFE(f->zombies, l, next)
-    {
-        l->in_flight = 0;
-        for (int i = 0; i < FABRIC_CHUNKS; i++)
-            if (l->chunks[i].read)
-                fabric_chunk_let_go(&l->chunks[i]);
-        fabric_link_free(l);
-    }
-    fabric_run_finished(f, NULL);
+    fabric_link_free(l);
     while (f->blocks) {
         struct fabric_block *b = f->blocks;
         f->blocks = b->next;
@@ -310,4 +346,16 @@ void fabric_close(struct flm__fabric *f)
     close_rest(f);
     fi_freeinfo(f->info);
     free(f);
+}
+
+void fabric_close(struct flm__fabric *f)
+{
+    if (!f)
+        return;
+    if (f->ep)
+        linger(f);
+    if (f->ep && must_abandon(f))
+        abandon(f);
+    else
+        free_fabric(f);
 }

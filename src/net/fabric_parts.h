@@ -162,6 +162,8 @@ struct flm__fabric {
     struct fabric_buffer *unposted; /* could not be posted yet */
 
     struct fabric_read *finished; /* their done has to be called */
+
+    struct flm__fabric *next_abandoned; /* see fabric_open.c */
 };
 
 /* fabric.c */

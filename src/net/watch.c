@@ -120,10 +120,11 @@ void flm__watch_retarget(struct flm__watch *w, flm__watch_message_fn *on_message
 
 int flm__watch_send(struct flm__watch *w, const Flm__Message *message, const int *fds, unsigned n_fds)
 {
-    if (!w || !w->conn || w->ended)
+    if (!w || !w->conn)
         return FLM_EDISCONNECTED;
     if (w->failed)
         return w->failed;
+    /* After the end a peer that only stopped sending can still hear last words. */
     int rc = flm__conn_send(w->conn, message, fds, n_fds);
     if (rc < 0 && rc != FLM_ETOOBIG && rc != FLM_ENOTSUP) /* those two cost the message alone */
         w->failed = rc;

@@ -80,7 +80,7 @@ void agent_stop(struct agent *agent, int status, const char *format, ...)
     va_end(args);
     agent->stopping = true;
     agent->status = status;
-    if (agent->options->log_to_stderr || status)
+    if (agent->options->log_to_stderr) /* else flmd, or who lost it, has more to say */
         agent_say(agent, "ends: %s", agent->why);
     for (unsigned i = 0; i < agent->n_slots; i++) {
         uv_timer_stop(&agent->slots[i].timer);

@@ -59,7 +59,8 @@ static void refuse(struct stranger *s, int code, const char *text)
     refused.text = (char *)(uintptr_t)text;
     FLM__MESSAGE(m, refused, REFUSED, &refused);
     flm__watch_send(s->watch, &m, NULL, 0);
-    agent_say(s->attach->agent, "process %d was refused: %s", s->pid, text);
+    if (!s->attach->agent->stopping)
+        agent_say(s->attach->agent, "process %d was refused: %s", s->pid, text);
     turn_away(s);
 }
 
@@ -151,6 +152,14 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     a->n_strangers++;
 }
 
+/* Of a killed agent that had our process number. */
+static bool is_left_over(const char *directory)
+{
+    struct stat st;
+    return errno == EEXIST && lstat(directory, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+           (st.st_mode & 077) == 0;
+}
+
 /* The directory that was given, or one of our own in the runtime directory. */
 static int choose_directory(struct agent *agent, flm_error *error)
 {
@@ -167,8 +176,11 @@ static int choose_directory(struct agent *agent, flm_error *error)
         return flm__error_set(error, FLM_ETOOBIG, "the directory %s is too long a path for a socket",
                               given ? given : base);
     }
-    if (mkdir(agent->directory, 0700) < 0)
-        return flm__error_errno(error, FLM_EIO, errno, "cannot make the directory %s", agent->directory);
+    if (mkdir(agent->directory, 0700) < 0 && !is_left_over(agent->directory)) {
+        rc = flm__error_errno(error, FLM_EIO, errno, "cannot make the directory %s", agent->directory);
+        agent->directory[0] = 0;
+        return rc;
+    }
     agent->own_directory = true;
     return 0;
 }

@@ -98,7 +98,7 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
             relay_blob_done(agent->relay, m->blob_done->id);
         break;
     case FLM__MESSAGE__BODY_SHUTDOWN:
-        agent_stop(agent, 0, "flmd says: %s", m->shutdown->text);
+        agent_stop(agent, 0, "flmd is ending: %s", m->shutdown->text);
         break;
     default: /* of a newer version */
         break;
@@ -108,8 +108,7 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
 static void on_end(void *arg, int code)
 {
     struct agent *agent = arg;
-    if (!agent->stopping)
-        agent_stop(agent, code == FLM_EDISCONNECTED ? 0 : 1, "the connection to flmd: %s", flm_strerror(code));
+    agent_stop(agent, 1, "the connection to flmd: %s", flm_strerror(code));
 }
 
 /* ---- the beginning ----------------------------------------------------------------------------- */

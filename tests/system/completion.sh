@@ -19,6 +19,7 @@ cat >fake/flmctl <<'S'
 case "$*" in
     --help) printf '%s\n' 'Usage: flmctl' '' '  list        lists' '  view ID     shows' '' \
         '  -o, --output=FORMAT    table' '      --endpoint=ENDPOINT' '  -?, --help' ;;
+    'list --help') echo '  -s, --sessions' ;;
     'list -s -o csv') printf '%s\n' ID,State one,Open '"two",Open' ;;
     'list -a -o csv') printf '%s\n' Name,Shim pi,so ;;
 esac
@@ -31,6 +32,8 @@ try "$ctl" --o
 check_equal 'an option' '--output=' "$got"
 try "$ctl" ''
 check_equal 'commands' $'list\nview' "$got"
+try "$ctl" list --s
+check_equal 'an option of a command' --sessions "$got"
 try "$ctl" -o json ''
 check_equal 'commands behind an option' $'list\nview' "$got"
 try "$ctl" view ''
@@ -56,10 +59,9 @@ try "$TEST_DIR/fake/flmrun" -- cat app
 check_equal 'and its files' app.conf "$got"
 
 # The real programs.
-for program in ${FLM_TEST_PROGRAMS:?}; do
+for program in ${FLM_TEST_COMMANDS:?}; do
     name=$(basename "$program")
-    case $program in bin/*) ;; *) continue ;; esac
     check_contains "$name has a completion" "$(complete -p "$name" 2>&1)" '-F _flame'
-    try "$FLM_BUILDDIR/$program" --h
+    try "$FLM_BUILDDIR/$program" --hel
     check_equal "$name: --help" --help "$got"
 done

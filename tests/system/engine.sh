@@ -9,7 +9,7 @@ engine() {
     local more=()
     [ "${transport:-ring}" = ring ] || more=(--provider "$transport")
     export FLM_ENDPOINT=unix:$TEST_DIR/run/flmd.sock
-    start flmd flmd -e "$FLM_ENDPOINT" --directory "$TEST_DIR/run" "${more[@]}" "$@"
+    start flmd flmd -v -e "$FLM_ENDPOINT" --directory "$TEST_DIR/run" "${more[@]}" "$@"
     flmd=$pid
     wait_for "flmd answers (${transport:-ring})" flmctl status
 }

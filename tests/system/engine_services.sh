@@ -20,7 +20,7 @@ for transport in $(transports); do
     for how in 'exit 7' abort segv; do
         run "$client" -l "$odd" -i "$how"
         check_match "a service that does '$how' fails its task after three losses" "$out" \
-            '^1 x Failed retry_limit -?[0-9]+ .*lost with its executor 3 times'
+            '^1 x Failed retry limit -?[0-9]+ .*lost with its executor 3 times'
         run "$client" -l "$odd" -n 50 -i after
         check_equal 'and the executors are there again' "50 x Succeed none 0 [after]" "$out"
     done

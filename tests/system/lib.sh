@@ -25,6 +25,13 @@
 # shellcheck shell=bash disable=SC2034 # what `run` fills is for the tests
 
 set -u
+# Tests run side by side: where we may, each gets a /dev/shm of its own.
+if [ -z "${FLM_TEST_OWN_SHM:-}" ] && [ "$(id -u)" -eq 0 ] &&
+    unshare -m mount -t tmpfs -o mode=1777 tmpfs /dev/shm 2>/dev/null; then
+    export FLM_TEST_OWN_SHM=1
+    # shellcheck disable=SC2016
+    exec unshare -m "$BASH" -c 'mount -t tmpfs -o mode=1777 tmpfs /dev/shm && exec "$BASH" "$@"' "$0" "$0" "$@"
+fi
 FLM_TEST_PATIENCE=${FLM_TEST_PATIENCE:-60}
 test_name=$(basename "$0" .sh)
 checks=0 failures=0 verdict=''

@@ -379,11 +379,11 @@ static void test_progress_line(void **state)
          "x [=========>        ] 50/100  50%  10/s  ETA 0:05  3 failed"},
         {{.label = "x", .done = 100, .total = 100, .rate = 2.5e6, .elapsed_s = 90000},
          50,
-         "x [==============] 100/100 100%  2.50 M/s  1d01h"},
+         "x [================] 100/100 100%  2.50 M/s  1d01h"},
         {{.label = "x", .done = 7, .total = 100, .rate = 0.5}, 20, "x 7/100   7%  0.50/s"},
         {{.label = "x", .done = 200, .total = 100, .rate = 123456, .elapsed_s = 3661},
          60,
-         "x [======================] 200/100 100%  123 k/s  1:01:01"},
+         "x [=========================] 200/100 100%  123 k/s  1:01:01"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         char line[200];

@@ -1,0 +1,17 @@
+#include "base/signals.h"
+
+#include <stddef.h>
+
+void flm__signals_keep(struct flm__signals *kept)
+{
+    for (int i = 1; i < NSIG; i++)
+        if (sigaction(i, NULL, &kept->of[i]) < 0)
+            kept->of[i].sa_handler = SIG_ERR;
+}
+
+void flm__signals_put_back(const struct flm__signals *kept)
+{
+    for (int i = 1; i < NSIG; i++)
+        if (kept->of[i].sa_handler != SIG_ERR && i != SIGKILL && i != SIGSTOP)
+            sigaction(i, &kept->of[i], NULL);
+}

@@ -1,0 +1,74 @@
+/* tools/flmrun.h - what the parts of flmrun share.
+ *
+ * flmrun.c has the course of events, flmrun_options.c the command line, flmrun_instance.c the private
+ * directory and what dead instances left, flmrun_processes.c the processes of an instance,
+ * flmrun_start.c how flmd and CMD are started.
+ */
+#ifndef TOOLS_FLMRUN_H
+#define TOOLS_FLMRUN_H
+
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum flmrun_status { /* as env(1) and timeout(1) use them */
+    STATUS_USAGE = 2,
+    STATUS_TIMEOUT = 124,
+    STATUS_OURS = 125, /* flmrun itself, or the session manager, failed */
+    STATUS_CANNOT = 126,
+    STATUS_NOT_FOUND = 127,
+};
+
+struct flmrun_options {
+    const char *slots; /* checked numbers, as they are passed on; NULL: flmd's default */
+    const char *cores_per_slot;
+    const char *bind;
+    const char *nodes;
+    const char *provider;
+    const char *wrap;
+    const char *wrap_executor;
+    bool spread, verbose, keep_logs;
+    double timeout_s; /* 0: none */
+    double grace_s;
+    char **command; /* NULL-terminated */
+};
+
+/* Exits on --help and on a mistake (status 2). */
+void flmrun_parse(struct flmrun_options *options, int argc, char **argv);
+
+enum { SOCKET_PATH_MAX = 108 };
+
+struct instance {
+    char directory[SOCKET_PATH_MAX];
+    char log[PATH_MAX]; /* of --keep-logs; "" none */
+    int lock;           /* held as long as we live */
+    int log_fd;
+};
+
+/* Ends and removes what dead instances of this user left, then makes a private directory. 0, or -1 after a
+ * message. */
+int instance_open(struct instance *instance, const struct flmrun_options *options);
+void instance_close(struct instance *instance);
+
+/* The variable that all processes of an instance have in their environment; its value is the directory. */
+#define INSTANCE_VARIABLE "FLM_INSTANCE_DIR"
+
+/* Sends the signal to all processes of this user that name one of the directories; NULL-terminated list.
+ * signal 0: only counts. Returns how many. */
+unsigned processes_signal(const char *const *directories, int signal);
+/* SIGTERM, and SIGKILL to what is left after grace_ms; returns how many are left in the end. */
+unsigned processes_end(const char *const *directories, unsigned grace_ms);
+
+/* flmd: *ready is readable when it is ready or has failed; closing *parent ends it. pid or -1 after a
+ * message. */
+pid_t start_manager(const struct instance *instance, const struct flmrun_options *options, int *ready,
+                    int *parent);
+/* CMD with these in its environment; mask: its signal mask. pid, or -errno. */
+pid_t start_command(char **command, const char *endpoint, const char *slots, const struct instance *instance,
+                    const sigset_t *mask);
+
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

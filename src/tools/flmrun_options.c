@@ -1,0 +1,130 @@
+#define _GNU_SOURCE
+#include "tools/flmrun.h"
+
+#include <flm/error.h>
+
+#include <argp.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *argp_program_version = "flmrun (Flame) " FLM_VERSION;
+
+enum { KEY_CORES = 256, KEY_BIND, KEY_SPREAD, KEY_PROVIDER, KEY_TIMEOUT, KEY_NODES, KEY_WRAP, KEY_WRAP_EXECUTOR,
+       KEY_KEEP_LOGS, KEY_GRACE };
+
+static const struct argp_option table[] = {
+    {"slots", 'n', "N", 0, "executors (default: one per core that this process may use)", 0},
+    {"cores-per-slot", KEY_CORES, "C", 0, "cores of each executor (default 1)", 0},
+    {"bind", KEY_BIND, "WHAT", 0, "bind executors to core (default), l3, numa or none", 0},
+    {"spread", KEY_SPREAD, NULL, 0, "place neighbouring executors far apart", 0},
+    {"provider", KEY_PROVIDER, "NAME", 0, "use this libfabric provider also on the node", 0},
+    {"nodes", KEY_NODES, "K", 0, "pretend that this machine is K nodes, for tests", 0},
+    {"timeout", KEY_TIMEOUT, "S", 0, "end CMD after S seconds, with status 124", 0},
+    {"grace", KEY_GRACE, "S", 0, "seconds between SIGTERM and SIGKILL at the end (default 5)", 0},
+    {"wrap", KEY_WRAP, "CMD", 0, "start an executor under CMD, for example \"valgrind -q\"", 0},
+    {"wrap-executor", KEY_WRAP_EXECUTOR, "K", 0, "the executor that is wrapped (default 0)", 0},
+    {"keep-logs", KEY_KEEP_LOGS, NULL, 0, "keep what the executors write in ./flmrun-PID.log", 0},
+    {"verbose", 'v', NULL, 0, "show what the executors write, and what happens", 0},
+    {0},
+};
+
+static const char *number(struct argp_state *state, const char *name, const char *text, long low, long high)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (errno || end == text || *end || value < low || value > high)
+        argp_error(state, "%s takes a whole number from %ld to %ld, not '%s'", name, low, high, text);
+    return text;
+}
+
+static double seconds(struct argp_state *state, const char *name, const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value > 0 && value <= 1e9))
+        argp_error(state, "%s takes seconds, more than 0, not '%s'", name, text);
+    return value;
+}
+
+static const char *bind_name(struct argp_state *state, const char *text)
+{
+    if (strcmp(text, "core") != 0 && strcmp(text, "l3") != 0 && strcmp(text, "numa") != 0 && strcmp(text, "none") != 0)
+        argp_error(state, "--bind takes core, l3, numa or none, not '%s'", text);
+    return text;
+}
+
+static error_t parse_how(int key, char *arg, struct argp_state *state)
+{
+    struct flmrun_options *o = state->input;
+    switch (key) {
+    case KEY_TIMEOUT:
+        o->timeout_s = seconds(state, "--timeout", arg);
+        return 0;
+    case KEY_GRACE:
+        o->grace_s = seconds(state, "--grace", arg);
+        return 0;
+    case KEY_WRAP:
+        o->wrap = arg;
+        return 0;
+    case KEY_WRAP_EXECUTOR:
+        o->wrap_executor = number(state, "--wrap-executor", arg, 0, 4095);
+        return 0;
+    case KEY_KEEP_LOGS:
+        o->keep_logs = true;
+        return 0;
+    case 'v':
+        o->verbose = true;
+        return 0;
+    }
+    return ARGP_ERR_UNKNOWN;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct flmrun_options *o = state->input;
+    switch (key) {
+    case 'n':
+        o->slots = number(state, "-n", arg, 1, 4096);
+        return 0;
+    case KEY_CORES:
+        o->cores_per_slot = number(state, "--cores-per-slot", arg, 1, 4096);
+        return 0;
+    case KEY_BIND:
+        o->bind = bind_name(state, arg);
+        return 0;
+    case KEY_SPREAD:
+        o->spread = true;
+        return 0;
+    case KEY_PROVIDER:
+        o->provider = arg;
+        return 0;
+    case KEY_NODES:
+        o->nodes = number(state, "--nodes", arg, 1, 64);
+        return 0;
+    case ARGP_KEY_ARG: /* the rest is CMD's */
+        o->command = state->argv + state->next - 1;
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->command)
+            argp_error(state, "which command? For example: flmrun -n 2 -- ./my-client");
+        return 0;
+    }
+    return parse_how(key, arg, state);
+}
+
+void flmrun_parse(struct flmrun_options *options, int argc, char **argv)
+{
+    static const struct argp argp = {
+        table, parse, "[--] CMD [ARG...]",
+        "Starts a session manager and executors of its own on this machine, runs CMD with FLM_ENDPOINT set so that "
+        "clients of Flame in it find them, and ends everything when CMD ends.\vThe exit status is that of CMD; "
+        "128+N when signal N killed it; 127 when it is not found, 126 when it cannot be run; 124 after --timeout; "
+        "125 when Flame itself failed; 2 for a mistake on the command line. See flmrun(1).",
+        NULL, NULL, NULL};
+    *options = (struct flmrun_options){.grace_s = 5, .wrap_executor = "0"};
+    argp_err_exit_status = STATUS_USAGE;
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options);
+}
