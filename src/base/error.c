@@ -9,8 +9,8 @@ const char *flm_strerror(int code)
     switch (code) {
     case FLM_OK:
         return "success";
-#define TEXT(name, value, text)                                                                              \
-    case value:                                                                                              \
+#define TEXT(name, value, text)                                                                            \
+    case value:                                                                                            \
         return text;
         FLM_ERRORS(TEXT)
 #undef TEXT
@@ -23,8 +23,8 @@ const char *flm_error_name(int code)
     switch (code) {
     case FLM_OK:
         return "FLM_OK";
-#define NAME(name, value, text)                                                                              \
-    case value:                                                                                              \
+#define NAME(name, value, text)                                                                            \
+    case value:                                                                                            \
         return "FLM_" #name;
         FLM_ERRORS(NAME)
 #undef NAME

@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 struct flm__status_page {
-    _Atomic uint64_t began;  /* tasks of this life that were begun: the number of the running or last one */
-    _Atomic int32_t reason;  /* enum flm_reason: why the executor ends itself (deadline, ...) */
-    _Atomic int32_t busy;    /* 1 while user code runs */
+    _Atomic uint64_t began; /* tasks of this life that were begun: the number of the running or last one */
+    _Atomic int32_t reason; /* enum flm_reason: why the executor ends itself (deadline, ...) */
+    _Atomic int32_t busy;   /* 1 while user code runs */
     char pad[4096 - 16];
 };
 _Static_assert(sizeof(struct flm__status_page) == 4096, "one page");

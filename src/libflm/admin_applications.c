@@ -19,21 +19,25 @@ static size_t count(const char *const *list)
 static int check(const struct flm_application *a, flm_error *error)
 {
     if (!a->name || !flm__name_is_valid(a->name))
-        return flm__error_set(error, FLM_EINVAL, "'%.150s' is no name of an application: 1 to %d letters, digits and "
-                              ". _ - : @ +", a->name ? a->name : "", FLM_MAX_NAME);
+        return flm__error_set(error, FLM_EINVAL,
+                              "'%.150s' is no name of an application: 1 to %d letters, digits and "
+                              ". _ - : @ +",
+                              a->name ? a->name : "", FLM_MAX_NAME);
     if (a->shim < FLM_SHIM_SO || a->shim > FLM_SHIM_SELF)
         return flm__error_set(error, FLM_EINVAL, "application %s: %d is no shim", a->name, a->shim);
     if (a->exec_mode < FLM_EXEC_STDIN || a->exec_mode > FLM_EXEC_CAPTURE)
-        return flm__error_set(error, FLM_EINVAL, "application %s: %d is no exec_mode", a->name, a->exec_mode);
+        return flm__error_set(error, FLM_EINVAL, "application %s: %d is no exec_mode", a->name,
+                              a->exec_mode);
     bool from_input = a->shim == FLM_SHIM_EXEC && a->exec_mode != FLM_EXEC_STDIN;
     if (!from_input && (!a->command || !a->command[0] || !a->command[0][0]))
         return flm__error_set(error, FLM_EINVAL, "application %s has no command", a->name);
     if (count(a->command) == WORDS_MAX || count(a->environment) == WORDS_MAX)
-        return flm__error_set(error, FLM_ETOOBIG, "application %s: more than %d words or variables", a->name,
-                              WORDS_MAX - 1);
+        return flm__error_set(error, FLM_ETOOBIG, "application %s: more than %d words or variables",
+                              a->name, WORDS_MAX - 1);
     if (a->max_instances && a->min_instances > a->max_instances)
-        return flm__error_set(error, FLM_EINVAL, "application %s: min_instances %u is larger than max_instances %u",
-                              a->name, a->min_instances, a->max_instances);
+        return flm__error_set(error, FLM_EINVAL,
+                              "application %s: min_instances %u is larger than max_instances %u", a->name,
+                              a->min_instances, a->max_instances);
     return 0;
 }
 

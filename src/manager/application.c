@@ -21,15 +21,19 @@ bool application_name_is_sound(const char *name)
 static int check(const Flm__Application *d, flm_error *error)
 {
     if (!application_name_is_sound(d->name))
-        return flm__error_set(error, FLM_EINVAL, "'%.140s' is no name for an application: use 1 to %d letters, digits "
-                              "and . _ - : @ +", d->name, FLM_MAX_NAME);
+        return flm__error_set(error, FLM_EINVAL,
+                              "'%.140s' is no name for an application: use 1 to %d letters, digits "
+                              "and . _ - : @ +",
+                              d->name, FLM_MAX_NAME);
     if (d->shim < FLM_SHIM_SO || d->shim > FLM_SHIM_SELF)
-        return flm__error_set(error, FLM_EINVAL, "application %s: its shim is none of so, exec, stdio, self", d->name);
+        return flm__error_set(error, FLM_EINVAL,
+                              "application %s: its shim is none of so, exec, stdio, self", d->name);
     bool free_command = d->shim == FLM_SHIM_EXEC && d->exec_mode != FLM_EXEC_STDIN;
     if (d->n_command == 0 && !free_command)
         return flm__error_set(error, FLM_EINVAL, "application %s: it has no command", d->name);
     if (d->max_instances && d->min_instances > d->max_instances)
-        return flm__error_set(error, FLM_EINVAL, "application %s: min_instances is above max_instances", d->name);
+        return flm__error_set(error, FLM_EINVAL, "application %s: min_instances is above max_instances",
+                              d->name);
     return 0;
 }
 
@@ -50,7 +54,8 @@ static bool same(const Flm__Application *a, const Flm__Application *b)
     return equal;
 }
 
-int application_register(struct manager *m, Flm__Message *owner, Flm__Application *d, bool replace, flm_error *error)
+int application_register(struct manager *m, Flm__Message *owner, Flm__Application *d, bool replace,
+                         flm_error *error)
 {
     int rc = check(d, error);
     if (rc < 0)
@@ -61,8 +66,10 @@ int application_register(struct manager *m, Flm__Message *owner, Flm__Applicatio
         return 0;
     }
     if (old && !replace)
-        return flm__error_set(error, FLM_EEXIST, "there is already another application %s: unregister it, or replace "
-                              "it", d->name);
+        return flm__error_set(error, FLM_EEXIST,
+                              "there is already another application %s: unregister it, or replace "
+                              "it",
+                              d->name);
     struct application *a = calloc(1, sizeof(*a));
     if (!a)
         return flm__error_set(error, FLM_ENOMEM, "no memory for application %s", d->name);
@@ -86,8 +93,8 @@ int application_unregister(struct manager *m, const char *name, flm_error *error
     if (!a)
         return flm__error_set(error, FLM_ENOTFOUND, "there is no application %.140s", name);
     if (a->open_sessions)
-        return flm__error_set(error, FLM_EBUSY, "application %s has %u open sessions: close them first", name,
-                              a->open_sessions);
+        return flm__error_set(error, FLM_EBUSY, "application %s has %u open sessions: close them first",
+                              name, a->open_sessions);
     HASH_DEL(m->applications, a);
     a->registered = false;
     application_release(a);

@@ -7,7 +7,7 @@
 
 struct application {
     char *name;
-    Flm__Message *owner; /* the request that it came with */
+    Flm__Message *owner;           /* the request that it came with */
     Flm__Application *description; /* points into owner */
     unsigned refs, open_sessions;
     bool registered;
@@ -15,8 +15,8 @@ struct application {
 };
 
 /* Registers; takes owner on success. */
-int application_register(struct manager *m, Flm__Message *owner, Flm__Application *description, bool replace,
-                         flm_error *error);
+int application_register(struct manager *m, Flm__Message *owner, Flm__Application *description,
+                         bool replace, flm_error *error);
 int application_unregister(struct manager *m, const char *name, flm_error *error);
 struct application *application_find(struct manager *m, const char *name);
 struct application *application_hold(struct application *a);

@@ -31,7 +31,7 @@ struct backend {
     uint64_t block;    /* the local block */
     unsigned failures; /* in a row, without a node in between */
     bool stopping, gone;
-    char world[512];   /* how a world is started: words separated by blanks */
+    char world[512]; /* how a world is started: words separated by blanks */
     char trouble[300];
 };
 
@@ -58,9 +58,10 @@ static unsigned agent_command(struct backend *b, char **argv, unsigned room)
     snprintf(numbers[0], sizeof(numbers[0]), "%u", o->slots);
     snprintf(numbers[1], sizeof(numbers[1]), "%lu", (unsigned long)b->block);
     snprintf(numbers[2], sizeof(numbers[2]), "%u", o->loss_ms);
-    char *fixed[] = {program, "--endpoint", m->endpoints, "--directory", (char *)(uintptr_t)o->directory,
-                     "--block", "local", "--block-number", numbers[1], "--slots", numbers[0], "--loss-time",
-                     numbers[2], NULL};
+    char *fixed[] = {
+        program,    "--endpoint",  m->endpoints,     "--directory", (char *)(uintptr_t)o->directory,
+        "--block",  "local",       "--block-number", numbers[1],    "--slots",
+        numbers[0], "--loss-time", numbers[2],       NULL};
     for (unsigned i = 0; fixed[i] && n < room - 1; i++)
         argv[n++] = fixed[i];
     if (o->provider && n < room - 3) {
@@ -189,7 +190,8 @@ static int spawn_helper(struct backend *b, int theirs, flm_error *error)
     const struct options *o = &b->manager->options;
     unsigned n = 0;
     if (flm__find_program("flm-backend", program, sizeof(program)) < 0)
-        return flm__error_set(error, FLM_ENOTFOUND, "the program flm-backend is not found beside flmd: is Flame "
+        return flm__error_set(error, FLM_ENOTFOUND,
+                              "the program flm-backend is not found beside flmd: is Flame "
                               "installed as a whole?");
     argv[n++] = program;
     argv[n++] = (char *)(uintptr_t)o->backend;

@@ -6,7 +6,7 @@
 
 /* Starts the helper and asks for the first block. Before any transport is opened. */
 int backend_start(struct manager *m, flm_error *error);
-void backend_stop(struct manager *m);  /* asks it to release everything */
+void backend_stop(struct manager *m); /* asks it to release everything */
 void backend_free(struct manager *m);
 bool backend_running(const struct manager *m);
 

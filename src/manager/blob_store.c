@@ -27,7 +27,8 @@ struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *erro
     if (!map) {
         close(fd);
         if (size == 0 || size > ((uint64_t)1 << 30))
-            flm__error_set(error, FLM_ETOOBIG, "a payload of %lu bytes is beyond the limit", (unsigned long)size);
+            flm__error_set(error, FLM_ETOOBIG, "a payload of %lu bytes is beyond the limit",
+                           (unsigned long)size);
         return NULL;
     }
     flm__blob_unmap(map, size);
@@ -64,7 +65,8 @@ int blob_expose(struct blob *b, flm_error *error)
         b->map = flm__blob_map(b->fd, b->size, error);
     if (!b->map)
         return FLM_ENOMEM;
-    return b->manager->fabric_ops->expose(b->manager->fabric, b->map, b->size, &b->region, &b->address, &b->key, error);
+    return b->manager->fabric_ops->expose(b->manager->fabric, b->map, b->size, &b->region, &b->address,
+                                          &b->key, error);
 }
 
 struct blob_read {
@@ -86,8 +88,8 @@ static void read_done(void *arg, int status)
     free(r);
 }
 
-int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob_ref *ref, blob_fetched_fn *done,
-               void *arg)
+int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob_ref *ref,
+               blob_fetched_fn *done, void *arg)
 {
     if (ref->size == 0 || ref->size > ((uint64_t)1 << 30))
         return FLM_ETOOBIG;
@@ -102,7 +104,8 @@ int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob
     r->done = done;
     r->arg = arg;
     r->blob = blob_new(m, fd, ref->size);
-    int rc = r->blob ? m->fabric_ops->read(link, r->map, ref->size, ref->address, ref->key, read_done, r) : FLM_ENOMEM;
+    int rc = r->blob ? m->fabric_ops->read(link, r->map, ref->size, ref->address, ref->key, read_done, r)
+                     : FLM_ENOMEM;
     if (rc < 0) {
         munmap(r->map, ref->size);
         blob_release(r->blob);

@@ -6,7 +6,7 @@
 #include "wire/record.h"
 
 struct blob {
-    uint64_t id;   /* in this instance */
+    uint64_t id; /* in this instance */
     uint64_t size;
     int fd;
     unsigned refs;
@@ -27,8 +27,8 @@ int blob_expose(struct blob *b, flm_error *error);
 /* Reads a blob from a peer by RMA. done gets the blob (to own), or NULL and the error. Returns 0 or an
  * error, then done is not called. */
 typedef void blob_fetched_fn(void *arg, struct blob *blob, int status);
-int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob_ref *ref, blob_fetched_fn *done,
-               void *arg);
+int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob_ref *ref,
+               blob_fetched_fn *done, void *arg);
 
 /* The reference to be sent to a peer: as a memfd announced to it, or as exposed memory. */
 int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, struct flm__blob_ref *ref);

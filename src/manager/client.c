@@ -12,7 +12,8 @@ void client_send_reply(struct peer *p, Flm__Reply *reply)
     FLM__MESSAGE(m, reply, REPLY, reply);
     if (peer_send(p, &m, NULL, 0) != FLM_ETOOBIG)
         return;
-    client_reply(p, reply->id, FLM_ETOOBIG, "the answer is larger than a control message may be: ask for less");
+    client_reply(p, reply->id, FLM_ETOOBIG,
+                 "the answer is larger than a control message may be: ask for less");
 }
 
 void client_reply(struct peer *p, uint64_t id, int code, const char *text)
@@ -129,7 +130,8 @@ static void create_session(struct peer *p, Flm__Message *m, int *fds, unsigned n
         else
             client_reply(p, r->id, error.code, error.text);
     } else if (spec->common && spec->common->size && p->link && (c = calloc(1, sizeof(*c)))) {
-        struct flm__blob_ref ref = {spec->common->id, spec->common->size, spec->common->address, spec->common->key};
+        struct flm__blob_ref ref = {spec->common->id, spec->common->size, spec->common->address,
+                                    spec->common->key};
         flm__close_fds(fds, n_fds);
         c->peer = p;
         c->message = m;

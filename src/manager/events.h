@@ -21,7 +21,8 @@ struct events {
     uint64_t n;         /* so many so far */
 };
 
-void events_add(struct events *e, int code, uint64_t task, int executor, const char *format, ...) FLM_PRINTF(5, 6);
+void events_add(struct events *e, int code, uint64_t task, int executor, const char *format, ...)
+    FLM_PRINTF(5, 6);
 /* The event with that number, NULL if it is forgotten or not yet. */
 const struct event *events_get(const struct events *e, uint64_t number);
 static inline uint64_t events_first(const struct events *e)

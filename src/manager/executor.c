@@ -239,8 +239,12 @@ static void give_back(struct session *s, struct task_ref ref)
 {
     struct flm__record *r = queue_record(ref);
     if (s->state == SESSION_CANCELLING || r->flags & SESSION_CANCEL_WANTED) {
-        outbound_end_task(s, ref, &(struct ending){.state = FLM_TASK_CANCELLED, .reason = FLM_REASON_CANCELLED,
-                          .code = FLM_ECANCELLED, .attempts = r->lane, .text = "cancelled before it began"});
+        outbound_end_task(s, ref,
+                          &(struct ending){.state = FLM_TASK_CANCELLED,
+                                           .reason = FLM_REASON_CANCELLED,
+                                           .code = FLM_ECANCELLED,
+                                           .attempts = r->lane,
+                                           .text = "cancelled before it began"});
         outbound_finish_task(s, ref);
         return;
     }
@@ -274,23 +278,32 @@ void executor_returned(struct executor *e, const Flm__Returned *returned)
 /* ---- loss ------------------------------------------------------------------ */
 
 /* The task that ran when its executor died. */
-static void lose_task(struct executor *e, struct session *s, struct task_ref ref, bool charged, int reason, int code,
-                      const char *text)
+static void lose_task(struct executor *e, struct session *s, struct task_ref ref, bool charged, int reason,
+                      int code, const char *text)
 {
     struct flm__record *r = queue_record(ref);
     bool cancelled = s->state == SESSION_CANCELLING || r->flags & SESSION_CANCEL_WANTED;
     if (charged)
         r->lane++;
-    struct ending end = {.state = FLM_TASK_FAILED, .reason = reason, .code = code, .attempts = r->lane,
-                         .executor = e->id, .text = text};
+    struct ending end = {.state = FLM_TASK_FAILED,
+                         .reason = reason,
+                         .code = code,
+                         .attempts = r->lane,
+                         .executor = e->id,
+                         .text = text};
     if (cancelled)
-        end = (struct ending){.state = FLM_TASK_CANCELLED, .reason = FLM_REASON_CANCELLED, .code = FLM_ECANCELLED,
-                              .attempts = r->lane, .executor = e->id, .text = "cancelled while it ran"};
+        end = (struct ending){.state = FLM_TASK_CANCELLED,
+                              .reason = FLM_REASON_CANCELLED,
+                              .code = FLM_ECANCELLED,
+                              .attempts = r->lane,
+                              .executor = e->id,
+                              .text = "cancelled while it ran"};
     char why[FLM__MESSAGE_MAX];
     if (charged && !cancelled && reason != FLM_REASON_DEADLINE) {
         if (r->lane < s->retry_limit) {
-            events_add(&s->events, FLM_ELOST, r->task, (int)e->id, "task %" PRIu64 " runs again (%u of %u losses): %s",
-                       (uint64_t)r->task, r->lane, s->retry_limit, text);
+            events_add(&s->events, FLM_ELOST, r->task, (int)e->id,
+                       "task %" PRIu64 " runs again (%u of %u losses): %s", (uint64_t)r->task, r->lane,
+                       s->retry_limit, text);
             s->retried++;
             give_back(s, ref);
             return;
@@ -307,7 +320,8 @@ static void lose_task(struct executor *e, struct session *s, struct task_ref ref
 }
 
 /* Everything that was sent and not answered goes back. */
-static void lose_tasks(struct executor *e, uint64_t began, bool charge, int reason, int code, const char *text)
+static void lose_tasks(struct executor *e, uint64_t began, bool charge, int reason, int code,
+                       const char *text)
 {
     struct session *s = e->session;
     while (e->n) {

@@ -37,13 +37,13 @@ struct executor {
     struct flm__link *link; /* own ring; NULL where the node relays */
     bool stalled;           /* a result waits for its blob on the control connection */
     struct session *session;
-    unsigned bound_index;   /* in session->bound */
+    unsigned bound_index; /* in session->bound */
 
     struct inflight *inflight; /* ring of what is not answered; room is a power of two and grows */
     uint32_t first, n, room;
-    uint64_t sent;             /* number of the last task sent in this life */
-    uint64_t received;         /* results received in this life */
-    uint32_t bytes;            /* of records not answered */
+    uint64_t sent;     /* number of the last task sent in this life */
+    uint64_t received; /* results received in this life */
+    uint32_t bytes;    /* of records not answered */
     uint32_t limit_bytes;
     unsigned depth;            /* how many may be unanswered: adapts to the duration of tasks */
     double task_ns;            /* duration of a task, smoothed; 0: not known */
@@ -56,7 +56,12 @@ struct executor {
     int kill_reason;
     /* what is known of its death while results of it are still on the way */
     bool dying;
-    struct { uint64_t began, relayed; int reason, code; bool expected; char text[200]; } death;
+    struct {
+        uint64_t began, relayed;
+        int reason, code;
+        bool expected;
+        char text[200];
+    } death;
     uint64_t done;
     struct arrived_blob *blobs; /* announced outputs */
     struct events events;

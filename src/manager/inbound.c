@@ -11,7 +11,8 @@ enum {
 };
 
 /* A task that cannot be taken is answered at once. */
-static void refuse(struct session *s, const struct flm__record *r, int state, int reason, int code, const char *text)
+static void refuse(struct session *s, const struct flm__record *r, int state, int reason, int code,
+                   const char *text)
 {
     struct flm__record stored = *r;
     struct task_ref ref;
@@ -22,7 +23,8 @@ static void refuse(struct session *s, const struct flm__record *r, int state, in
     if (!queue_append(&s->queue, &stored, FLM__RECORD_HEADER, &ref))
         return; /* not even 24 bytes: the client learns it when flmd ends */
     s->pending++;
-    outbound_end_task(s, ref, &(struct ending){.state = state, .reason = reason, .code = code, .text = text});
+    outbound_end_task(s, ref,
+                      &(struct ending){.state = state, .reason = reason, .code = code, .text = text});
     queue_record(ref)->type = QUEUE_CANCELLED; /* skipped when it is met */
 }
 
@@ -45,7 +47,8 @@ static void remember_blob(struct task_ref ref, struct blob *blob)
 enum claim { CLAIMED, FETCHING, NOT_YET, FAILED };
 
 /* The large input that a record refers to: announced on the control connection, or to be read. */
-static enum claim claim_blob(struct peer *p, const struct flm__blob_ref *ref, struct blob **blob, flm_error *error)
+static enum claim claim_blob(struct peer *p, const struct flm__blob_ref *ref, struct blob **blob,
+                             flm_error *error)
 {
     uint64_t size = 0;
     if (!flm__ring_is(p->link))
@@ -61,7 +64,8 @@ static enum claim claim_blob(struct peer *p, const struct flm__blob_ref *ref, st
     return *blob ? CLAIMED : FAILED;
 }
 
-static void start_fetch(struct peer *p, struct session *s, struct task_ref ref, const struct flm__blob_ref *where)
+static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
+                        const struct flm__blob_ref *where)
 {
     struct fetch *f = malloc(sizeof(*f));
     struct flm__record *r = queue_record(ref);
@@ -98,8 +102,11 @@ static void fetched(void *arg, struct blob *blob, int status)
         if (wanted) {
             r->type = QUEUE_PENDING;
             if (!blob) {
-                outbound_end_task(s, ref, &(struct ending){.state = FLM_TASK_FAILED, .reason = FLM_REASON_DISCONNECTED,
-                                  .code = status, .text = "the input could not be read from the client"});
+                outbound_end_task(s, ref,
+                                  &(struct ending){.state = FLM_TASK_FAILED,
+                                                   .reason = FLM_REASON_DISCONNECTED,
+                                                   .code = status,
+                                                   .text = "the input could not be read from the client"});
                 r->type = QUEUE_CANCELLED;
             }
             if (deferred)
@@ -125,7 +132,8 @@ static bool accept_large(struct peer *p, struct session *s, const struct flm__re
     }
     memcpy(&where, parts.input, sizeof(where));
     if (where.size == 0 || where.size > FLM_MAX_PAYLOAD) {
-        refuse(s, r, FLM_TASK_FAILED, FLM_REASON_SERVICE, FLM_ETOOBIG, "the input is larger than the limit of 1 GiB");
+        refuse(s, r, FLM_TASK_FAILED, FLM_REASON_SERVICE, FLM_ETOOBIG,
+               "the input is larger than the limit of 1 GiB");
         return true;
     }
     enum claim claim = claim_blob(p, &where, &blob, &error);
@@ -165,8 +173,8 @@ static bool accept_task(struct peer *p, struct session *s, const struct flm__rec
     const char *closed = closed_text(s);
     if (__builtin_expect(closed != NULL, 0)) {
         bool trouble = s->state == SESSION_OPEN;
-        refuse(s, r, trouble ? FLM_TASK_FAILED : FLM_TASK_CANCELLED, trouble ? FLM_REASON_BIND : FLM_REASON_CANCELLED,
-               trouble ? FLM_EBIND : FLM_ECLOSED, closed);
+        refuse(s, r, trouble ? FLM_TASK_FAILED : FLM_TASK_CANCELLED,
+               trouble ? FLM_REASON_BIND : FLM_REASON_CANCELLED, trouble ? FLM_EBIND : FLM_ECLOSED, closed);
     } else if (__builtin_expect(r->flags & FLM__RECORD_BLOB, 0)) {
         if (!accept_large(p, s, r, record, bytes))
             return false;

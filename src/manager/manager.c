@@ -213,7 +213,8 @@ struct flm__fabric *manager_fabric(struct manager *m, flm_error *error)
         m->fabric_ops = flm__fabric_load(error);
     if (!m->fabric_ops)
         return NULL;
-    struct flm__fabric_options o = {.provider = m->options.provider, .interface = m->options.interface,
+    struct flm__fabric_options o = {.provider = m->options.provider,
+                                    .interface = m->options.interface,
                                     .batch_bytes = m->options.batch_bytes};
     if (m->fabric_ops->open(&o, &m->fabric, error) < 0) {
         m->fabric = NULL;

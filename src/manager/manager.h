@@ -47,11 +47,11 @@ struct manager {
     uint64_t incarnation;
 
     struct listener *listeners;
-    struct peer *peers;          /* all connections */
+    struct peer *peers; /* all connections */
     struct application *applications;
-    struct session *sessions;    /* by id */
+    struct session *sessions; /* by id */
     struct session **session_by_number;
-    uint32_t session_numbers;    /* room */
+    uint32_t session_numbers; /* room */
     uint32_t next_session;
     struct node *nodes;
     struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */
@@ -64,12 +64,12 @@ struct manager {
     struct flm__fabric *fabric;
     uint64_t next_blob;
 
-    int64_t now;       /* monotonic ns, refreshed once per turn of the loop */
-    bool reap;         /* some peers have ended */
-    bool schedule;     /* the scheduler should run before the next sleep */
-    bool stopping;     /* shutting down */
-    bool stop;         /* leave the loop */
-    int64_t stop_at;   /* leave it then at the latest */
+    int64_t now;     /* monotonic ns, refreshed once per turn of the loop */
+    bool reap;       /* some peers have ended */
+    bool schedule;   /* the scheduler should run before the next sleep */
+    bool stopping;   /* shutting down */
+    bool stop;       /* leave the loop */
+    int64_t stop_at; /* leave it then at the latest */
     int exit_status;
 };
 

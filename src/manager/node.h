@@ -8,12 +8,12 @@ struct node {
     struct node *prev, *next;
     char name[128], block[64];
     uint64_t block_number;
-    struct peer *peer;      /* NULL: gone */
+    struct peer *peer; /* NULL: gone */
     bool relay, drained;
     unsigned n_slots;
     struct executor **lanes; /* by lane */
     int64_t end_time_s;
-    int64_t heard_ns;       /* last sign of life of a relay */
+    int64_t heard_ns; /* last sign of life of a relay */
     uint64_t ping;
 };
 

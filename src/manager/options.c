@@ -37,29 +37,45 @@ enum key {
 };
 
 static const struct argp_option table[] = {
-    {"endpoint", KEY_ENDPOINT, "ENDPOINT", 0, "Listen at unix:PATH or tcp:HOST:PORT; may be repeated (default: a socket "
-     "in the runtime directory of this user)", 0},
+    {"endpoint", KEY_ENDPOINT, "ENDPOINT", 0,
+     "Listen at unix:PATH or tcp:HOST:PORT; may be repeated (default: a socket "
+     "in the runtime directory of this user)",
+     0},
     {"slots", KEY_SLOTS, "N", 0, "Executors per node (default: one per core that may be used)", 0},
     {"cores-per-slot", KEY_CORES, "N", 0, "Cores of each executor (default: 1)", 0},
     {"bind", KEY_BIND, "core|l3|numa|none", 0, "Bind executors to what (default: core)", 0},
     {"spread", KEY_SPREAD, NULL, 0, "Place neighbouring executors far apart (default: packed)", 0},
-    {"backend", KEY_BACKEND, "NAME", 0, "Where nodes come from: local (default), none (agents join by themselves), or a "
-     "plugin", 0},
-    {"backend-option", KEY_BACKEND_OPTION, "NAME=VALUE", 0, "An option of the backend plugin; may be repeated", 0},
-    {"nodes", KEY_NODES, "N", 0, "Node agents to start; more than one only for tests on one machine (default: 1)", 0},
-    {"provider", KEY_PROVIDER, "NAME", 0, "Use this libfabric provider for everybody, also on the node, for example "
-     "\"tcp;ofi_rxm\" (default: rings in shared memory on the node)", 0},
-    {"interface", KEY_INTERFACE, "NAME", 0, "Network interface for libfabric on nodes that have several", 0},
-    {"secret-file", KEY_SECRET, "FILE", 0, "Secret for connections over TCP; made if it does not exist (default: "
-     "$FLM_SECRET_FILE, ~/.config/flame/secret)", 0},
-    {"directory", KEY_DIRECTORY, "DIR", 0, "Private directory for sockets (default: under the runtime directory)", 0},
-    {"executor-wrapper", KEY_WRAPPER, "COMMAND", 0, "Start executors under this command, for example valgrind", 0},
+    {"backend", KEY_BACKEND, "NAME", 0,
+     "Where nodes come from: local (default), none (agents join by themselves), or a "
+     "plugin",
+     0},
+    {"backend-option", KEY_BACKEND_OPTION, "NAME=VALUE", 0,
+     "An option of the backend plugin; may be repeated", 0},
+    {"nodes", KEY_NODES, "N", 0,
+     "Node agents to start; more than one only for tests on one machine (default: 1)", 0},
+    {"provider", KEY_PROVIDER, "NAME", 0,
+     "Use this libfabric provider for everybody, also on the node, for example "
+     "\"tcp;ofi_rxm\" (default: rings in shared memory on the node)",
+     0},
+    {"interface", KEY_INTERFACE, "NAME", 0, "Network interface for libfabric on nodes that have several",
+     0},
+    {"secret-file", KEY_SECRET, "FILE", 0,
+     "Secret for connections over TCP; made if it does not exist (default: "
+     "$FLM_SECRET_FILE, ~/.config/flame/secret)",
+     0},
+    {"directory", KEY_DIRECTORY, "DIR", 0,
+     "Private directory for sockets (default: under the runtime directory)", 0},
+    {"executor-wrapper", KEY_WRAPPER, "COMMAND", 0,
+     "Start executors under this command, for example valgrind", 0},
     {"wrap-executor", KEY_WRAP_EXECUTOR, "N", 0, "Wrap only the executor of slot N", 0},
-    {"quantum", KEY_QUANTUM, "MS", 0, "How long an executor stays with a session while others wait (default: 100)", 0},
-    {"loss-time", KEY_LOSS, "MS", 0, "A node or executor that is silent for so long is given up (default: 10000)", 0},
+    {"quantum", KEY_QUANTUM, "MS", 0,
+     "How long an executor stays with a session while others wait (default: 100)", 0},
+    {"loss-time", KEY_LOSS, "MS", 0,
+     "A node or executor that is silent for so long is given up (default: 10000)", 0},
     {"spin", KEY_SPIN, "US", 0, "Look for work so long before sleeping (default: 20)", 0},
     {"ring-bytes", KEY_RING, "BYTES", 0, "Size of each ring, a power of two (default: 1048576)", 0},
-    {"batch-bytes", KEY_BATCH, "BYTES", 0, "Largest message between nodes (default: what suits the provider)", 0},
+    {"batch-bytes", KEY_BATCH, "BYTES", 0,
+     "Largest message between nodes (default: what suits the provider)", 0},
     {"private", KEY_PRIVATE, NULL, 0, "End when no node can be had (flmrun uses this)", 0},
     {"ready-fd", KEY_READY_FD, "FD", 0, "Write the endpoint there when clients can connect", 0},
     {"parent-fd", KEY_PARENT_FD, "FD", 0, "End when this descriptor is closed at the other side", 0},
@@ -182,7 +198,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->backend = arg;
         return 0;
     case KEY_BACKEND_OPTION:
-        if (o->n_backend_options == sizeof(o->backend_options) / sizeof(o->backend_options[0]) || !strchr(arg, '='))
+        if (o->n_backend_options == sizeof(o->backend_options) / sizeof(o->backend_options[0]) ||
+            !strchr(arg, '='))
             argp_error(state, "--backend-option reads NAME=VALUE, not '%s'", arg);
         o->backend_options[o->n_backend_options++] = arg;
         return 0;
@@ -206,8 +223,10 @@ void options_parse(struct options *o, int argc, char **argv)
     static const struct argp argp = {
         .options = table,
         .parser = parse,
-        .doc = "The session manager of Flame: clients open sessions at its endpoint and submit tasks, which flow through "
-               "long-lived executors.\vWith flmrun no session manager has to be started by hand. Signals: SIGTERM and "
+        .doc = "The session manager of Flame: clients open sessions at its endpoint and submit tasks, "
+               "which flow through "
+               "long-lived executors.\vWith flmrun no session manager has to be started by hand. Signals: "
+               "SIGTERM and "
                "SIGINT end it in order. See flmd(1).",
     };
     memset(o, 0, sizeof(*o));

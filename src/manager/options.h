@@ -8,23 +8,23 @@
 struct options {
     const char *endpoints[4]; /* to listen at */
     unsigned n_endpoints;
-    const char *directory;   /* private, for sockets and logs; NULL: under the runtime directory */
+    const char *directory; /* private, for sockets and logs; NULL: under the runtime directory */
     const char *secret_file;
-    const char *provider;    /* forced for everybody; NULL: rings on the node */
+    const char *provider; /* forced for everybody; NULL: rings on the node */
     const char *interface;
-    const char *backend;     /* "local", "none", ... */
+    const char *backend; /* "local", "none", ... */
     const char *backend_options[16];
     unsigned n_backend_options;
-    unsigned slots;          /* per node, 0: one per core */
+    unsigned slots;                /* per node, 0: one per core */
     const char *agent_options[32]; /* passed on to flm-node */
     unsigned n_agent_options;
     unsigned nodes;
     unsigned batch_bytes;
     unsigned ring_bytes;
     unsigned spin_us;
-    unsigned quantum_ms;     /* an executor stays so long with a session when others wait */
+    unsigned quantum_ms; /* an executor stays so long with a session when others wait */
     unsigned loss_ms;
-    uint64_t memory;         /* most bytes of queued payloads of all sessions */
+    uint64_t memory; /* most bytes of queued payloads of all sessions */
     int ready_fd, parent_fd;
     bool private_instance, verbose;
 };

@@ -157,8 +157,9 @@ static void count_end(struct session *s, int state)
 }
 
 /* Writes a result with an outcome in front of the output. */
-static void write_outcome(struct session *s, const struct flm__record *task, const struct flm__outcome *outcome,
-                          const char *text, const void *output, uint32_t size, struct blob *blob)
+static void write_outcome(struct session *s, const struct flm__record *task,
+                          const struct flm__outcome *outcome, const char *text, const void *output,
+                          uint32_t size, struct blob *blob)
 {
     uint32_t payload = (uint32_t)sizeof(*outcome) + flm__record_padded(outcome->text) + size;
     uint32_t bytes = flm__record_bytes(payload);
@@ -168,9 +169,12 @@ static void write_outcome(struct session *s, const struct flm__record *task, con
         blob_release(blob);
         return;
     }
-    *to = (struct flm__record){.size = payload, .type = FLM__RESULT,
+    *to = (struct flm__record){.size = payload,
+                               .type = FLM__RESULT,
                                .flags = (uint8_t)(FLM__RECORD_OUTCOME | (blob ? FLM__RECORD_BLOB : 0)),
-                               .lane = (uint16_t)outcome->executor, .session = s->number, .cookie = task->cookie,
+                               .lane = (uint16_t)outcome->executor,
+                               .session = s->number,
+                               .cookie = task->cookie,
                                .task = task->task};
     char *p = (char *)(to + 1);
     memcpy(p, outcome, sizeof(*outcome));
@@ -198,17 +202,21 @@ static void note_end(struct session *s, uint64_t task, const struct flm__outcome
     note->executor = (int)o->executor;
     snprintf(note->message, sizeof(note->message), "%.*s", (int)o->text, text);
     if (o->state == FLM_TASK_FAILED)
-        events_add(&s->events, o->code < 0 ? o->code : FLM_ESERVICE, task, (int)o->executor, "task %lu failed (%s, %d): %.*s",
-                   (unsigned long)task, flm_reason_name(o->reason), o->code, (int)o->text, text);
+        events_add(&s->events, o->code < 0 ? o->code : FLM_ESERVICE, task, (int)o->executor,
+                   "task %lu failed (%s, %d): %.*s", (unsigned long)task, flm_reason_name(o->reason),
+                   o->code, (int)o->text, text);
 }
 
 void outbound_end_task(struct session *s, struct task_ref ref, const struct ending *end)
 {
     struct flm__record *r = queue_record(ref);
     size_t text = strlen(end->text);
-    struct flm__outcome outcome = {.state = (uint8_t)end->state, .reason = (uint8_t)end->reason,
+    struct flm__outcome outcome = {.state = (uint8_t)end->state,
+                                   .reason = (uint8_t)end->reason,
                                    .text = (uint16_t)(text < FLM__MESSAGE_MAX ? text : FLM__MESSAGE_MAX),
-                                   .code = end->code, .attempts = end->attempts, .executor = end->executor};
+                                   .code = end->code,
+                                   .attempts = end->attempts,
+                                   .executor = end->executor};
     if (r->type == QUEUE_RUNNING)
         s->running--;
     else
@@ -222,8 +230,9 @@ void outbound_end_task(struct session *s, struct task_ref ref, const struct endi
 /* ---- from an executor --------------------------------------------------- */
 
 /* A result that says more than success, or has a large output. */
-static void deliver_slow(struct executor *e, struct session *s, struct task_ref ref, const struct flm__record *r,
-                         const struct flm__result_parts *parts, struct blob *blob)
+static void deliver_slow(struct executor *e, struct session *s, struct task_ref ref,
+                         const struct flm__record *r, const struct flm__result_parts *parts,
+                         struct blob *blob)
 {
     struct flm__record *task = queue_record(ref);
     struct flm__outcome outcome = parts->outcome;
@@ -235,7 +244,8 @@ static void deliver_slow(struct executor *e, struct session *s, struct task_ref 
     if (outcome.state != FLM_TASK_SUCCEED)
         note_end(s, r->task, &outcome, parts->text);
     if (s->client || s->detached)
-        write_outcome(s, task, &outcome, parts->text, parts->output, blob ? (uint32_t)sizeof(struct flm__blob_ref) : parts->size, blob);
+        write_outcome(s, task, &outcome, parts->text, parts->output,
+                      blob ? (uint32_t)sizeof(struct flm__blob_ref) : parts->size, blob);
     else
         blob_release(blob);
 }
@@ -328,7 +338,8 @@ static void fetch_output(struct executor *e, const struct flm__blob_ref *ref)
 /* What became of one result record. */
 enum taken { TAKEN, WAITS, LIED };
 
-static enum taken take_slow(struct executor *e, struct task_ref ref, const struct flm__record *r, const char *record)
+static enum taken take_slow(struct executor *e, struct task_ref ref, const struct flm__record *r,
+                            const char *record)
 {
     struct flm__result_parts parts;
     struct blob *blob = NULL;
@@ -353,7 +364,8 @@ static enum taken take_slow(struct executor *e, struct task_ref ref, const struc
     return TAKEN;
 }
 
-static inline enum taken take_result(struct executor *e, const struct flm__record *r, const char *record, uint32_t bytes)
+static inline enum taken take_result(struct executor *e, const struct flm__record *r, const char *record,
+                                     uint32_t bytes)
 {
     struct session *s = e->session;
     if (e->n == 0 || r->type != FLM__RESULT)

@@ -107,8 +107,8 @@ void peer_end(struct peer *p, const char *why)
         return;
     enum peer_state was = p->state;
     if (p->manager->options.verbose)
-        fprintf(stderr, "flmd: %s %s (process %d) is gone: %s\n", was == PEER_NODE ? "node agent" : "peer", p->name,
-                p->pid, why);
+        fprintf(stderr, "flmd: %s %s (process %d) is gone: %s\n", was == PEER_NODE ? "node agent" : "peer",
+                p->name, p->pid, why);
     p->state = PEER_GONE;
     p->manager->reap = true;
     uv_poll_stop(&p->poll);
@@ -168,7 +168,8 @@ int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size)
 
 static void blob_arrived(struct peer *p, const Flm__Blob *b, int *fds, unsigned n_fds)
 {
-    struct arrived_blob *a = n_fds == 1 && HASH_COUNT(p->blobs) < BLOBS_WAITING_MAX ? malloc(sizeof(*a)) : NULL;
+    struct arrived_blob *a =
+        n_fds == 1 && HASH_COUNT(p->blobs) < BLOBS_WAITING_MAX ? malloc(sizeof(*a)) : NULL;
     if (!a) {
         flm__close_fds(fds, n_fds);
         return;
@@ -217,7 +218,8 @@ static int make_ring(struct peer *p, Flm__Ready *ready, int fds[3], flm_error *e
     return p->link ? 0 : FLM_ENOMEM;
 }
 
-static int offer_fabric(struct peer *p, Flm__Ready *ready, unsigned char *address, size_t *size, flm_error *error)
+static int offer_fabric(struct peer *p, Flm__Ready *ready, unsigned char *address, size_t *size,
+                        flm_error *error)
 {
     struct manager *m = p->manager;
     if (!manager_fabric(m, error))
@@ -252,7 +254,8 @@ static void welcome(struct peer *p)
     snprintf(p->name, sizeof(p->name), "%s", h->name);
     p->incarnation = h->incarnation;
     if (h->role == FLM__ROLE__ROLE_CLIENT) {
-        rc = wants_fabric ? offer_fabric(p, &ready, address, &size, &error) : make_ring(p, &ready, fds, &error);
+        rc = wants_fabric ? offer_fabric(p, &ready, address, &size, &error)
+                          : make_ring(p, &ready, fds, &error);
         p->state = PEER_CLIENT;
     } else if (h->role == FLM__ROLE__ROLE_AGENT) {
         rc = node_join(p, h->node, &error);
@@ -303,10 +306,12 @@ static void greet(struct peer *p, Flm__Message *m)
         char text[160];
         p->hello_message = m;
         p->hello = m->hello;
-        if (m->hello->version_min > FLM__PROTOCOL_VERSION || m->hello->version_max < FLM__PROTOCOL_VERSION) {
-            snprintf(text, sizeof(text), "this session manager speaks version %d of the protocol, you speak %u to %u: "
-                     "use programs of the same release", FLM__PROTOCOL_VERSION, m->hello->version_min,
-                     m->hello->version_max);
+        if (m->hello->version_min > FLM__PROTOCOL_VERSION ||
+            m->hello->version_max < FLM__PROTOCOL_VERSION) {
+            snprintf(text, sizeof(text),
+                     "this session manager speaks version %d of the protocol, you speak %u to %u: "
+                     "use programs of the same release",
+                     FLM__PROTOCOL_VERSION, m->hello->version_min, m->hello->version_max);
             peer_refuse(p, FLM_EVERSION, text);
         } else if (flm__conn_is_unix(p->conn)) {
             welcome(p);
@@ -317,7 +322,8 @@ static void greet(struct peer *p, Flm__Message *m)
     }
     if (p->state == PEER_CHALLENGED && m->body_case == FLM__MESSAGE__BODY_PROOF) {
         unsigned char proof[FLM__PROOF];
-        flm__proof(&p->manager->secret, FLM__LABEL_PEER, p->manager->instance, p->peer_nonce, p->my_nonce, proof);
+        flm__proof(&p->manager->secret, FLM__LABEL_PEER, p->manager->instance, p->peer_nonce, p->my_nonce,
+                   proof);
         if (m->proof->proof.len == FLM__PROOF && flm__proof_equal(proof, m->proof->proof.data)) {
             welcome(p);
         } else {
@@ -346,7 +352,8 @@ static void handle(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
     } else if (m->body_case == FLM__MESSAGE__BODY_BLOB_DONE) {
         flm__close_fds(fds, n_fds);
         blob_done(p, m->blob_done->id);
-    } else if (m->body_case == FLM__MESSAGE__BODY_REQUEST && m->request->verb_case == FLM__REQUEST__VERB_FABRIC_ADDRESS) {
+    } else if (m->body_case == FLM__MESSAGE__BODY_REQUEST &&
+               m->request->verb_case == FLM__REQUEST__VERB_FABRIC_ADDRESS) {
         flm__close_fds(fds, n_fds);
         peer_connect_fabric(p, m->request);
     } else if (p->state == PEER_CLIENT) {
@@ -367,8 +374,8 @@ void peer_connect_fabric(struct peer *p, const Flm__Request *r)
     flm_error error = {0};
     int rc = FLM_EPROTO;
     if (!p->link && p->key_in)
-        rc = m->fabric_ops->connect(m->fabric, r->fabric_address.data, r->fabric_address.len, p->key_in, p->key_out,
-                                    &p->link, &error);
+        rc = m->fabric_ops->connect(m->fabric, r->fabric_address.data, r->fabric_address.len, p->key_in,
+                                    p->key_out, &p->link, &error);
     if (p->node)
         p->node->heard_ns = m->now;
     client_reply(p, r->id, rc, error.text);

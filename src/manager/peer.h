@@ -30,25 +30,25 @@ struct peer {
     enum peer_state state;
     struct flm__conn *conn;
     uv_poll_t poll;
-    int watched;             /* events the poll is set to */
+    int watched; /* events the poll is set to */
     int64_t since;
     char name[64];
     int pid;
     uint64_t incarnation;
     unsigned char peer_nonce[FLM__NONCE], my_nonce[FLM__NONCE];
-    Flm__Hello *hello;       /* until it is greeted; points into hello_message */
+    Flm__Hello *hello; /* until it is greeted; points into hello_message */
     Flm__Message *hello_message;
     uint64_t key_in, key_out;
 
-    struct flm__link *link;  /* data plane of a client, or of a relay */
+    struct flm__link *link; /* data plane of a client, or of a relay */
     bool link_needs_flush, link_full;
     struct arrived_blob *blobs;
     struct kept_blob *kept;
 
     /* of a client */
-    struct session *attached;   /* list by session->next_attached */
-    struct session *blocked;    /* sessions with results in their outbox, list by next_blocked */
-    struct deferred *deferred;  /* requests that wait for tasks still on the line */
+    struct session *attached;  /* list by session->next_attached */
+    struct session *blocked;   /* sessions with results in their outbox, list by next_blocked */
+    struct deferred *deferred; /* requests that wait for tasks still on the line */
     /* of an agent */
     struct node *node;
 };

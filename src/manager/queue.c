@@ -144,7 +144,7 @@ void queue_finish_chunk(struct queue *q, struct chunk *c)
 {
     if (c == q->read) {
         if (q->read_offset < c->used)
-            return; /* unread ones are not live, they are cancelled; wait until they are skipped */
+            return;         /* unread ones are not live, they are cancelled; wait until they are skipped */
         if (c == q->tail) { /* all is done: write it again from the start */
             c->used = 0;
             q->read_offset = 0;

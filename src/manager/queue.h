@@ -38,9 +38,9 @@ struct queue {
     struct chunk *head, *tail; /* oldest and newest; NULL when empty */
     struct chunk *read;        /* next to be read is at read_offset of this; NULL: nothing unread */
     uint32_t read_offset;
-    struct chunk *spare;       /* one freed chunk is kept */
-    uint64_t bytes;            /* stored and not finished, as flow control counts them */
-    struct task_ref *back;     /* tasks that came back: a ring of back_room (power of two) entries */
+    struct chunk *spare;   /* one freed chunk is kept */
+    uint64_t bytes;        /* stored and not finished, as flow control counts them */
+    struct task_ref *back; /* tasks that came back: a ring of back_room (power of two) entries */
     uint32_t back_room, back_first, back_n;
 };
 

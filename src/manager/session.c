@@ -15,7 +15,8 @@
 #define QUEUE_BYTES_DEFAULT (FLM_MAX_PAYLOAD + (64 << 10))
 
 enum {
-    INDEX_BITS = 16, /* a number is index | generation << 16, so that an old one is not taken for a new one */
+    INDEX_BITS =
+        16, /* a number is index | generation << 16, so that an old one is not taken for a new one */
     BIND_FAILURES_MAX = 3,
     CANCEL_GRACE_MS = 5000, /* a running task that does not heed a cancel is killed with its executor */
 };
@@ -75,8 +76,10 @@ static void give_number(struct session *s)
 static int choose_id(struct session *s, const char *wish, flm_error *error)
 {
     if (wish[0] && !application_name_is_sound(wish))
-        return flm__error_set(error, FLM_EINVAL, "'%.140s' is no id for a session: use 1 to %d letters, digits and "
-                              ". _ - : @ +", wish, FLM_MAX_NAME);
+        return flm__error_set(error, FLM_EINVAL,
+                              "'%.140s' is no id for a session: use 1 to %d letters, digits and "
+                              ". _ - : @ +",
+                              wish, FLM_MAX_NAME);
     if (wish[0])
         snprintf(s->id, sizeof(s->id), "%s", wish);
     else
@@ -85,7 +88,8 @@ static int choose_id(struct session *s, const char *wish, flm_error *error)
     if (!other)
         return 0;
     if (other->state != SESSION_CLOSED || wish[0])
-        return flm__error_set(error, FLM_EEXIST, "there is already a session %s (%s)", s->id, session_state_name(other));
+        return flm__error_set(error, FLM_EEXIST, "there is already a session %s (%s)", s->id,
+                              session_state_name(other));
     return flm__error_set(error, FLM_EEXIST, "session %s exists", s->id);
 }
 
@@ -124,8 +128,10 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
 {
     struct application *a = application_find(m, spec->application);
     if (!a) {
-        flm__error_set(error, FLM_ENOTFOUND, "there is no application '%.140s': register it first (flmctl register, or "
-                       "flm_register_application)", spec->application);
+        flm__error_set(error, FLM_ENOTFOUND,
+                       "there is no application '%.140s': register it first (flmctl register, or "
+                       "flm_register_application)",
+                       spec->application);
         goto no_application;
     }
     if (spec->durability != FLM_DURABILITY_NONE) {
@@ -153,7 +159,8 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
     HASH_ADD_STR(m->sessions, id, s);
     if (client)
         session_attach(s, client);
-    events_add(&s->events, 0, 0, -1, "created by %s for application %s", client ? client->name : "flmd", a->name);
+    events_add(&s->events, 0, 0, -1, "created by %s for application %s", client ? client->name : "flmd",
+               a->name);
     m->schedule = true;
     return s;
 no_application:
@@ -210,8 +217,12 @@ static bool want_cancel(struct task_ref ref, void *arg)
     struct flm__record *r = queue_record(ref);
     if (r->type != QUEUE_PENDING && r->type != QUEUE_FETCHING && r->type != QUEUE_DEFERRED)
         return true;
-    outbound_end_task(s, ref, &(struct ending){.state = FLM_TASK_CANCELLED, .reason = FLM_REASON_CANCELLED,
-                      .code = FLM_ECANCELLED, .attempts = r->lane, .text = "cancelled before it began"});
+    outbound_end_task(s, ref,
+                      &(struct ending){.state = FLM_TASK_CANCELLED,
+                                       .reason = FLM_REASON_CANCELLED,
+                                       .code = FLM_ECANCELLED,
+                                       .attempts = r->lane,
+                                       .text = "cancelled before it began"});
     r->type = QUEUE_CANCELLED;
     return true;
 }
@@ -310,8 +321,9 @@ void session_settle(struct session *s)
     s->state = SESSION_CLOSED;
     s->closed_ns = flm__wall_ns();
     s->application->open_sessions--;
-    events_add(&s->events, 0, 0, -1, "closed: %" PRIu64 " succeeded, %" PRIu64 " failed, %" PRIu64 " cancelled",
-               s->succeed, s->failed, s->cancelled);
+    events_add(&s->events, 0, 0, -1,
+               "closed: %" PRIu64 " succeeded, %" PRIu64 " failed, %" PRIu64 " cancelled", s->succeed,
+               s->failed, s->cancelled);
     queue_clear(&s->queue);
     release_executors(s);
     client_answer_closers(s);
@@ -325,8 +337,12 @@ static bool fail_bind(struct task_ref ref, void *arg)
     struct flm__record *r = queue_record(ref);
     if (r->type == QUEUE_RUNNING)
         return true;
-    outbound_end_task(s, ref, &(struct ending){.state = FLM_TASK_FAILED, .reason = FLM_REASON_BIND, .code = FLM_EBIND,
-                      .attempts = r->lane, .text = s->trouble});
+    outbound_end_task(s, ref,
+                      &(struct ending){.state = FLM_TASK_FAILED,
+                                       .reason = FLM_REASON_BIND,
+                                       .code = FLM_EBIND,
+                                       .attempts = r->lane,
+                                       .text = s->trouble});
     r->type = QUEUE_CANCELLED;
     return true;
 }
@@ -334,7 +350,8 @@ static bool fail_bind(struct task_ref ref, void *arg)
 void session_bind_failed(struct session *s, int executor, int code, const char *text)
 {
     s->bind_failures++;
-    events_add(&s->events, code ? code : FLM_EBIND, 0, executor, "executor %d could not enter: %s", executor, text);
+    events_add(&s->events, code ? code : FLM_EBIND, 0, executor, "executor %d could not enter: %s",
+               executor, text);
     s->bind_retry_ns = s->manager->now + (50000000LL << (s->bind_failures < 6 ? s->bind_failures : 6));
     /* What cannot change by trying again is not tried again. */
     bool final = code == FLM_ELOAD || code == FLM_EABI || code == FLM_ENOTSUP || code == FLM_EINVAL;

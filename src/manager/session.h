@@ -31,28 +31,28 @@ struct session {
     struct blob *common;
 
     struct queue queue;
-    struct outbox outbox;       /* results that wait for the client */
-    uint64_t last_task;         /* id of the newest received: what is not larger is a duplicate */
+    struct outbox outbox; /* results that wait for the client */
+    uint64_t last_task;   /* id of the newest received: what is not larger is a duplicate */
     uint64_t pending, running, succeed, failed, cancelled, retried;
-    uint64_t finished_bytes;    /* as flow control counts, since the beginning */
-    uint64_t credit_told;       /* the credit that the client knows */
-    uint64_t fetching;          /* inputs on the way by RMA */
+    uint64_t finished_bytes; /* as flow control counts, since the beginning */
+    uint64_t credit_told;    /* the credit that the client knows */
+    uint64_t fetching;       /* inputs on the way by RMA */
 
-    struct executor **bound;    /* executors in Binding, Bound or Unbinding with this session */
+    struct executor **bound; /* executors in Binding, Bound or Unbinding with this session */
     unsigned n_bound, bound_room;
-    double served;              /* executor-seconds / weight: who has the least is next */
-    unsigned deserved;          /* by the scheduler */
+    double served;     /* executor-seconds / weight: who has the least is next */
+    unsigned deserved; /* by the scheduler */
 
-    unsigned bind_failures;     /* in a row */
-    int64_t bind_retry_ns;      /* not before */
+    unsigned bind_failures; /* in a row */
+    int64_t bind_retry_ns;  /* not before */
     char trouble[200];
     struct events events;
-    struct notes notes;         /* exceptional tasks */
+    struct notes notes; /* exceptional tasks */
     int64_t created_ns, closed_ns;
     int64_t rate_ns;
     uint64_t rate_done;
     double rate;
-    struct deferred *closers;   /* requests to answer when it is closed */
+    struct deferred *closers; /* requests to answer when it is closed */
 };
 
 struct session *session_by_id(struct manager *m, const char *id);

@@ -140,7 +140,8 @@ static struct session *wanted(struct peer *p, uint64_t id, const char *name)
 }
 
 /* The events with numbers above cursor (and about the task, if not 0). */
-static Flm__Event *collect_events(const struct events *e, uint64_t cursor, uint64_t task, void ***pointers, size_t *n)
+static Flm__Event *collect_events(const struct events *e, uint64_t cursor, uint64_t task, void ***pointers,
+                                  size_t *n)
 {
     Flm__Event *list = list_new(EVENTS_KEPT, sizeof(*list), pointers);
     *n = 0;
@@ -326,8 +327,9 @@ static void get_task(struct peer *p, uint64_t id, const Flm__TaskQuery *q)
 
 static const char *transport(const struct peer *p, bool relay)
 {
-    return relay ? p->manager->fabric_ops && p->manager->fabric ? p->manager->fabric_ops->provider(p->manager->fabric)
-                                                                : "fabric"
+    return relay ? p->manager->fabric_ops && p->manager->fabric
+                       ? p->manager->fabric_ops->provider(p->manager->fabric)
+                       : "fabric"
                  : "ring";
 }
 
@@ -435,8 +437,8 @@ static void drain(struct peer *p, uint64_t id, const Flm__DrainNode *d)
 /* One question to all nodes. */
 struct log_question {
     struct log_question *next;
-    uint64_t number;      /* of the request to the nodes */
-    uint64_t asked_by;    /* incarnation of the client, in case it goes */
+    uint64_t number;   /* of the request to the nodes */
+    uint64_t asked_by; /* incarnation of the client, in case it goes */
     struct peer *peer;
     uint64_t id;
     unsigned waiting;

@@ -258,7 +258,9 @@ int flm__conn_fill(struct flm__conn *c)
             struct cmsghdr align;
             char bytes[CMSG_SPACE(sizeof(int) * FLM__FRAME_FDS)];
         } control;
-        struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+        struct msghdr m = {.msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = control.bytes,
                            .msg_controllen = sizeof(control.bytes)};
         ssize_t n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (n < 0 && errno == EINTR)

@@ -25,8 +25,10 @@ static int unix_address(const char *path, struct sockaddr_un *address, flm_error
     memset(address, 0, sizeof(*address));
     address->sun_family = AF_UNIX;
     if (strlen(path) >= sizeof(address->sun_path))
-        return flm__error_set(error, FLM_EINVAL, "the socket path %s is longer than %zu bytes; choose a shorter "
-                              "directory", path, sizeof(address->sun_path) - 1);
+        return flm__error_set(error, FLM_EINVAL,
+                              "the socket path %s is longer than %zu bytes; choose a shorter "
+                              "directory",
+                              path, sizeof(address->sun_path) - 1);
     memcpy(address->sun_path, path, strlen(path));
     return 0;
 }
@@ -135,7 +137,8 @@ int flm__dial(const char *endpoint, int64_t deadline_ns, flm_error *error)
         return dial_unix(endpoint, deadline_ns, error);
     if (strncmp(endpoint, "tcp:", 4) == 0)
         return dial_tcp(endpoint, deadline_ns, error);
-    return flm__error_set(error, FLM_EINVAL, "'%s' is no endpoint: it reads unix:PATH or tcp:HOST:PORT", endpoint);
+    return flm__error_set(error, FLM_EINVAL, "'%s' is no endpoint: it reads unix:PATH or tcp:HOST:PORT",
+                          endpoint);
 }
 
 static int listen_unix(const char *endpoint, char *bound, size_t n, flm_error *error)
@@ -205,5 +208,6 @@ int flm__listen(const char *endpoint, char *bound, size_t n, flm_error *error)
         return listen_unix(endpoint, bound, n, error);
     if (strncmp(endpoint, "tcp:", 4) == 0)
         return listen_tcp(endpoint, bound, n, error);
-    return flm__error_set(error, FLM_EINVAL, "'%s' is no endpoint: it reads unix:PATH or tcp:HOST:PORT", endpoint);
+    return flm__error_set(error, FLM_EINVAL, "'%s' is no endpoint: it reads unix:PATH or tcp:HOST:PORT",
+                          endpoint);
 }

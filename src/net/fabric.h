@@ -19,8 +19,8 @@
 /* In front of each message. A batch whose key is not that of a known peer is
  * dropped and counted: what a stranger sends has no effect. */
 struct flm__batch_header {
-    uint64_t key;   /* given to the sender on its authenticated control connection */
-    uint32_t bytes; /* of records that follow */
+    uint64_t key;     /* given to the sender on its authenticated control connection */
+    uint32_t bytes;   /* of records that follow */
     uint16_t version; /* FLM__BATCH_VERSION */
     uint8_t credits;  /* batches that the sender has consumed since it last said so */
     uint8_t sequence; /* counts batches with records, because they may overtake each other */

@@ -74,7 +74,8 @@ int flm__secret_read(const char *file, struct flm__secret *out, flm_error *error
     ssize_t n = -1;
     if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 077) || !S_ISREG(st.st_mode)) {
         close(fd);
-        return flm__error_set(error, FLM_EAUTH, "the secret file %s must be yours and have mode 0600", file);
+        return flm__error_set(error, FLM_EAUTH, "the secret file %s must be yours and have mode 0600",
+                              file);
     }
     n = read(fd, out->bytes, sizeof(out->bytes));
     close(fd);
@@ -112,7 +113,8 @@ int flm__secret_make(const char *file, struct flm__secret *out, flm_error *error
         if (fd < 0 && errno != EEXIST)
             return flm__error_errno(error, FLM_EAUTH, errno, "cannot make the secret file %s", file);
         if (fd >= 0) {
-            bool whole = flm__random(bytes, sizeof(bytes)) == 0 && write(fd, bytes, sizeof(bytes)) == sizeof(bytes);
+            bool whole =
+                flm__random(bytes, sizeof(bytes)) == 0 && write(fd, bytes, sizeof(bytes)) == sizeof(bytes);
             close(fd);
             if (!whole) {
                 unlink(file);
@@ -142,7 +144,8 @@ static int answer_challenge(struct flm__conn *conn, const Flm__Challenge *c, con
         return flm__error_set(error, FLM_EPROTO, "the challenge of the session manager is malformed");
     flm__proof(&secret, FLM__LABEL_SERVER, c->instance, nonce, c->nonce.data, proof);
     if (!flm__proof_equal(proof, c->proof.data))
-        return flm__error_set(error, FLM_EAUTH, "the session manager does not know our secret: its secret file is "
+        return flm__error_set(error, FLM_EAUTH,
+                              "the session manager does not know our secret: its secret file is "
                               "another one");
     flm__proof(&secret, FLM__LABEL_PEER, c->instance, nonce, c->nonce.data, proof);
     Flm__Proof p = FLM__PROOF__INIT;
@@ -180,7 +183,8 @@ int flm__handshake(struct flm__conn *conn, Flm__Hello *hello, const char *secret
         else if (got->body_case == FLM__MESSAGE__BODY_REFUSED)
             rc = refused(got, error);
         else
-            rc = flm__error_set(error, FLM_EPROTO, "the session manager answered with something unexpected");
+            rc =
+                flm__error_set(error, FLM_EPROTO, "the session manager answered with something unexpected");
         flm__message__free_unpacked(got, NULL);
         if (rc < 0)
             return rc;

@@ -25,8 +25,8 @@ enum { LINE = 128, HEADER_BYTES = 4096 };
 struct ring_shared {
     _Alignas(LINE) _Atomic uint64_t tail;
     _Alignas(LINE) _Atomic uint64_t head;
-    _Alignas(LINE) _Atomic uint32_t sleeps;  /* the consumer sleeps: ring when something is committed */
-    _Atomic uint32_t starves;                /* the producer sleeps: ring when there is room */
+    _Alignas(LINE) _Atomic uint32_t sleeps; /* the consumer sleeps: ring when something is committed */
+    _Atomic uint32_t starves;               /* the producer sleeps: ring when there is room */
 };
 _Static_assert(sizeof(struct ring_shared) <= HEADER_BYTES, "fits its page");
 
@@ -135,8 +135,8 @@ static bool ring_arm(struct flm__link *link, bool want_room)
     if (atomic_load_explicit(&r->in.shared->tail, memory_order_relaxed) != r->in.mine)
         return false;
     /* Half the room, so that a waiting producer is not woken for each record. */
-    return !want_room || r->out.mine - atomic_load_explicit(&r->out.shared->head, memory_order_relaxed) >
-                             r->size / 2;
+    return !want_room ||
+           r->out.mine - atomic_load_explicit(&r->out.shared->head, memory_order_relaxed) > r->size / 2;
 }
 
 static void ring_disarm(struct flm__link *link)
@@ -195,7 +195,8 @@ bool flm__ring_empty(struct flm__link *link)
 int flm__ring_create(uint32_t bytes, int *memfd, flm_error *error)
 {
     if (bytes < 4096 || (bytes & (bytes - 1)))
-        return flm__error_set(error, FLM_EINVAL, "a ring of %u bytes: the size must be a power of two", bytes);
+        return flm__error_set(error, FLM_EINVAL, "a ring of %u bytes: the size must be a power of two",
+                              bytes);
     int fd = memfd_create("flm-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return flm__error_errno(error, FLM_ENOMEM, errno, "cannot make a ring");
@@ -216,7 +217,8 @@ static char *map_twice(int fd, off_t offset, uint32_t size)
     if (at == MAP_FAILED)
         return NULL;
     for (int i = 0; i < 2; i++) {
-        void *p = mmap(at + (size_t)i * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
+        void *p =
+            mmap(at + (size_t)i * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
         if (p == MAP_FAILED) {
             munmap(at, (size_t)size * 2);
             return NULL;

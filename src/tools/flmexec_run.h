@@ -15,7 +15,13 @@
 #include "flmexec_job.h"
 #include "flmexec_options.h"
 
-enum { WINDOW_MAX = 16384, ORDER_MAX = 1 << 20, COMMANDS_MAX = 256 * 1024 * 1024, TAKE_MAX = 256, MESSAGES_MAX = 100 };
+enum {
+    WINDOW_MAX = 16384,
+    ORDER_MAX = 1 << 20,
+    COMMANDS_MAX = 256 * 1024 * 1024,
+    TAKE_MAX = 256,
+    MESSAGES_MAX = 100
+};
 
 enum flmexec_stop {
     STOP_NOT = 0,
@@ -43,7 +49,7 @@ struct flmexec_run {
     enum flmexec_stop stop;
     char why[600]; /* of a stop, for people */
     uint64_t skipped, succeeded, failed;
-    unsigned messages; /* about single jobs; when many fail alike, the first ones will do */
+    unsigned messages;               /* about single jobs; when many fail alike, the first ones will do */
     struct flmexec_job first_failed; /* seq and outcome alone */
 };
 

@@ -31,9 +31,9 @@ int flm__frame_check(const struct flm__frame *header);
 Flm__Message *flm__message_read(const void *data, size_t n);
 
 /* `FLM__MESSAGE(body, BODY, m)`: a Message on the stack whose oneof is `body`. */
-#define FLM__MESSAGE(name, field, CASE, pointer)                                                             \
-    Flm__Message name = FLM__MESSAGE__INIT;                                                                  \
-    name.body_case = FLM__MESSAGE__BODY_##CASE;                                                              \
+#define FLM__MESSAGE(name, field, CASE, pointer)                                                           \
+    Flm__Message name = FLM__MESSAGE__INIT;                                                                \
+    name.body_case = FLM__MESSAGE__BODY_##CASE;                                                            \
     name.field = (pointer)
 
 #endif

@@ -50,8 +50,8 @@ static void on_result(const struct flm_result *r, void *arg)
     if (seen[r->task / 64] & (uint64_t)1 << (r->task % 64))
         note("TWICE");
     seen[r->task / 64] |= (uint64_t)1 << (r->task % 64);
-    int n = snprintf(text, sizeof(text), "%s %s %d", flm_task_state_name(r->state), flm_reason_name(r->reason),
-                     r->code);
+    int n = snprintf(text, sizeof(text), "%s %s %d", flm_task_state_name(r->state),
+                     flm_reason_name(r->reason), r->code);
     if (r->size && r->size < 100)
         n += snprintf(text + n, sizeof(text) - (size_t)n, " [%.*s]", (int)r->size, (const char *)r->output);
     else if (r->size)
@@ -73,23 +73,56 @@ static void parse(int argc, char **argv)
     int c;
     while ((c = getopt(argc, argv, "a:l:n:i:d:m:I:c:q:r:s:C:H:R:TN")) != -1) {
         switch (c) {
-        case 'a': o.file = optarg; break;
-        case 'l': o.library = optarg; break;
-        case 'n': o.tasks = strtoull(optarg, NULL, 10); break;
-        case 'i': o.input = optarg; break;
-        case 'd': o.deadline = (unsigned)atoi(optarg); break;
-        case 'm': o.most = (unsigned)atoi(optarg); break;
-        case 'I': o.id = optarg; break;
-        case 'c': o.common = optarg; break;
-        case 'q': o.queue_bytes = strtoull(optarg, NULL, 10); break;
-        case 'r': o.result_bytes = strtoull(optarg, NULL, 10); break;
-        case 's': o.size = strtoull(optarg, NULL, 10); break;
-        case 'C': o.cancel_ms = (unsigned)atoi(optarg); break;
-        case 'H': o.hold_ms = (unsigned)atoi(optarg); break;
-        case 'R': o.retry = (unsigned)atoi(optarg); break;
-        case 'T': o.take = 1; break;
-        case 'N': o.nonblock = 1; break;
-        default: exit(2);
+        case 'a':
+            o.file = optarg;
+            break;
+        case 'l':
+            o.library = optarg;
+            break;
+        case 'n':
+            o.tasks = strtoull(optarg, NULL, 10);
+            break;
+        case 'i':
+            o.input = optarg;
+            break;
+        case 'd':
+            o.deadline = (unsigned)atoi(optarg);
+            break;
+        case 'm':
+            o.most = (unsigned)atoi(optarg);
+            break;
+        case 'I':
+            o.id = optarg;
+            break;
+        case 'c':
+            o.common = optarg;
+            break;
+        case 'q':
+            o.queue_bytes = strtoull(optarg, NULL, 10);
+            break;
+        case 'r':
+            o.result_bytes = strtoull(optarg, NULL, 10);
+            break;
+        case 's':
+            o.size = strtoull(optarg, NULL, 10);
+            break;
+        case 'C':
+            o.cancel_ms = (unsigned)atoi(optarg);
+            break;
+        case 'H':
+            o.hold_ms = (unsigned)atoi(optarg);
+            break;
+        case 'R':
+            o.retry = (unsigned)atoi(optarg);
+            break;
+        case 'T':
+            o.take = 1;
+            break;
+        case 'N':
+            o.nonblock = 1;
+            break;
+        default:
+            exit(2);
         }
     }
 }
@@ -166,10 +199,17 @@ int main(int argc, char **argv)
         flm_disconnect(c);
         return fail(&e);
     }
-    struct flm_session_options so = {.size = sizeof(so), .application = name, .id = o.id, .deadline_ms = o.deadline,
-                                     .max_instances = o.most, .common = o.common, .queue_bytes = o.queue_bytes,
-                                     .common_size = o.common ? strlen(o.common) : 0, .result_bytes = o.result_bytes,
-                                     .retry_limit = o.retry, .flags = o.nonblock ? FLM_NONBLOCK : 0};
+    struct flm_session_options so = {.size = sizeof(so),
+                                     .application = name,
+                                     .id = o.id,
+                                     .deadline_ms = o.deadline,
+                                     .max_instances = o.most,
+                                     .common = o.common,
+                                     .queue_bytes = o.queue_bytes,
+                                     .common_size = o.common ? strlen(o.common) : 0,
+                                     .result_bytes = o.result_bytes,
+                                     .retry_limit = o.retry,
+                                     .flags = o.nonblock ? FLM_NONBLOCK : 0};
     flm_session *s = flm_create_session(c, &so, &e);
     if (!s) {
         flm_disconnect(c);

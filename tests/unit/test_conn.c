@@ -122,13 +122,13 @@ static void hostile(void **state)
         size_t send;
         int expected;
     } cases[] = {
-        {{0x50545448, 4, 0}, 12, FLM_EPROTO},                   /* HTTP */
+        {{0x50545448, 4, 0}, 12, FLM_EPROTO}, /* HTTP */
         {{FLM__FRAME_MAGIC, 0xffffffff, 0}, 12, FLM_ETOOBIG},
         {{FLM__FRAME_MAGIC, FLM__FRAME_MAX + 1, 0}, 12, FLM_ETOOBIG},
-        {{FLM__FRAME_MAGIC, 4, 77}, 16, FLM_EPROTO},            /* too many descriptors */
-        {{FLM__FRAME_MAGIC, 4, 1}, 16, FLM_EPROTO},             /* descriptors that did not come */
-        {{FLM__FRAME_MAGIC, 4, 0}, 16, FLM_EPROTO},             /* not protobuf */
-        {{FLM__FRAME_MAGIC, 4, 0}, 14, 0},                      /* truncated: wait */
+        {{FLM__FRAME_MAGIC, 4, 77}, 16, FLM_EPROTO}, /* too many descriptors */
+        {{FLM__FRAME_MAGIC, 4, 1}, 16, FLM_EPROTO},  /* descriptors that did not come */
+        {{FLM__FRAME_MAGIC, 4, 0}, 16, FLM_EPROTO},  /* not protobuf */
+        {{FLM__FRAME_MAGIC, 4, 0}, 14, 0},           /* truncated: wait */
         {{FLM__FRAME_MAGIC, 0, 0}, 7, 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -184,8 +184,8 @@ static void endpoints(void **state)
     (void)state;
     char bound[256];
     flm_error error;
-    static const char *const bad[] = {"", "unix", "http://x", "tcp:", "tcp:localhost", "tcp:localhost:",
-                                      "tcp:no.such.host.invalid:1"};
+    static const char *const bad[] = {
+        "", "unix", "http://x", "tcp:", "tcp:localhost", "tcp:localhost:", "tcp:no.such.host.invalid:1"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_true(flm__dial(bad[i], flm__now_ns() + 1000000000, &error) < 0);
     int fd = flm__listen("tcp:127.0.0.1:0", bound, sizeof(bound), &error);
@@ -216,8 +216,12 @@ static void endpoints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(many_with_descriptors), cmocka_unit_test(last_words), cmocka_unit_test(timeout),
-        cmocka_unit_test(hostile),               cmocka_unit_test(secrets),    cmocka_unit_test(endpoints),
+        cmocka_unit_test(many_with_descriptors),
+        cmocka_unit_test(last_words),
+        cmocka_unit_test(timeout),
+        cmocka_unit_test(hostile),
+        cmocka_unit_test(secrets),
+        cmocka_unit_test(endpoints),
     };
     return cmocka_run_group_tests_name("conn", tests, NULL, NULL);
 }

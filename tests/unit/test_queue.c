@@ -167,7 +167,7 @@ static void events_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order), cmocka_unit_test(random_ends), cmocka_unit_test(find),
+        cmocka_unit_test(in_order), cmocka_unit_test(random_ends),        cmocka_unit_test(find),
         cmocka_unit_test(outbox),   cmocka_unit_test(events_are_bounded),
     };
     return cmocka_run_group_tests_name("queue", tests, NULL, NULL);

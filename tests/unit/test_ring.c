@@ -229,8 +229,16 @@ static void record_checks(void **state)
         size_t there;
         uint32_t expected;
     } cases[] = {
-        {0, 24, 24}, {0, 23, 0}, {1, 32, 32}, {1, 31, 0}, {8, 32, 32}, {9, 32, 0}, {0xffffffff, 4096, 0},
-        {0xfffffff0, 1 << 20, 0}, {FLM__RECORD_MAX, 1 << 20, 0}, {FLM__RECORD_MAX - FLM__RECORD_HEADER, 1 << 20, FLM__RECORD_MAX},
+        {0, 24, 24},
+        {0, 23, 0},
+        {1, 32, 32},
+        {1, 31, 0},
+        {8, 32, 32},
+        {9, 32, 0},
+        {0xffffffff, 4096, 0},
+        {0xfffffff0, 1 << 20, 0},
+        {FLM__RECORD_MAX, 1 << 20, 0},
+        {FLM__RECORD_MAX - FLM__RECORD_HEADER, 1 << 20, FLM__RECORD_MAX},
     };
     static char data[1 << 20];
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
