@@ -268,10 +268,6 @@ void backend_free(struct manager *m)
     if (!b)
         return;
     int status;
-    /* The handles are parts of b: the loop lets go of them before it goes. */
-    uv_close((uv_handle_t *)&b->poll, NULL);
-    uv_close((uv_handle_t *)&b->retry, NULL);
-    uv_run(&m->uv, UV_RUN_NOWAIT);
     flm__conn_free(b->conn);
     for (int i = 0; i < 200; i++) {
         if (waitpid(b->pid, &status, WNOHANG) != 0)

@@ -22,7 +22,8 @@ struct flm__batch_header {
     uint64_t key;   /* given to the sender on its authenticated control connection */
     uint32_t bytes; /* of records that follow */
     uint16_t version; /* FLM__BATCH_VERSION */
-    uint16_t reserved;
+    uint8_t credits;  /* batches that the sender has consumed since it last said so */
+    uint8_t sequence; /* counts batches with records, because they may overtake each other */
 };
 #define FLM__BATCH_VERSION 1u
 

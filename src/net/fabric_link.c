@@ -91,7 +91,8 @@ static int send_buffer(struct fabric_link *l, struct fabric_buffer *b)
         .key = l->key_out,
         .bytes = b->end - HEADER,
         .version = FLM__BATCH_VERSION,
-        .reserved = (uint16_t)l->owed,
+        .credits = (uint8_t)l->owed,
+        .sequence = l->number_out,
     };
     memcpy(b->data, &h, HEADER);
     ssize_t rc = fi_send(l->fabric->ep, b->data, b->end, b->desc, l->peer, &b->op.context);
@@ -111,6 +112,7 @@ static bool post_batch(struct fabric_link *l)
         l->filling = NULL;
         l->flush = l->full = false;
         l->outstanding++;
+        l->number_out++;
         return true;
     }
     if (rc == -FI_EAGAIN) {
@@ -249,7 +251,19 @@ static bool take_credits(struct fabric_link *l, unsigned credits)
     return true;
 }
 
-/* Puts a batch in the inbox of its link; false: it is not from a peer that follows the rules. */
+/* Puts a batch in its place; false: there is none, the peer sent more than it may. */
+static bool keep(struct fabric_link *l, struct fabric_buffer *b, const struct flm__batch_header *h)
+{
+    struct fabric_buffer **place = &l->inbox[h->sequence % FABRIC_WINDOW];
+    if ((uint8_t)(h->sequence - l->number_in) >= FABRIC_WINDOW || *place)
+        return false;
+    b->begin = HEADER;
+    b->end = HEADER + h->bytes;
+    *place = b;
+    return true;
+}
+
+/* false: it is not from a peer that follows the rules; b is free. */
 static bool deliver(struct flm__fabric *f, struct fabric_buffer *b, size_t bytes)
 {
     struct flm__batch_header h;
@@ -262,20 +276,12 @@ static bool deliver(struct flm__fabric *f, struct fabric_buffer *b, size_t bytes
     HASH_FIND(hh, f->links, &h.key, sizeof(h.key), l);
     if (!l || l->failed)
         return false;
-    if (!take_credits(l, h.reserved) || (h.bytes && l->queued >= FABRIC_WINDOW)) {
+    if (!take_credits(l, h.credits) || (h.bytes && !keep(l, b, &h))) {
         fabric_link_fail(l);
         return false;
     }
     if (!h.bytes)
         fabric_post_receive(f, b);
-    else {
-        b->begin = HEADER;
-        b->end = (uint32_t)bytes;
-        b->next = NULL;
-        *l->inbox_end = b;
-        l->inbox_end = &b->next;
-        l->queued++;
-    }
     return true;
 }
 
@@ -287,35 +293,32 @@ void fabric_receive(struct flm__fabric *f, struct fabric_buffer *b, size_t bytes
     }
 }
 
+static struct fabric_buffer **first(struct fabric_link *l)
+{
+    return &l->inbox[l->number_in % FABRIC_WINDOW];
+}
+
 static size_t peek(struct flm__link *link, const void **data)
 {
-    const struct fabric_buffer *b = link_of(link)->inbox;
+    const struct fabric_buffer *b = *first(link_of(link));
     if (!b)
         return 0;
     *data = b->data + b->begin;
     return b->end - b->begin;
 }
 
-static void drop_first(struct fabric_link *l)
-{
-    struct fabric_buffer *b = l->inbox;
-    l->inbox = b->next;
-    if (!l->inbox)
-        l->inbox_end = &l->inbox;
-    l->queued--;
-    fabric_post_receive(l->fabric, b);
-}
-
 static void consume(struct flm__link *link, size_t bytes)
 {
     struct fabric_link *l = link_of(link);
-    struct fabric_buffer *b = l->inbox;
+    struct fabric_buffer *b = *first(l);
     if (!b)
         return;
     b->begin += (uint32_t)bytes;
     if (b->begin < b->end)
         return;
-    drop_first(l);
+    *first(l) = NULL;
+    l->number_in++;
+    fabric_post_receive(l->fabric, b);
     if (++l->owed == FABRIC_EAGER)
         l->owed_since = l->fabric->turn;
     if (l->owed >= FABRIC_EAGER)
@@ -325,7 +328,7 @@ static void consume(struct flm__link *link, size_t bytes)
 static bool arm(struct flm__link *link, bool want_room)
 {
     struct fabric_link *l = link_of(link);
-    return !l->inbox && !(want_room && has_room(l, l->starved));
+    return !*first(l) && !(want_room && has_room(l, l->starved));
 }
 
 static void disarm(struct flm__link *link)
@@ -367,8 +370,9 @@ static void destroy(struct flm__link *link)
     struct flm__fabric *f = l->fabric;
     HASH_DEL(f->links, l);
     f->link_count--;
-    while (l->inbox)
-        drop_first(l);
+    for (int i = 0; i < FABRIC_WINDOW; i++)
+        if (l->inbox[i])
+            fabric_post_receive(f, l->inbox[i]);
     fabric_link_fail(l);
     remove_work(l);
     DL_APPEND(f->zombies, l);
@@ -399,7 +403,6 @@ static struct fabric_link *make_link(struct flm__fabric *f, uint64_t key_in, uin
     l->key_in = key_in;
     l->key_out = key_out;
     l->peer = FI_ADDR_UNSPEC;
-    l->inbox_end = &l->inbox;
     for (int i = 0; i < FABRIC_CHUNKS; i++) {
         l->chunks[i].op.kind = FABRIC_CHUNK_READ;
         l->chunks[i].op.link = l;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum {
     API = FI_VERSION(1, 17),
@@ -24,11 +25,18 @@ enum {
     MESSAGE_MIN = FLM__RECORD_MAX + (int)sizeof(struct flm__batch_header),
 };
 
-/* A message above the eager size costs half the rate of tcp;ofi_rxm (header included), and its
- * default is 16 KiB. Whoever set it otherwise knows why. */
-static void prepare_environment(void)
+/* For ofi_rxm, read when libfabric starts; whoever set them otherwise knows why.
+ *
+ * A batch above the eager limit, header included, costs half the rate. Its default is 16 KiB. Both ends
+ * must have the same limit, or they refuse each other. Over tcp the limit stands alone; over verbs it is
+ * the size of the bounce buffers, of which there are thousands for each endpoint unless told otherwise: so
+ * they are small where there is no such device. (170 MiB less for a process that opens an endpoint.) */
+static void prepare_environment(const char *provider)
 {
-    setenv("FI_OFI_RXM_BUFFER_SIZE", "65536", 0);
+    bool no_verbs = provider ? !strncmp(provider, "tcp", 3) : access("/sys/class/infiniband", F_OK) != 0;
+    setenv("FI_OFI_RXM_EAGER_LIMIT", "65536", 0);
+    setenv("FI_OFI_RXM_BUFFER_SIZE", no_verbs ? "4096" : "65536", 0);
+    setenv("FI_OFI_RXM_MSG_RX_SIZE", "128", 0);
 }
 
 /* The numeric address of a local interface of that name; false: there is none. */
@@ -264,7 +272,7 @@ int fabric_open(const struct flm__fabric_options *options, struct flm__fabric **
         return flm__error_set(error, FLM_ENOMEM, "no memory for a fabric");
     f->batch_bytes = o->batch_bytes > MESSAGE_MIN ? o->batch_bytes : MESSAGE_MIN;
     f->receives_base = o->buffers ? o->buffers : FABRIC_BUFFERS;
-    prepare_environment();
+    prepare_environment(o->provider);
     struct flm__signals kept;
     flm__signals_keep(&kept);
     int rc = open_offer(f, o, error);

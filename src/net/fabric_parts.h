@@ -11,8 +11,12 @@
  * consumed the batch, so a peer that sends without limit to a consumer that is busy would take them all.
  * Therefore each link may have at most FABRIC_WINDOW batches that the other end has not yet consumed; each
  * link brings that many receive buffers (and some for batches without records). The other end returns
- * credits, a count of batches consumed, in the `reserved` field of its own batches, or alone in a batch
+ * credits, a count of batches consumed, in the header of its own batches, or alone in a batch
  * without records. A peer that sends more than it may is ignored from then on.
+ *
+ * Order. Where a batch is larger than what the provider sends eagerly, it may be complete later than a
+ * smaller one sent after it. Batches with records are numbered, and the inbox has a place for each number
+ * of the window.
  *
  * Batching. The same count tells whether the peer is busy: with fewer than FABRIC_EAGER batches
  * outstanding a flush sends at once, however little there is; above that only full batches go and the rest
@@ -38,8 +42,9 @@
 #include <utlist.h>
 
 enum {
-    FABRIC_WINDOW = 8, /* batches of a link that its peer has not consumed */
-    FABRIC_EAGER = 2,  /* below this many, a flush sends at once */
+    FABRIC_WINDOW =
+        8, /* a power of two, because numbers wrap; batches of a link that its peer has not consumed */
+    FABRIC_EAGER = 2, /* below this many, a flush sends at once */
     /* Batches with credits alone that may come on top: one for each FABRIC_EAGER of the window. */
     FABRIC_LINK_BUFFERS = FABRIC_WINDOW + FABRIC_WINDOW / FABRIC_EAGER,
     FABRIC_BUFFERS = 16, /* receive buffers beside those of the links */
@@ -122,16 +127,17 @@ struct fabric_link {
     struct fabric_buffer *made[FABRIC_SENDS + 1]; /* all that exist, the one for credits first */
     unsigned made_count;
     unsigned outstanding; /* batches sent and not yet credited */
+    uint8_t number_out;   /* of the next batch */
     bool flush;           /* what is in `filling` shall leave as soon as it may */
     bool full;            /* no more fits in `filling` */
     bool stuck;           /* the provider would not take the last send; try again */
     uint32_t starved;     /* bytes of the last reserve that found no room, or 0 */
 
     /* Receiving. */
-    struct fabric_buffer *inbox, **inbox_end;
-    unsigned queued;     /* batches in inbox */
-    unsigned owed;       /* batches consumed and not yet credited */
-    uint64_t owed_since; /* turn of the fabric at which a credit became due */
+    struct fabric_buffer *inbox[FABRIC_WINDOW]; /* batch number n at n % FABRIC_WINDOW, or NULL */
+    uint8_t number_in;                          /* of the batch to be consumed next */
+    unsigned owed;                              /* batches consumed and not yet credited */
+    uint64_t owed_since;                        /* turn of the fabric at which a credit became due */
 
     /* Reading. */
     struct fabric_read *reads;

@@ -73,7 +73,7 @@ if command -v clang-format-14 >/dev/null; then
 fi
 if command -v shellcheck >/dev/null; then
     cd "$FLM_SRCDIR" || exit 1
-    run shellcheck -e SC1091,SC2154,SC2046 $(printf '%s\n' "${files[@]}" |
+    run shellcheck -S warning -e SC1091,SC2154,SC2046 $(printf '%s\n' "${files[@]}" |
         grep -E '\.sh$|^(quickstart|run-tests|\.ci/run|scripts/[^.]*)$')
     check_equal 'shellcheck has nothing to say' '' "$out"
     cd "$TEST_DIR" || exit 1

@@ -105,3 +105,7 @@ wait "$pid"
 check_equal 'Ctrl-C ends it' 130 $?
 check_equal 'and shows what there is' 'true true' "$(jq -r '"\(.interrupted) \(.samples > 0)"' <interrupted.log)"
 engine_end
+
+unset FLM_ENDPOINT
+check 'as a user runs it' flmrun -n 2 -- flm-montecarlo --json --no-output -n 3e6 --seed=7
+check_equal 'it has the same digits' "$inproc" "$(digits <<<"$out")"

@@ -48,7 +48,7 @@ case $PATH in
     "$FLM_BUILDDIR/bin:"*) ;;
     *) export PATH="$FLM_BUILDDIR/bin:$PATH" ;;
 esac
-ulimit -c 0
+ulimit -S -c "${FLM_TEST_CORE:-0}" # FLM_TEST_CORE=unlimited, with FLM_TEST_KEEP=1, keeps what crashed
 umask 022
 
 TEST_DIR=$(mktemp -d "${TMPDIR:-/tmp}/flm-XXXXXX") || exit 99
