@@ -116,8 +116,10 @@ static void bad_applications(void **state)
     cases[2].name = NULL;
     cases[3].shim = 0;
     cases[4].shim = 9;
-    cases[5].command = NULL;
+    cases[5].command = NULL; /* without an exec_mode that takes it from the input */
+    cases[5].exec_mode = FLM_EXEC_STDIN;
     cases[6].command = (const char *const[]){NULL};
+    cases[6].shim = FLM_SHIM_STDIO;
     cases[7].min_instances = 8;
     fixture_open(&f, NULL, NULL, 0);
     for (int i = 0; i < 8; i++) {
