@@ -287,11 +287,11 @@ static bool move_results(struct relay *r, struct lane *l)
     return at > 0;
 }
 
-/* Nothing more will come out of this lane: its end is read, or spoilt, or announced payloads that the dead
- * executor did not live to send. */
-static bool is_drained(struct lane *l)
+/* Nothing more will come out of this lane: its end is read, or spoilt, or waits for a payload that the dead
+ * executor did not live to announce; or there is nobody to give it to. */
+static bool is_drained(const struct relay *r, struct lane *l)
 {
-    return l->broken || l->awaits || flm__ring_empty(l->ring);
+    return l->broken || l->awaits || flm__ring_empty(l->ring) || r->ops->failed(r->link);
 }
 
 bool relay_lane_drain(struct relay *r, unsigned lane)
@@ -301,7 +301,7 @@ bool relay_lane_drain(struct relay *r, unsigned lane)
         return true;
     move_results(r, l);
     flm__link_flush(r->link);
-    if (is_drained(l))
+    if (is_drained(r, l))
         return true;
     l->draining = true;
     return false;
@@ -321,7 +321,7 @@ static bool turn_lane(struct relay *r, struct lane *l)
     if (l->dirty)
         flm__link_flush(l->ring);
     l->dirty = false;
-    if (l->draining && is_drained(l)) {
+    if (l->draining && is_drained(r, l)) {
         l->draining = false;
         slot_drained(&r->agent->slots[lane_index(r, l)]);
     }
@@ -340,6 +340,10 @@ bool relay_turn(struct relay *r)
     }
     r->first = (r->first + 1) % r->n_lanes;
     flm__link_flush(r->link);
+    if (r->ops->failed(r->link) && !r->agent->stopping) {
+        agent_say(r->agent, "the link to flmd over %s has failed", r->link->ops->name);
+        agent_stop(r->agent, 1, "the link to flmd has failed");
+    }
     return moved;
 }
 
