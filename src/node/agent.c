@@ -71,7 +71,8 @@ static void on_grace_over(uv_timer_t *timer)
     uv_timer_start(&agent->ending, on_give_up, GIVE_UP_MS, 0);
     for (unsigned i = 0; i < agent->n_slots; i++) {
         slot_end(&agent->slots[i], 0, NULL, 0);
-        if (agent->slots[i].state == SLOT_GONE) /* its last results wait for a flmd that does not take them */
+        if (agent->slots[i].state ==
+            SLOT_GONE) /* its last results wait for a flmd that does not take them */
             slot_drained(&agent->slots[i]);
     }
 }
