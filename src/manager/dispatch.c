@@ -24,6 +24,8 @@ static bool send_large(struct executor *e, struct task_ref ref, void *to, uint32
     struct flm__blob_ref where;
     if (blob_offer(flow_blob(r), e->node->peer, e->lane, e->life, &where) < 0)
         return false;
+    if (where.address || where.key) /* a relay may still read it when the task has long run elsewhere */
+        peer_keep_blob(e->node->peer, blob_hold(flow_blob(r)));
     memcpy(to, r, bytes);
     memcpy((char *)to + FLM__RECORD_HEADER + r->size - sizeof(where), &where, sizeof(where));
     return true;

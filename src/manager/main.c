@@ -59,6 +59,7 @@ static void on_heartbeat(uv_timer_t *timer)
     struct manager *m = timer->data;
     m->now = flm__now_ns();
     node_heartbeat(m);
+    peer_check_links(m);
 }
 
 /* As many descriptors as we are allowed: each large payload that waits holds one. */

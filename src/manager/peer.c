@@ -153,6 +153,14 @@ void peer_reap(struct manager *m)
     }
 }
 
+void peer_check_links(struct manager *m)
+{
+    struct peer *p, *next;
+    DL_FOREACH_SAFE(m->peers, p, next)
+    if (p->state != PEER_GONE && p->link && !flm__ring_is(p->link) && m->fabric_ops->failed(p->link))
+        peer_end(p, "its fabric link has failed");
+}
+
 int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size)
 {
     struct arrived_blob *a;

@@ -70,6 +70,8 @@ void peer_refuse(struct peer *p, int code, const char *text);
 
 /* Frees those that ended. */
 void peer_reap(struct manager *m);
+/* Ends those whose fabric link has failed. */
+void peer_check_links(struct manager *m);
 
 /* Takes an announced blob; -1 when it has not come. */
 int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size);

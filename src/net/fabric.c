@@ -140,6 +140,11 @@ static int fd(struct flm__fabric *f)
     return f->fd;
 }
 
+static bool failed(const struct flm__link *link)
+{
+    return ((const struct fabric_link *)link)->failed;
+}
+
 static uint64_t strangers(const struct flm__fabric *f)
 {
     return f->strangers;
@@ -171,4 +176,5 @@ FLM_API const struct flm__fabric_ops flm__fabric_module = {
     .conceal = fabric_conceal,
     .read = fabric_start_read,
     .strangers = strangers,
+    .failed = failed,
 };

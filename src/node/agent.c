@@ -68,9 +68,13 @@ static void on_grace_over(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
     agent->killed = true;
-    for (unsigned i = 0; i < agent->n_slots; i++)
-        slot_end(&agent->slots[i], 0, NULL, 0);
     uv_timer_start(&agent->ending, on_give_up, GIVE_UP_MS, 0);
+    for (unsigned i = 0; i < agent->n_slots; i++) {
+        slot_end(&agent->slots[i], 0, NULL, 0);
+        if (agent->slots[i].state ==
+            SLOT_GONE) /* its last results wait for a flmd that does not take them */
+            slot_drained(&agent->slots[i]);
+    }
 }
 
 void agent_stop(struct agent *agent, int status, const char *format, ...)

@@ -85,30 +85,69 @@ static void pass_payload(struct relay *r, struct lane *l, const struct flm__blob
     l->pull = NULL;
 }
 
+/* A task that was given back goes to the executor without its payload: there it only counts. */
+static void put_empty(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
+                      char *room)
+{
+    struct flm__record stripped = *rec;
+    if (!(rec->flags & FLM__RECORD_BLOB))
+        return;
+    if (l->pull)
+        relay_pull_drop(l->pull); /* it speaks for itself, when it is done */
+    else
+        drop_task(r, lane_index(r, l), rec, data);
+    l->pull = NULL;
+    stripped.flags &= (uint8_t)~FLM__RECORD_BLOB;
+    memcpy(room, &stripped, sizeof(stripped));
+}
+
+/* The payload, or that it has to wait. */
+static bool put_large(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
+                      char *room)
+{
+    struct flm__blob_ref ref;
+    struct flm__task_parts parts;
+    int rc = have_payload(r, l, rec, data, &ref);
+    if (rc < 0)
+        fail_lane(r, l, "an input could not be read from flmd");
+    if (rc <= 0)
+        return false;
+    pass_payload(r, l, &ref);
+    ref.address = ref.key = 0;
+    flm__task_split(rec, flm__record_payload(room), &parts);
+    memcpy((void *)(uintptr_t)parts.input, &ref, sizeof(ref));
+    return true;
+}
+
 /* Puts a task in the executor's ring. false: it has to wait. */
 static bool put_task(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
                      uint32_t bytes)
 {
-    struct flm__blob_ref ref;
+    uint64_t number = l->put + 1;
     char *room = flm__link_reserve(l->ring, bytes);
     if (!room)
         return false;
     memcpy(room, data, bytes);
-    if (rec->flags & FLM__RECORD_BLOB) {
-        int rc = have_payload(r, l, rec, data, &ref);
-        if (rc < 0)
-            fail_lane(r, l, "an input could not be read from flmd");
-        if (rc <= 0)
-            return false;
-        pass_payload(r, l, &ref);
-        ref.address = ref.key = 0;
-        struct flm__task_parts parts;
-        flm__task_split(rec, flm__record_payload(room), &parts);
-        memcpy((void *)(uintptr_t)parts.input, &ref, sizeof(ref));
-    }
+    if (number > l->returned_from && number <= l->returned_upto)
+        put_empty(r, l, rec, data, room);
+    else if ((rec->flags & FLM__RECORD_BLOB) && !put_large(r, l, rec, data, room))
+        return false;
     flm__link_commit(l->ring, bytes);
+    l->put = number;
     l->dirty = true;
     return true;
+}
+
+void relay_lane_returned(struct relay *r, unsigned lane, uint64_t from, uint64_t upto)
+{
+    struct lane *l = &r->lanes[lane];
+    if (from >= upto)
+        return;
+    bool follows =
+        from <= l->returned_upto && l->put < l->returned_upto; /* some of the last are still here */
+    if (!follows)
+        l->returned_from = from;
+    l->returned_upto = upto;
 }
 
 static void hold(struct relay *r, struct lane *l, const void *data, uint32_t bytes)
@@ -248,11 +287,11 @@ static bool move_results(struct relay *r, struct lane *l)
     return at > 0;
 }
 
-/* Nothing more will come out of this lane: its end is read, or spoilt, or announced payloads that the dead
- * executor did not live to send. */
-static bool is_drained(struct lane *l)
+/* Nothing more will come out of this lane: its end is read, or spoilt, or waits for a payload that the dead
+ * executor did not live to announce; or there is nobody to give it to. */
+static bool is_drained(const struct relay *r, struct lane *l)
 {
-    return l->broken || l->awaits || flm__ring_empty(l->ring);
+    return l->broken || l->awaits || flm__ring_empty(l->ring) || r->ops->failed(r->link);
 }
 
 bool relay_lane_drain(struct relay *r, unsigned lane)
@@ -262,7 +301,7 @@ bool relay_lane_drain(struct relay *r, unsigned lane)
         return true;
     move_results(r, l);
     flm__link_flush(r->link);
-    if (is_drained(l))
+    if (is_drained(r, l))
         return true;
     l->draining = true;
     return false;
@@ -282,7 +321,7 @@ static bool turn_lane(struct relay *r, struct lane *l)
     if (l->dirty)
         flm__link_flush(l->ring);
     l->dirty = false;
-    if (l->draining && is_drained(l)) {
+    if (l->draining && is_drained(r, l)) {
         l->draining = false;
         slot_drained(&r->agent->slots[lane_index(r, l)]);
     }
@@ -301,6 +340,10 @@ bool relay_turn(struct relay *r)
     }
     r->first = (r->first + 1) % r->n_lanes;
     flm__link_flush(r->link);
+    if (r->ops->failed(r->link) && !r->agent->stopping) {
+        agent_say(r->agent, "the link to flmd over %s has failed", r->link->ops->name);
+        agent_stop(r->agent, 1, "the link to flmd has failed");
+    }
     return moved;
 }
 
@@ -364,7 +407,6 @@ int relay_lane_open(struct relay *r, unsigned lane, uint32_t life, int fds[3], u
         return flm__error_set(error, FLM_ENOMEM, "cannot make a ring for an executor");
     }
     l->life = life;
-    l->relayed = 0;
     return 0;
 }
 

@@ -40,6 +40,10 @@ void relay_lane_close(struct relay *relay, unsigned lane); /* nothing when it is
 bool relay_lane_drain(struct relay *relay, unsigned lane);
 uint64_t relay_lane_relayed(const struct relay *relay, unsigned lane); /* results of this life */
 
+/* The executor has given these tasks back, from + 1 .. upto: what of them is still here needs no payload.
+ */
+void relay_lane_returned(struct relay *relay, unsigned lane, uint64_t from, uint64_t upto);
+
 /* One turn: moves what can be moved; true if anything was. */
 bool relay_turn(struct relay *relay);
 /* About to sleep in the loop. false: there is work, do not. */

@@ -25,6 +25,8 @@ struct lane {
     bool awaits;   /* a result waits for the announcement of its payload */
     bool broken;   /* the executor wrote nonsense */
     uint64_t relayed;
+    uint64_t put;                          /* tasks of this life that are in the ring */
+    uint64_t returned_from, returned_upto; /* tasks that will not be run: from + 1 .. upto */
     /* Records that wait: for a payload, or for room in the ring. */
     char *held;
     size_t held_start, held_end, held_room;

@@ -429,6 +429,8 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_RETURNED:
         m->returned->lane = slot->lane;
         m->returned->life = slot->life;
+        if (slot->agent->relay)
+            relay_lane_returned(slot->agent->relay, slot->lane, m->returned->from, m->returned->upto);
         forward(slot, m, NULL, 0);
         break;
     case FLM__MESSAGE__BODY_BLOB:
