@@ -122,8 +122,9 @@ while [ $i -lt 20 ]; do sleep 0.05; i=$((i + 1)); done
 echo "got $n"
 END
     mkfifo keys
-    # What a script starts in the background ignores SIGINT, and that would be inherited.
-    env --default-signal=INT,QUIT script -qefc 'flmrun -n 1 sh ./count.sh; echo "status $?"' /dev/null <keys >terminal.log 2>&1 &
+    # What a script starts in the background ignores SIGINT, and that would be inherited. The shell
+    # has a trap since some shells would die of the same Ctrl-C before they print the status.
+    env --default-signal=INT,QUIT script -qefc 'trap : INT; flmrun -n 1 sh ./count.sh; echo "status $?"' /dev/null <keys >terminal.log 2>&1 &
     terminal=$!
     exec 5>keys
     wait_for 'the command runs on a terminal' grep -q ready terminal.log
