@@ -227,16 +227,26 @@ int backend_start(struct manager *m, flm_error *error)
     b->manager = m;
     /* adddup2 onto itself would keep close-on-exec: make sure that it is not 3 here. */
     int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
+    int rc = theirs < 0 ? flm__error_errno(error, FLM_EIO, errno, "cannot start the backend") : 0;
     close(pair[1]);
-    int rc = spawn_helper(b, theirs, error);
-    close(theirs);
     b->conn = flm__conn_new_take(pair[0]);
-    if (rc < 0 || !b->conn) {
+    if (rc == 0 && !b->conn)
+        rc = flm__error_set(error, FLM_ENOMEM, "no memory to start the backend");
+    if (rc == 0)
+        rc = uv_poll_init(&m->uv, &b->poll, pair[0]) < 0
+                 ? flm__error_set(error, FLM_EIO, "cannot watch the backend")
+                 : 0;
+    if (rc == 0)
+        rc = spawn_helper(b, theirs, error);
+    if (theirs >= 0)
+        close(theirs);
+    if (rc < 0) {
         flm__conn_free(b->conn);
-        free(b);
-        return rc < 0 ? rc : FLM_ENOMEM;
+        m->backend = b; /* the loop may know its handle: freed after that is closed */
+        b->conn = NULL;
+        b->gone = true;
+        return rc;
     }
-    uv_poll_init(&m->uv, &b->poll, pair[0]);
     uv_timer_init(&m->uv, &b->retry);
     b->poll.data = b->retry.data = b;
     uv_poll_start(&b->poll, UV_READABLE, on_readable);
@@ -271,7 +281,7 @@ void backend_free(struct manager *m)
         return;
     int status;
     flm__conn_free(b->conn);
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; b->pid && i < 200; i++) {
         if (waitpid(b->pid, &status, WNOHANG) != 0)
             break;
         usleep(10000);

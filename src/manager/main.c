@@ -83,32 +83,55 @@ static int make_identity(struct manager *m, flm_error *error)
     return 0;
 }
 
+/* An error of libuv as one of ours. */
+static int uv_failed(int rc, const char *what, flm_error *error)
+{
+    return flm__error_set(error, rc == UV_ENOMEM ? FLM_ENOMEM : FLM_EIO, "cannot %s: %s", what,
+                          uv_strerror(rc));
+}
+
+static int watch_parent(struct manager *m, flm_error *error)
+{
+    int fd = m->options.parent_fd;
+    if (fd < 0)
+        return 0;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+        return flm__error_errno(error, FLM_EINVAL, errno, "--parent-fd=%d", fd);
+    int rc = uv_poll_init(&m->uv, &parent, fd);
+    parent.data = m;
+    if (rc == 0)
+        rc = uv_poll_start(&parent, UV_READABLE | UV_DISCONNECT, on_parent);
+    return rc < 0 ? uv_failed(rc, "watch the descriptor of --parent-fd", error) : 0;
+}
+
 static int start_loop(struct manager *m, flm_error *error)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    int rc = uv_loop_init(&m->uv);
+    if (rc < 0)
+        return uv_failed(rc, "make the event loop", error);
+    m->uv_is_made = true;
     m->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (uv_loop_init(&m->uv) < 0 || m->bell < 0)
-        return flm__error_errno(error, FLM_ENOMEM, errno, "cannot make the event loop");
-    uv_poll_init(&m->uv, &m->bell_poll, m->bell);
+    if (m->bell < 0)
+        return flm__error_errno(error, FLM_EIO, errno, "cannot make an eventfd");
+    rc = uv_poll_init(&m->uv, &m->bell_poll, m->bell);
     m->bell_poll.data = m;
-    uv_poll_start(&m->bell_poll, UV_READABLE, on_bell);
+    if (rc == 0)
+        rc = uv_poll_start(&m->bell_poll, UV_READABLE, on_bell);
+    if (rc < 0)
+        return uv_failed(rc, "watch an eventfd", error);
     uv_timer_init(&m->uv, &m->tick);
     uv_timer_init(&m->uv, &m->heartbeat);
     m->tick.data = m->heartbeat.data = m;
     for (int i = 0; i < 3; i++) {
-        uv_signal_init(&m->uv, &signals[i]);
+        rc = uv_signal_init(&m->uv, &signals[i]);
         signals[i].data = m;
-        uv_signal_start(&signals[i], on_signal, numbers[i]);
+        if (rc == 0)
+            rc = uv_signal_start(&signals[i], on_signal, numbers[i]);
+        if (rc < 0)
+            return uv_failed(rc, "watch signals", error);
     }
-    if (m->options.parent_fd >= 0) {
-        fcntl(m->options.parent_fd, F_SETFD, FD_CLOEXEC);
-        fcntl(m->options.parent_fd, F_SETFL, O_NONBLOCK);
-        if (uv_poll_init(&m->uv, &parent, m->options.parent_fd) == 0) {
-            parent.data = m;
-            uv_poll_start(&parent, UV_READABLE | UV_DISCONNECT, on_parent);
-        }
-    }
-    return 0;
+    return watch_parent(m, error);
 }
 
 static bool any_tcp(const struct options *o)
@@ -190,6 +213,8 @@ static void close_handle(uv_handle_t *handle, void *arg)
 static void fini(struct manager *m)
 {
     struct peer *p, *next;
+    if (!m->uv_is_made)
+        return; /* nothing else is there either */
     m->stopping = true;
     listener_close_all(m);
     DL_FOREACH_SAFE(m->peers, p, next)
@@ -204,7 +229,7 @@ static void fini(struct manager *m)
     node_free_all(m);
     application_free_all(m);
     if (m->fabric)
-        m->fabric_ops->close(m->fabric);
+        m->fabric_ops->close(m->fabric); /* reads that are still under way end here */
     uv_loop_close(&m->uv);
     if (m->bell >= 0)
         close(m->bell);
@@ -212,13 +237,13 @@ static void fini(struct manager *m)
 
 int main(int argc, char **argv)
 {
-    static struct manager m;
+    static struct manager m = {.bell = -1};
     flm_error error = {0};
     options_parse(&m.options, argc, argv);
     signal(SIGPIPE, SIG_IGN);
     raise_limits();
     if (init(&m, &error) < 0) {
-        fprintf(stderr, "flmd: %s\n", error.text);
+        fprintf(stderr, "flmd: %s\n", error.code ? error.text : flm_strerror(FLM_ENOMEM));
         fini(&m);
         return 1;
     }

@@ -3,6 +3,7 @@
 #include "manager/executor.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 enum {
     SESSIONS_DEALT_MAX = 4096, /* sessions that are dealt executors in one run */
@@ -222,7 +223,11 @@ unsigned scheduler_tick_ms(const struct manager *m)
         busy |= e->n > 1;
         idle |= e->state == EXECUTOR_IDLE || (e->state == EXECUTOR_BOUND && e->n == 0);
         kills |= e->kill_ns != 0;
+        waiting |= e->starved;
     }
+    const struct peer *p;
+    DL_FOREACH(m->peers, p)
+    waiting |= p->stalled;
     for (struct session *s = m->sessions; s; s = s->hh.next)
         waiting |= s->state != SESSION_CLOSED && s->pending;
     if (busy && idle)
