@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "manager/backend.h"
 #include "manager/executor.h"
+#include "manager/logs.h"
 #include "manager/loop.h"
 #include "manager/session.h"
 
@@ -60,6 +61,7 @@ static void on_heartbeat(uv_timer_t *timer)
     m->now = flm__now_ns();
     node_heartbeat(m);
     peer_check_links(m);
+    logs_overdue(m);
 }
 
 /* As many descriptors as we are allowed: each large payload that waits holds one. */
