@@ -124,6 +124,7 @@ static int start_loop(struct manager *m, flm_error *error)
         return uv_failed(rc, "watch an eventfd", error);
     uv_timer_init(&m->uv, &m->tick);
     uv_timer_init(&m->uv, &m->heartbeat);
+    uv_timer_init(&m->uv, &m->second_look);
     m->tick.data = m->heartbeat.data = m;
     for (int i = 0; i < 3; i++) {
         rc = uv_signal_init(&m->uv, &signals[i]);
