@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/paths.h"
+#include "base/time.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,13 @@
 
 extern char **environ;
 
-enum { RETRY_FIRST_MS = 100, RETRY_MAX_MS = 10000, ATTEMPTS_BEFORE_GIVING_UP = 5 };
+enum {
+    RETRY_FIRST_MS = 100,
+    RETRY_MAX_MS = 10000,
+    ATTEMPTS_BEFORE_GIVING_UP = 5,
+    RETRY_JOINED_MAX_MS = 1600, /* of blocks whose nodes join and then end */
+    STAYED_MS = 10000,          /* a block that lived so long begins to count anew */
+};
 
 struct backend {
     struct manager *manager;
@@ -30,6 +37,8 @@ struct backend {
     int pid;
     uint64_t block;    /* the local block */
     unsigned failures; /* in a row, without a node in between */
+    unsigned ends;     /* in a row, of blocks that did not stay */
+    int64_t asked_ns;
     bool stopping, gone;
     char world[512]; /* how a world is started: words separated by blanks */
     char trouble[300];
@@ -87,6 +96,7 @@ static void ask_for_block(struct backend *b)
     char *argv[64];
     Flm__BlockRequest r = FLM__BLOCK_REQUEST__INIT;
     b->block++;
+    b->asked_ns = flm__now_ns();
     r.block = b->block;
     r.nodes = b->manager->options.nodes;
     r.slots = b->manager->options.slots;
@@ -119,8 +129,12 @@ static void block_failed(struct backend *b, const char *text)
         manager_stop(m, "no node can be had");
         return;
     }
-    unsigned ms = RETRY_FIRST_MS << (b->failures - 1);
-    uv_timer_start(&b->retry, retry, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS, 0);
+    if (flm__now_ns() - b->asked_ns > STAYED_MS * 1000000LL)
+        b->ends = 0;
+    unsigned most = b->failures > 1 ? RETRY_MAX_MS : RETRY_JOINED_MAX_MS;
+    unsigned ms = RETRY_FIRST_MS << (b->ends < 8 ? b->ends : 8);
+    b->ends++;
+    uv_timer_start(&b->retry, retry, ms < most ? ms : most, 0);
 }
 
 static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)

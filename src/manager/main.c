@@ -17,10 +17,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utlist.h>
 
-enum { HEARTBEAT_MS = 2000 };
+enum { HEARTBEAT_MS = 2000, DESCRIPTORS_MIN = 64 };
 
 static uv_signal_t signals[3];
 static uv_poll_t parent;
@@ -64,14 +65,37 @@ static void on_heartbeat(uv_timer_t *timer)
     logs_overdue(m);
 }
 
-/* As many descriptors as we are allowed: each large payload that waits holds one. */
-static void raise_limits(void)
+/* As many descriptors as we are allowed: each large payload that waits holds one. With a handful libuv
+ * would end the process without a word. */
+static int raise_limits(flm_error *error)
 {
     struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+        return 0;
+    if (r.rlim_cur < r.rlim_max) {
         r.rlim_cur = r.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &r);
+        if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+            getrlimit(RLIMIT_NOFILE, &r);
     }
+    if (r.rlim_cur < DESCRIPTORS_MIN)
+        return flm__error_set(
+            error, FLM_EFULL,
+            "only %lu files may be open, which is not enough: allow %d or more (ulimit -n)",
+            (unsigned long)r.rlim_cur, DESCRIPTORS_MIN);
+    return 0;
+}
+
+/* The agents of this machine put their sockets there. */
+static int check_directory(const char *directory, flm_error *error)
+{
+    struct stat st;
+    if (stat(directory, &st) < 0)
+        return flm__error_errno(error, FLM_EINVAL, errno, "the directory %s cannot be used", directory);
+    if (!S_ISDIR(st.st_mode))
+        return flm__error_set(error, FLM_EINVAL, "%s is not a directory", directory);
+    if (access(directory, W_OK | X_OK) < 0)
+        return flm__error_errno(error, FLM_EINVAL, errno, "the directory %s cannot be used", directory);
+    return 0;
 }
 
 static int make_identity(struct manager *m, flm_error *error)
@@ -156,6 +180,9 @@ static int open_endpoints(struct manager *m, flm_error *error)
             return rc;
         o->directory = directory;
     }
+    rc = check_directory(o->directory, error);
+    if (rc < 0)
+        return rc;
     if (o->n_endpoints == 0) {
         rc = flm__default_endpoint(standard, sizeof(standard));
         if (rc < 0)
@@ -189,7 +216,9 @@ static void say_ready(struct manager *m)
 
 static int init(struct manager *m, flm_error *error)
 {
-    int rc = make_identity(m, error);
+    int rc = raise_limits(error);
+    if (rc == 0)
+        rc = make_identity(m, error);
     if (rc == 0)
         rc = start_loop(m, error);
     if (rc == 0)
@@ -244,7 +273,6 @@ int main(int argc, char **argv)
     flm_error error = {0};
     options_parse(&m.options, argc, argv);
     signal(SIGPIPE, SIG_IGN);
-    raise_limits();
     if (init(&m, &error) < 0) {
         fprintf(stderr, "flmd: %s\n", error.code ? error.text : flm_strerror(FLM_ENOMEM));
         fini(&m);

@@ -444,6 +444,8 @@ void peer_read(struct peer *p)
         int rc = flm__conn_take(p->conn, &m, fds, &n_fds);
         if (rc == 0)
             break;
+        if (rc < 0 && lost == FLM_EFULL)
+            break; /* it is, but not all of it could be had */
         if (rc < 0) {
             p->manager->refused++;
             peer_refuse(p, rc, "that is not a control frame of Flame");

@@ -243,18 +243,18 @@ static void clever_id(void)
 }
 
 /* As many tasks as are asked for, in a window that fits nowhere. */
-static void flood(unsigned tasks, size_t size)
+static void flood(unsigned tasks, size_t size, const char *text)
 {
     flm_client *c = join();
     flm_session *s = open_session(c, NULL, 0, (uint64_t)1 << 40, 0);
     char *input = calloc(1, size + 1);
     unsigned n = 0;
     int rc = 0;
-    strcpy(input, "ok");
+    snprintf(input, size + 1, "%s", text);
     for (; n < tasks && rc >= 0; n++)
         rc = (int)flm_run_task(s, input, size, on_result, NULL);
-    if (rc >= 0)
-        rc = flm_wait(s, -1);
+    int waited = flm_wait(s, -1);
+    rc = rc < 0 ? rc : waited;
     printf("%u of %u answered, %u succeeded, %u failed: %s, %s\n", n_done, n, n_succeeded, n_failed,
            rc < 0 ? flm_error_name(rc) : "ok", last_message);
     flm_disconnect(c);
@@ -282,7 +282,7 @@ int main(int argc, char **argv)
     else if (strcmp(argv[1], "clever-id") == 0)
         clever_id();
     else if (strcmp(argv[1], "flood") == 0)
-        flood((unsigned)atoi(argv[3]), (size_t)atol(argv[4]));
+        flood((unsigned)atoi(argv[3]), (size_t)atol(argv[4]), argv[5]);
     else
         return 2;
     return 0;
