@@ -65,6 +65,19 @@ static void on_heartbeat(uv_timer_t *timer)
     logs_overdue(m);
 }
 
+static void on_file_limit(int number)
+{
+    (void)number;
+}
+
+/* A ring beyond the limit on file sizes is an error (EFBIG), not the end. A handler, since what is ignored
+ * would be ignored in services, too. */
+static void survive_file_limit(void)
+{
+    struct sigaction action = {.sa_handler = on_file_limit, .sa_flags = SA_RESTART};
+    sigaction(SIGXFSZ, &action, NULL);
+}
+
 /* As many descriptors as we are allowed: each large payload that waits holds one. With a handful libuv
  * would end the process without a word. */
 static int raise_limits(flm_error *error)
@@ -273,6 +286,7 @@ int main(int argc, char **argv)
     flm_error error = {0};
     options_parse(&m.options, argc, argv);
     signal(SIGPIPE, SIG_IGN);
+    survive_file_limit();
     if (init(&m, &error) < 0) {
         fprintf(stderr, "flmd: %s\n", error.code ? error.text : flm_strerror(FLM_ENOMEM));
         fini(&m);
