@@ -4,6 +4,7 @@
 #include "manager/blob_store.h"
 #include "manager/flow.h"
 #include "manager/logs.h"
+#include "net/ring.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -126,35 +127,48 @@ static bool open_existing(struct peer *p, const Flm__Request *r)
     return true;
 }
 
+/* Common data that are to be read from the client's memory. Takes the message when that has begun: 0. */
+static int fetch_common(struct peer *p, Flm__Message *m)
+{
+    const Flm__BlobRef *from = m->request->create_session->common;
+    struct flm__blob_ref ref = {from->id, from->size, from->address, from->key};
+    if (!p->link || flm__ring_is(p->link))
+        return FLM_EPROTO; /* they come as a descriptor there */
+    struct creation *c = calloc(1, sizeof(*c));
+    if (!c)
+        return FLM_ENOMEM;
+    c->peer = p;
+    c->message = m;
+    int rc = blob_fetch(p->manager, p->link, &ref, common_fetched, c);
+    if (rc < 0) {
+        free(c);
+        return rc;
+    }
+    c->next = p->creations;
+    p->creations = c;
+    return 0;
+}
+
 /* Takes the message. */
 static void create_session(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
 {
     Flm__Request *r = m->request;
     Flm__SessionSpec *spec = r->create_session;
     flm_error error = {0};
-    struct blob *common = NULL;
-    struct creation *c;
+    bool has_common = spec->common && spec->common->size;
     if (open_existing(p, r)) {
         flm__close_fds(fds, n_fds);
-    } else if (n_fds == 1 && spec->common) {
-        common = blob_take(p->manager, fds[0], spec->common->size, &error);
+    } else if (has_common && n_fds == 1) {
+        struct blob *common = blob_take(p->manager, fds[0], spec->common->size, &error);
         if (common)
             create(p, r, common);
         else
             client_reply(p, r->id, error.code, error.text);
-    } else if (spec->common && spec->common->size && p->link && (c = calloc(1, sizeof(*c)))) {
-        struct flm__blob_ref ref = {spec->common->id, spec->common->size, spec->common->address,
-                                    spec->common->key};
+    } else if (has_common) {
         flm__close_fds(fds, n_fds);
-        c->peer = p;
-        c->message = m;
-        int rc = blob_fetch(p->manager, p->link, &ref, common_fetched, c);
-        if (rc == 0) {
-            c->next = p->creations;
-            p->creations = c;
+        int rc = fetch_common(p, m);
+        if (rc == 0)
             return;
-        }
-        free(c);
         client_reply(p, r->id, rc, "the common data could not be read");
     } else {
         flm__close_fds(fds, n_fds);

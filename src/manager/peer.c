@@ -429,6 +429,7 @@ void peer_connect_fabric(struct peer *p, const Flm__Request *r)
                                     p->key_out, &p->link, &error);
     if (p->node)
         p->node->heard_ns = m->now;
+    m->schedule = true;
     client_reply(p, r->id, rc, error.text);
     if (rc < 0)
         peer_refuse(p, rc, error.text);

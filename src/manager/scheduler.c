@@ -34,8 +34,11 @@ static unsigned wanted(struct session *s, int64_t now)
     return want > MANAGER_EXECUTORS_MAX ? MANAGER_EXECUTORS_MAX : (unsigned)want;
 }
 
+/* A relay whose fabric is not there yet has nothing to send tasks by. */
 static bool usable(const struct executor *e)
 {
+    if (!e->link && (!e->node || !e->node->peer || !e->node->peer->link))
+        return false;
     return e->state != EXECUTOR_VOID && e->state != EXECUTOR_RELEASED && !e->node->drained && !e->dying;
 }
 

@@ -222,7 +222,7 @@ void session_detach(struct session *s)
     s->in_blocked = false;
     s->client = NULL;
     s->manager->forget |= s->state == SESSION_CLOSED;
-    if (!s->detached)
+    if (!s->detached || s->state == SESSION_CLOSED) /* nobody can attach to a closed one */
         outbound_drop(s);
 }
 
@@ -352,6 +352,8 @@ void session_settle(struct session *s)
     queue_clear(&s->queue);
     release_executors(s);
     client_answer_closers(s);
+    if (!s->client)
+        outbound_drop(s);
     s->manager->schedule = true;
     s->manager->forget = true;
 }
