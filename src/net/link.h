@@ -3,12 +3,12 @@
  * Two kinds: a ring in shared memory (net/ring.h) and a libfabric peer
  * (net/fabric.h). One thread owns a link; only that thread calls these.
  *
- * Sending: reserve room, write records there, commit. Over a ring what is
- * committed is visible to the peer at once; over fabric it leaves when the line
- * is free, or at flush. flush also wakes a peer that sleeps. nudge is a cheap
- * flush for after each single record of a flood: no fence, so a peer that is just
- * about to sleep may miss it. Who is nudged looks a second time, a millisecond
- * after it has gone to sleep; who nudges calls flush when it has nothing to add.
+ * Sending: reserve room, write records there, commit. What is committed leaves at
+ * flush, or before: by some KiB over a ring, over fabric when a batch is full.
+ * flush also wakes a peer that sleeps. nudge is a cheap flush for after each single
+ * record of a flood: no fence, so a peer that is just about to sleep may miss it.
+ * Who is nudged looks a second time, a millisecond after it has gone to sleep; who
+ * nudges calls flush when it has nothing to add.
  * Receiving: peek gives whole batches, consume gives the room back.
  * Sleeping: arm every link; if none says that there is work, sleep on the
  * process's doorbell (ring) and on the fabric's descriptor; then disarm.
@@ -54,7 +54,7 @@ static inline void flm__link_commit(struct flm__link *l, uint32_t bytes)
     l->ops->commit(l, bytes);
 }
 
-/* Let what was committed go, and wake the peer if it sleeps. */
+/* Let all that was committed go, and wake the peer if it sleeps. */
 static inline void flm__link_flush(struct flm__link *l)
 {
     l->ops->flush(l);
