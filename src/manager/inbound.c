@@ -162,15 +162,14 @@ static enum accepted refuse_no_memory(struct session *s, const struct arrival *a
                : LATER;
 }
 
-/* Puts the record into the queue: what was checked, whatever the peer writes there now. */
-static bool store(struct session *s, const struct arrival *a, struct task_ref *ref)
+/* Puts the record into the queue: its header as it was checked, whatever the peer writes there now. */
+static inline bool store(struct session *s, const struct arrival *a, struct task_ref *ref)
 {
-    if (__builtin_expect(!queue_append(&s->queue, a->payload - FLM__RECORD_HEADER, a->bytes, ref), 0))
+    struct flm__record stored = a->record;
+    stored.type = QUEUE_PENDING;
+    stored.lane = 0;
+    if (__builtin_expect(!queue_append(&s->queue, &stored, a->payload, ref), 0))
         return false;
-    struct flm__record *stored = queue_record(*ref);
-    *stored = a->record;
-    stored->type = QUEUE_PENDING;
-    stored->lane = 0;
     if (s->pending++ == 0)
         s->manager->schedule = true;
     return true;

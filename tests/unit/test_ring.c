@@ -176,7 +176,7 @@ static void nudges(void **state)
     pair_close(&p);
 }
 
-/* A producer that does not flush is still seen by a consumer that looks. */
+/* A producer that does not flush, but finds the ring full, has shown all there is. */
 static void full_and_empty(void **state)
 {
     (void)state;
