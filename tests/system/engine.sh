@@ -32,3 +32,7 @@ executors() { # pids
 idle_executors() { # waits until N are idle
     wait_for "$1 executors are there" bash -c "[ \"\$(flmctl -o json list -e | jq '[.[] | select(.state == \"Idle\")] | length')\" = $1 ]"
 }
+
+sanitized() { # flmd was built with a sanitizer, which wants much address space
+    grep -q '__asan_init\|__tsan_init' "$FLM_BUILDDIR/bin/flmd"
+}

@@ -5,9 +5,7 @@
 . "$FLM_SRCDIR/tests/system/engine.sh"
 probe=$FLM_BUILDDIR/tests/system/probe
 
-case $(nm "$FLM_BUILDDIR/bin/flmd" 2>/dev/null) in
-    *__asan_init* | *__tsan_init*) skip 'a sanitizer needs more address space than there would be' ;;
-esac
+! sanitized || skip 'a sanitizer needs more address space than there would be'
 export FLM_ENDPOINT=unix:$TEST_DIR/run/flmd.sock
 start flmd flmd -v -e "$FLM_ENDPOINT" --directory "$TEST_DIR/run" -n 2
 flmd=$pid

@@ -13,11 +13,16 @@ of_this_test() { # processes
     )
 }
 
-# begin NAME COMMAND...: as start, but with signals as a terminal's programs have them.
+# begin NAME COMMAND...: as start, but with signals as a terminal's programs have them. Returns when the
+# program runs: what a shell gets before that it may forget.
 begin() {
-    local name=$1
+    local name=$1 end=$((SECONDS + FLM_TEST_PATIENCE))
     shift
     start "$name" env --default-signal=INT,TERM "$@"
+    while [ -d "/proc/$pid" ] && ! grep -qx "$1" "/proc/$pid/comm" 2>/dev/null; do
+        [ $SECONDS -lt $end ] || fail "$1 is started"
+        [ "$(awk '{print $3}' "/proc/$pid/stat" 2>/dev/null)" != Z ] || return
+    done
 }
 
 # Ends $pid by a random signal after at most $1 ms; fails when it does not end.
@@ -81,7 +86,7 @@ for transport in $(transports); do
             4) begin program flmctl logs --follow ;;
             5) begin program flmctl list -s ;;
         esac
-        interrupt 400 "$(tr '\0' ' ' <"/proc/$pid/cmdline")" program
+        interrupt 400 "$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")" program
     done
     ok "flmping, flmexec and flmctl, $rounds times ($transport)"
     kill -INT $endless
