@@ -275,6 +275,7 @@ int main(int argc, char **argv)
         if (argv[i] == b.name)
             b.configuration = (const char *const *)(uintptr_t)(argv + i + 1);
     host_init(&b.host);
+    host_adopt_orphans();
     watch_signals(&b);
     int rc = connect_manager(&b);
     if (rc == 0)

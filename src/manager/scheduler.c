@@ -6,7 +6,6 @@
 
 enum {
     SESSIONS_DEALT_MAX = 4096, /* sessions that are dealt executors in one run */
-    STEAL_AFTER_NS = 500000,   /* a task that runs longer does not hold those sent behind it */
 };
 
 /* The tasks of one executor that could run elsewhere at once. */

@@ -13,6 +13,14 @@ environment = ODD_LEAVE=$TEST_DIR/left
 delay_release_ms = 60000
 END
 
+printf '[application]\nname = naps\nshim = exec\ncommand = sh %s\n' "$TEST_DIR/naps.sh" >naps.app
+cat >naps.sh <<END
+sleep 1000 &
+echo \$! >>$TEST_DIR/started
+echo \$\$ >>$TEST_DIR/started
+wait
+END
+
 left() { # how many sessions were left in order; once more from none
     local n=0
     [ ! -e left ] || n=$(wc -l <left)
@@ -26,6 +34,10 @@ hold_session() {
     holder=$pid
     wait_for 'the session is entered' bash -c \
         "[ \"\$(flmctl -o json list -e | jq '[.[] | select(.state == \"Bound\")] | length')\" -ge 1 ]"
+}
+
+is_gone() { # or dead, and not reaped by who adopted it
+    ! grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status"
 }
 
 let_go() {
@@ -57,6 +69,24 @@ for transport in $(transports); do
     engine_end
     let_go
     rm -f left
+
+    # What an executor has started goes with it, though the agent that would see to it is gone as well.
+    engine -n 2
+    idle_executors 2
+    start naps "$client" -a naps.app -n 2 -C 1000000
+    holder=$pid
+    # (That both run also shows that the second task does not stay behind the first, which never ends.)
+    wait_for 'two commands run' bash -c "[ \$(wc -l <started) = 4 ]"
+    all="$(executors) $(cat started)"
+    rm started
+    kill -STOP "$(executors | head -n 1)"
+    kill -KILL "$(flmctl -o json list -n | jq '.[0].pid')"
+    for pid in $all; do
+        wait_for "an agent is killed: its executors and what they started go, too (process $pid)" is_gone "$pid"
+    done
+    let_go
+    engine_end
+    rm -f started
 
     [ "$transport" = ring ] && more=() || more=(--provider "$transport")
     run flmrun -n 2 "${more[@]}" -- "$client" -a leaves.app -i ok
