@@ -186,6 +186,7 @@ static void on_ping_time(uv_timer_t *timer)
     /* When it was us who stood still, nobody else is to blame. */
     bool stood_still = last && now - last > 2 * interval;
     last = now;
+    oom_happened(&agent->oom, now);
     agent->ping++;
     for (unsigned i = 0; i < agent->n_slots; i++) {
         if (stood_still)

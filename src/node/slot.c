@@ -159,7 +159,8 @@ static int loss_reason(struct slot *slot, int *code)
         return own;
     if (!WIFSIGNALED(slot->status))
         return FLM_REASON_EXIT;
-    if (WTERMSIG(slot->status) == SIGKILL && !slot->expected && oom_happened(&slot->agent->oom))
+    if (WTERMSIG(slot->status) == SIGKILL && !slot->expected &&
+        oom_happened(&slot->agent->oom, flm__now_ns()))
         return FLM_REASON_OUT_OF_MEMORY;
     return FLM_REASON_SIGNAL;
 }
@@ -167,13 +168,15 @@ static int loss_reason(struct slot *slot, int *code)
 static void tell_lost(struct slot *slot)
 {
     char how[160], text[700];
-    process_describe(slot->status, &slot->usage, how, sizeof(how));
+    process_describe(slot->status, &slot->usage, slot->inherited_kib, how, sizeof(how));
     Flm__ExecutorLost lost = FLM__EXECUTOR_LOST__INIT;
     lost.reason = loss_reason(slot, &lost.code);
     if (slot->pid)
         snprintf(text, sizeof(text), "process %d %s%s%s%s", (int)slot->pid, how,
                  *slot->kill_text ? ": " : "", slot->kill_text,
-                 lost.reason == FLM_REASON_OUT_OF_MEMORY ? ": the job's memory limit was reached" : "");
+                 lost.reason == FLM_REASON_OUT_OF_MEMORY
+                     ? ": killed for lack of memory: ask for more, or run fewer executors on a node"
+                     : "");
     else
         snprintf(text, sizeof(text), "it gave way to a program that could not be started");
     lost.lane = slot->lane;

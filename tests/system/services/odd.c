@@ -1,6 +1,6 @@
 /* A service that does what its input says: "ok", "fail N", "exit N", "_exit N", "abort", "segv", "stop",
  * "loop", "sleep MS", "big N", "common", "cancel" (runs until it is cancelled), "print TEXT", "flood MIB" (to
- * stdout), "closefds", "cd DIR", "pwd", "thread" (leaves one behind), "pid". The environment can make it odd
+ * stdout), "closefds", "cd DIR", "pwd", "thread" (leaves one behind), "pid", "alloc MIB". The environment can make it odd
  * on enter, ODD_ENTER=fail|crash|exit, and on leave: ODD_LEAVE=FILE takes half a second and writes it.
  * With ODD_SELF it is a program of its own. */
 #define _GNU_SOURCE
@@ -99,6 +99,13 @@ static int invoke(struct flm_task_context *task, void *state)
     }
     if (strcmp(text, "pid") == 0)
         snprintf(text, sizeof(text), "%d", (int)getpid());
+    if (strncmp(text, "alloc", 5) == 0) {
+        size_t bytes = (size_t)number(text) << 20;
+        char *memory = malloc(bytes);
+        for (size_t i = 0; memory && i < bytes; i += 4096)
+            ((volatile char *)memory)[i] = 1;
+        free(memory);
+    }
     if (strncmp(text, "flood", 5) == 0)
         flood(number(text));
     if (strcmp(text, "abort") == 0)
