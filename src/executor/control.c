@@ -145,7 +145,7 @@ static void on_cancel(struct flm__executor *e, uint64_t number)
     if (number == 0)
         return;
     /* Before the task runs the main thread finds it here, while it runs both do. */
-    atomic_store(&e->cancels.numbers[number % FLM__CANCELS], number);
+    atomic_store(&e->cancels->numbers[number % FLM__CANCELS], number);
     flm__session_cancel(e, number);
 }
 
@@ -251,7 +251,7 @@ static void listen_to_agent(struct flm__executor *e)
 /* Told to end: the main thread finishes what runs, and then what waits is not begun. */
 static void begin_stop(struct flm__executor *e)
 {
-    atomic_store(&e->cancels.all, true);
+    atomic_store(&e->cancels->all, true);
     flm__session_cancel(e, 0);
     atomic_store(&e->control.events, true);
     ring_eventfd(e->bell);

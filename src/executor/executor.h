@@ -50,7 +50,8 @@ struct flm__executor {
     char *scratch; /* FLM__INLINE_MAX bytes: the output of a task that failed */
 
     /* Both threads. */
-    struct flm__cancels cancels;
+    struct flm__cancels *cancels; /* own_cancels, or in a world memory that its ranks share */
+    struct flm__cancels own_cancels;
     struct flm__deadline deadline;
     struct flm__arrivals arrivals; /* large inputs announced on the control connection */
     struct flm__control control;

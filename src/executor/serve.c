@@ -105,6 +105,7 @@ static int serve_world(struct flm__executor *e, flm_error *error)
     if (!e->world)
         return FLM_EBIND;
     end_with_parent();
+    flm__world_share(e);
     int rc;
     if (flm__world_rank(e->world) == 0) {
         rc = serve_attached(e, error);
@@ -116,8 +117,7 @@ static int serve_world(struct flm__executor *e, flm_error *error)
         rc = flm__world_follow(e, error);
         e->status = NULL;
     }
-    flm__world_close(e->world);
-    e->world = NULL;
+    flm__world_close(e);
     return rc;
 }
 
