@@ -285,6 +285,7 @@ void client_answer_closers(struct session *s)
 void client_gone(struct peer *p)
 {
     struct deferred *d;
+    application_forget_peer(p->manager, p);
     verbs_forget(p);
     while ((d = p->deferred)) {
         p->deferred = d->next;

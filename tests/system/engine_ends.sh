@@ -70,6 +70,22 @@ for transport in $(transports); do
     let_go
     rm -f left
 
+    # Applications that clients registered for themselves go with them, however they end.
+    engine -n 2
+    start killed flmexec -- sleep ::: 1000
+    killed=$pid
+    start ping flmping -t 100000000
+    ping=$pid
+    wait_for 'two clients have registered their applications' bash -c \
+        '[ "$(flmctl -o json list -a | jq length)" = 2 ]'
+    run timeout 60 flmping -t 1000
+    check_equal 'another client that uses the same and ends does not take it along' '0 2' \
+        "$status $(flmctl -o json list -a | jq length)"
+    kill -KILL $killed $ping
+    wait $killed $ping 2>/dev/null
+    wait_for 'both are killed: nothing is registered any more' bash -c '[ "$(flmctl -o json list -a)" = "[]" ]'
+    engine_end
+
     # What an executor has started goes with it, though the agent that would see to it is gone as well.
     engine -n 2
     idle_executors 2
