@@ -241,6 +241,7 @@ static const struct flm__link_ops inproc_ops = {
     .reserve = reserve,
     .commit = commit,
     .flush = flush,
+    .nudge = flush,
     .peek = peek,
     .consume = consume,
     .arm = arm,

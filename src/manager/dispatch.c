@@ -45,7 +45,7 @@ static bool send_task(struct executor *e, struct flm__link *link, struct task_re
         if (!send_large(e, ref, to, bytes))
             return false;
     } else {
-        memcpy(to, r, bytes);
+        flm__record_copy(to, r, bytes);
     }
     to->type = FLM__TASK;
     to->flags &= TRAVELLING;

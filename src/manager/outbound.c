@@ -261,7 +261,7 @@ static inline void deliver_plain(struct executor *e, struct session *s, struct t
     struct flm__record *to = result_room(s, bytes, bytes, &direct);
     if (!to)
         return;
-    memcpy(to, record, bytes);
+    flm__record_copy(to, record, bytes);
     *to = *r; /* what was checked, whatever the executor writes now */
     to->cookie = queue_record(ref)->cookie;
     to->lane = (uint16_t)e->id;

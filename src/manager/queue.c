@@ -74,7 +74,7 @@ bool queue_append(struct queue *q, const void *record, uint32_t bytes, struct ta
     }
     ref->chunk = c;
     ref->offset = c->used;
-    memcpy(c->data + c->used, record, bytes);
+    flm__record_copy(c->data + c->used, record, bytes);
     if (c->used == 0)
         c->first_task = queue_record(*ref)->task;
     c->used += bytes;

@@ -233,6 +233,13 @@ static void flush(struct flm__link *link)
     post_if_allowed(l);
 }
 
+/* Only what finds the line empty leaves at once; more is gathered until flush. */
+static void nudge(struct flm__link *link)
+{
+    if (link_of(link)->outstanding == 0)
+        flush(link);
+}
+
 /* ---- Receiving ---- */
 
 /* What the header says is true, as far as it can be checked; false: drop it. */
@@ -386,6 +393,7 @@ const struct flm__link_ops fabric_link_ops = {
     .reserve = reserve,
     .commit = commit,
     .flush = flush,
+    .nudge = nudge,
     .peek = peek,
     .consume = consume,
     .arm = arm,

@@ -20,7 +20,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LINE = 128, HEADER_BYTES = 4096 };
+enum {
+    LINE = 128,
+    HEADER_BYTES = 4096,
+    PUBLISH_BYTES = 4096, /* shown to the peer at the latest when so much is committed */
+};
 
 struct ring_shared {
     _Alignas(LINE) _Atomic uint64_t tail;
@@ -36,6 +40,7 @@ struct half {
     char *bytes;     /* mapped twice in a row */
     uint64_t mine;   /* our own offset: tail of the producer, head of the consumer */
     uint64_t theirs; /* the other's, as last seen */
+    uint64_t shown;  /* what the peer knows of the producer's offset */
 };
 
 struct ring {
@@ -69,14 +74,25 @@ static uint64_t seen(struct ring *r, _Atomic uint64_t *offset, uint64_t low, uin
     return low;
 }
 
+/* The peer polls the line of tail: each store takes it away from him, so not one for each record. */
+static void publish(struct half *h)
+{
+    if (h->shown == h->mine)
+        return;
+    h->shown = h->mine;
+    atomic_store_explicit(&h->shared->tail, h->mine, memory_order_release);
+}
+
 static void *ring_reserve(struct flm__link *link, uint32_t bytes)
 {
     struct ring *r = ring_of(link);
     struct half *h = &r->out;
     if (h->mine + bytes - h->theirs > r->size) {
         h->theirs = seen(r, &h->shared->head, h->theirs, h->mine);
-        if (h->mine + bytes - h->theirs > r->size)
+        if (h->mine + bytes - h->theirs > r->size) {
+            publish(h);
             return NULL;
+        }
     }
     return h->bytes + (h->mine & (r->size - 1));
 }
@@ -85,15 +101,28 @@ static void ring_commit(struct flm__link *link, uint32_t bytes)
 {
     struct half *h = &ring_of(link)->out;
     h->mine += bytes;
-    atomic_store_explicit(&h->shared->tail, h->mine, memory_order_release);
+    if (h->mine - h->shown >= PUBLISH_BYTES)
+        publish(h);
 }
 
 static void ring_flush(struct flm__link *link)
 {
     struct ring *r = ring_of(link);
+    publish(&r->out);
     /* Pairs with the fence in ring_arm: either we see that it sleeps, or it sees what we committed. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&r->out.shared->sleeps, memory_order_relaxed) &&
+        atomic_exchange_explicit(&r->out.shared->sleeps, 0, memory_order_relaxed))
+        ring_bell(r);
+}
+
+/* The store of tail may still be on its way when we look: see link.h. A fence here is a third of what a
+ * submission costs. */
+static void ring_nudge(struct flm__link *link)
+{
+    struct ring *r = ring_of(link);
+    publish(&r->out);
+    if (__builtin_expect(atomic_load_explicit(&r->out.shared->sleeps, memory_order_relaxed), 0) &&
         atomic_exchange_explicit(&r->out.shared->sleeps, 0, memory_order_relaxed))
         ring_bell(r);
 }
@@ -126,6 +155,7 @@ static void ring_consume(struct flm__link *link, size_t bytes)
 static bool ring_arm(struct flm__link *link, bool want_room)
 {
     struct ring *r = ring_of(link);
+    publish(&r->out);
     atomic_store_explicit(&r->in.shared->sleeps, 1, memory_order_relaxed);
     if (want_room)
         atomic_store_explicit(&r->out.shared->starves, 1, memory_order_relaxed);
@@ -169,6 +199,7 @@ static const struct flm__link_ops ring_ops = {
     .reserve = ring_reserve,
     .commit = ring_commit,
     .flush = ring_flush,
+    .nudge = ring_nudge,
     .peek = ring_peek,
     .consume = ring_consume,
     .arm = ring_arm,
