@@ -87,6 +87,9 @@ int flm__run_invoke(struct flm__executor *e);
  * process at once. Any thread. */
 _Noreturn void flm__end_now(struct flm__executor *e, int reason, const char *format, ...) FLM_PRINTF(3, 4);
 
+/* A descriptor that we need is gone. */
+_Noreturn void flm__end_closed(struct flm__executor *e);
+
 /* Kills the children of this process, with their process groups. */
 void flm__end_children(void);
 
