@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "executor/world.h"
 
+#include <errno.h>
 #include <flm/client.h>
 #include <poll.h>
 #include <signal.h>
@@ -21,9 +22,11 @@ static struct flm__executor *the_executor;
 
 static void on_term(int signal)
 {
+    int saved = errno; /* the service's */
     (void)signal;
     if (the_executor)
         flm__control_stop_soon(&the_executor->control);
+    errno = saved;
 }
 
 /* A service that calls exit(): say so, since the status alone does not tell who did. */

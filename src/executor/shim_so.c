@@ -101,7 +101,8 @@ int flm__so_load(struct flm__so_cache *cache, const char *file, const struct flm
         free(path);
         return rc;
     }
-    *cache = (struct flm__so_cache){.handle = handle, .file = path, .identity = identity, .service = found, .threads = threads};
+    *cache = (struct flm__so_cache){
+        .handle = handle, .file = path, .identity = identity, .service = found, .threads = threads};
     *service = found;
     return 0;
 }

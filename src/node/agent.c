@@ -98,8 +98,8 @@ void agent_stop(struct agent *agent, int status, const char *format, ...)
     agent_slot_empty(agent);
 }
 
-/* The first signal ends in order, another one at once: who presses Ctrl-C again means it. flmd's word to end
- * is none of them: that and the one SIGTERM of flm-backend come together. */
+/* The first signal ends in order, another one at once: who presses Ctrl-C again means it. flmd's word to
+ * end is none of them: that and the one SIGTERM of flm-backend come together. */
 static void on_end_signal(uv_signal_t *handle, int signal)
 {
     struct agent *agent = handle->data;

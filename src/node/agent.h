@@ -36,8 +36,8 @@ struct agent {
     uint64_t ping;
     bool stopping, killed, stopped;
     unsigned signals; /* to end, that we got */
-    int status;    /* of the process */
-    char why[256]; /* it ends */
+    int status;       /* of the process */
+    char why[256];    /* it ends */
 };
 
 int agent_init(struct agent *agent, const struct node_options *options, flm_error *error);

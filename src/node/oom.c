@@ -1,6 +1,7 @@
 /* The counter covers the whole group, so what it tells is that *some* process of the job was killed; with
  * the SIGKILL of an executor that nobody here sent, at that time, that is as sure as it gets. The kernel
- * counts before it kills, and may kill several at once, so each that dies then is held to be one of them. */
+ * counts before it kills, and may kill several at once, so each that dies then is held to be one of them.
+ */
 #define _GNU_SOURCE
 #include "node/oom.h"
 

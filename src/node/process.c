@@ -151,6 +151,8 @@ unsigned process_kill_strays(process_keep_fn *keep, void *arg)
         return 0;
     ssize_t n = read(fd, line, sizeof(line) - 1);
     close(fd);
+    while (n > 0 && line[n - 1] != ' ')
+        n--; /* of more than we take here the last number is cut, and another process's */
     line[n > 0 ? n : 0] = 0;
     unsigned killed = 0;
     char *end;

@@ -6,6 +6,7 @@
 #include "node/process.h"
 #include "node/relay.h"
 
+#include <fcntl.h>
 #include <flm/client.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -133,6 +134,23 @@ static void tell_bind_failed(struct slot *slot, const char *text)
     failed.text = (char *)(uintptr_t)text;
     FLM__MESSAGE(m, bind_failed, BIND_FAILED, &failed);
     agent_tell(slot->agent, &m, NULL, 0);
+}
+
+/* The process that was to be the session's executor never became one. */
+static void tell_not_attached(struct slot *slot)
+{
+    char how[160], text[700];
+    const Flm__Application *app = slot->bind->application;
+    const char *program = slot->kind.self && app && app->n_command ? app->command[0]
+                          : slot->kind.ranks                       ? slot->agent->options->world_command
+                                                                   : "flm-executor";
+    process_describe(slot->status, &slot->usage, slot->inherited_kib, how, sizeof(how));
+    snprintf(text, sizeof(text), "'%.200s' %s before it was ready to serve: %s", program, how,
+             *slot->kill_text  ? slot->kill_text
+             : slot->kind.self ? "a program of shim self must call flm_service_run (flmctl logs has what "
+                                 "it printed)"
+                               : "flmctl logs has what it printed");
+    tell_bind_failed(slot, text);
 }
 
 static void tell_up(struct slot *slot, int32_t pid)
@@ -312,7 +330,7 @@ void slot_drained(struct slot *slot)
     bool was_bound = slot->was_bound;
     if (!replaced) {
         if (slot->bind) {
-            tell_bind_failed(slot, "the process that was started for the session ended before it attached");
+            tell_not_attached(slot);
             drop_bind(slot);
         }
         if (slot->announced)
@@ -560,7 +578,7 @@ void slot_common_ready(struct slot *slot, int fd, const char *text)
     if (!slot->bind)
         return;
     if (fd >= 0)
-        slot->bind_fd = dup(fd);
+        slot->bind_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* not for those that we start meanwhile */
     if (slot->bind_fd >= 0) {
         give_bind(slot);
         return;

@@ -4,8 +4,9 @@
  *     client [-a FILE | -l SERVICE.so] [-n TASKS] [-i INPUT] [-d DEADLINE_MS] [-D MS] [-m MAX_INSTANCES]
  *            [-I ID] [-c COMMON] [-q QUEUE_BYTES] [-r RESULT_BYTES] [-s SIZE] [-C MS] [-H MS] [-T] [-N]
  *
- * -d is the deadline of the session, -D of each task. -C cancels the session after so many ms, -H never takes results for so long, -T takes results by
- * flm_take_results, -N does not wait for room. Exit status 0 unless Flame itself failed.
+ * -d is the deadline of the session, -D of each task. -C cancels the session after so many ms, -H never
+ * takes results for so long, -T takes results by flm_take_results, -N does not wait for room. Exit status 0
+ * unless Flame itself failed.
  */
 #define _GNU_SOURCE
 #include <flm/admin.h>

@@ -60,6 +60,9 @@ END
     printf '[application]\nname = nocmd\nshim = exec\ncommand = /no/such/command\n' >nocmd.app
     run "$client" -a nocmd.app -n 2
     check_match 'a command that does not exist' "$out" '^2 x Failed bind .*/no/such/command'
+    printf '[application]\nname = true\nshim = self\ncommand = true\n' >true.app
+    run "$client" -a true.app -n 2
+    check_match 'a program that is no service' "$out" "^2 x Failed bind .*'true' exited with status 0 .*flm_service_run"
     printf '[application]\nname = cat\nshim = exec\ncommand = cat\n' >cat.app
     run "$client" -a cat.app -n 5 -i 'through cat'
     check_equal 'shim exec: input on stdin, output from stdout' '5 x Succeed none 0 [through cat]' "$out"
