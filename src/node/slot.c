@@ -139,7 +139,7 @@ static void tell_bind_failed(struct slot *slot, const char *text)
 /* The process that was to be the session's executor never became one. */
 static void tell_not_attached(struct slot *slot)
 {
-    char how[160], text[700];
+    char how[160], text[900];
     const Flm__Application *app = slot->bind->application;
     const char *program = slot->kind.self && app && app->n_command ? app->command[0]
                           : slot->kind.ranks                       ? slot->agent->options->world_command
