@@ -25,7 +25,6 @@ struct flm__link;
 struct flm__link_ops {
     const char *name; /* "ring" or the provider */
     void *(*reserve)(struct flm__link *, uint32_t bytes);
-    void (*commit)(struct flm__link *, uint32_t bytes);
     void (*flush)(struct flm__link *);
     void (*nudge)(struct flm__link *);
     size_t (*peek)(struct flm__link *, const void **data);
@@ -35,9 +34,13 @@ struct flm__link_ops {
     void (*destroy)(struct flm__link *);
 };
 
-/* Every implementation begins with this. */
+/* Every implementation begins with this. Most records are written and committed without a call: into the
+ * window at `at`, which reserve of the implementation opens. What was committed shows from where `at` is.
+ */
 struct flm__link {
     const struct flm__link_ops *ops;
+    char *at;
+    uint32_t room; /* bytes of the window that are left */
 };
 
 /* Room for one or more records of `bytes` in all (a multiple of 8, at most
@@ -45,13 +48,14 @@ struct flm__link {
  * unless committed before the next call. */
 static inline void *flm__link_reserve(struct flm__link *l, uint32_t bytes)
 {
-    return l->ops->reserve(l, bytes);
+    return __builtin_expect(bytes <= l->room, 1) ? l->at : l->ops->reserve(l, bytes);
 }
 
 /* The first `bytes` of what was reserved are whole records; send them. */
 static inline void flm__link_commit(struct flm__link *l, uint32_t bytes)
 {
-    l->ops->commit(l, bytes);
+    l->at += bytes;
+    l->room -= bytes;
 }
 
 /* Let all that was committed go, and wake the peer if it sleeps. */

@@ -23,7 +23,7 @@
 enum {
     LINE = 128,
     HEADER_BYTES = 4096,
-    PUBLISH_BYTES = 4096, /* shown to the peer at the latest when so much is committed */
+    WINDOW_BYTES = 4096, /* shown to the peer at the latest when so much is committed */
 };
 
 struct ring_shared {
@@ -40,12 +40,12 @@ struct half {
     char *bytes;     /* mapped twice in a row */
     uint64_t mine;   /* our own offset: tail of the producer, head of the consumer */
     uint64_t theirs; /* the other's, as last seen */
-    uint64_t shown;  /* what the peer knows of the producer's offset */
 };
 
 struct ring {
     struct flm__link link;
     struct half out, in;
+    char *settled; /* out.mine has come as far as link.at was here */
     uint32_t size;
     int peer_bell;
     bool broken; /* the peer wrote nonsense */
@@ -74,41 +74,39 @@ static uint64_t seen(struct ring *r, _Atomic uint64_t *offset, uint64_t low, uin
     return low;
 }
 
-/* The peer polls the line of tail: each store takes it away from him, so not one for each record. */
-static void publish(struct half *h)
+/* Shows the peer what was committed. It polls the line of tail: each store takes that away from it, so
+ * this is not done for each record. */
+static void publish(struct ring *r)
 {
-    if (h->shown == h->mine)
+    struct half *h = &r->out;
+    if (r->settled == r->link.at)
         return;
-    h->shown = h->mine;
+    h->mine += (uint64_t)(r->link.at - r->settled);
+    r->settled = r->link.at;
     atomic_store_explicit(&h->shared->tail, h->mine, memory_order_release);
 }
 
+/* Opens the next window. */
 static void *ring_reserve(struct flm__link *link, uint32_t bytes)
 {
     struct ring *r = ring_of(link);
     struct half *h = &r->out;
+    publish(r);
     if (h->mine + bytes - h->theirs > r->size) {
         h->theirs = seen(r, &h->shared->head, h->theirs, h->mine);
-        if (h->mine + bytes - h->theirs > r->size) {
-            publish(h);
+        if (h->mine + bytes - h->theirs > r->size)
             return NULL;
-        }
     }
-    return h->bytes + (h->mine & (r->size - 1));
-}
-
-static void ring_commit(struct flm__link *link, uint32_t bytes)
-{
-    struct half *h = &ring_of(link)->out;
-    h->mine += bytes;
-    if (h->mine - h->shown >= PUBLISH_BYTES)
-        publish(h);
+    uint64_t room = r->size - (h->mine - h->theirs), most = bytes > WINDOW_BYTES ? bytes : WINDOW_BYTES;
+    link->room = (uint32_t)(room < most ? room : most);
+    link->at = r->settled = h->bytes + (h->mine & (r->size - 1));
+    return link->at;
 }
 
 static void ring_flush(struct flm__link *link)
 {
     struct ring *r = ring_of(link);
-    publish(&r->out);
+    publish(r);
     /* Pairs with the fence in ring_arm: either we see that it sleeps, or it sees what we committed. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&r->out.shared->sleeps, memory_order_relaxed) &&
@@ -121,7 +119,7 @@ static void ring_flush(struct flm__link *link)
 static void ring_nudge(struct flm__link *link)
 {
     struct ring *r = ring_of(link);
-    publish(&r->out);
+    publish(r);
     if (__builtin_expect(atomic_load_explicit(&r->out.shared->sleeps, memory_order_relaxed), 0) &&
         atomic_exchange_explicit(&r->out.shared->sleeps, 0, memory_order_relaxed))
         ring_bell(r);
@@ -155,7 +153,7 @@ static void ring_consume(struct flm__link *link, size_t bytes)
 static bool ring_arm(struct flm__link *link, bool want_room)
 {
     struct ring *r = ring_of(link);
-    publish(&r->out);
+    publish(r);
     atomic_store_explicit(&r->in.shared->sleeps, 1, memory_order_relaxed);
     if (want_room)
         atomic_store_explicit(&r->out.shared->starves, 1, memory_order_relaxed);
@@ -197,7 +195,6 @@ static void ring_destroy(struct flm__link *link)
 static const struct flm__link_ops ring_ops = {
     .name = "ring",
     .reserve = ring_reserve,
-    .commit = ring_commit,
     .flush = ring_flush,
     .nudge = ring_nudge,
     .peek = ring_peek,
