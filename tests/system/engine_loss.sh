@@ -4,7 +4,7 @@
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
 . "$FLM_SRCDIR/tests/system/engine.sh"
 
-rounds=${FLM_TEST_ROUNDS:-40}
+rounds=${FLM_TEST_ROUNDS:-$(sized 40 15)}
 RANDOM=${FLM_TEST_SEED:-$$}
 
 nap() { # at most $1 ms
