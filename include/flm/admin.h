@@ -126,7 +126,7 @@ FLM_API int flm_watch_session(flm_client *client, const char *session, uint64_t 
 
 struct flm_executor_view {
     unsigned id;
-    const char *node, *state, *session; /* states as in DESIGN: "Idle", "Bound", ... */
+    const char *node, *state, *session; /* see doc/design.md: "Idle", "Bound", ... */
     int pid;
     const char *cpus;      /* list as in Linux, "0-3,8"; "" when not bound */
     const char *transport; /* "ring" or the provider */

@@ -98,7 +98,7 @@ struct flm_client {
     struct flm__outstanding *slots;
     uint32_t free_slot, n_slots; /* free_slot == FLM__NO_SLOT: none */
     bool in_callback;
-    bool unflushed; /* something was committed in a callback and not flushed */
+    bool unflushed; /* something was committed and not flushed */
     bool shared;
     bool lost, buried; /* the manager is gone; every task has been told so */
     uint32_t n_exposed;
@@ -349,13 +349,17 @@ void flm__session_free(flm_session *s);
 unsigned flm__progress(flm_client *c);
 /* The same for the fabric alone: others may read our memory; no callback runs. */
 unsigned flm__progress_fabric(flm_client *c);
-/* Lets out what was committed. */
+/* Lets out what was committed: what callbacks submit with the end of their batch, the rest as good as at
+ * once, and for certain with the next progress. Another thread that shares the client may sleep then. */
 static inline void flm__progress_flush(flm_client *c)
 {
-    if (__builtin_expect(c->in_callback, 0))
-        c->unflushed = true; /* once for all callbacks of a batch */
-    else
+    if (__builtin_expect(c->shared && !c->in_callback, 0)) {
         flm__link_flush(c->link);
+        return;
+    }
+    c->unflushed = true;
+    if (!c->in_callback)
+        flm__link_nudge(c->link);
 }
 
 /* ---- wait.c ---- */

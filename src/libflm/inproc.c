@@ -17,31 +17,45 @@ static struct flm__inproc *inproc_of(struct flm__link *link)
 
 /* ---- the client's side: tasks in ---------------------------------------- */
 
-static void *reserve(struct flm__link *link, uint32_t bytes)
+/* The queue ends behind what was committed. */
+static void settle(struct flm__inproc *p)
 {
-    struct flm__inproc *p = inproc_of(link);
+    if (p->link.at)
+        p->end = (size_t)(p->link.at - p->data);
+    p->link.at = NULL;
+    p->link.room = 0;
+}
+
+/* Makes room behind the end. */
+static bool make_room(struct flm__inproc *p, uint32_t bytes)
+{
     if (p->room - p->end >= bytes)
-        return p->data + p->end;
+        return true;
     if (p->start >= p->room / 2 && p->start >= bytes) {
         memmove(p->data, p->data + p->start, p->end - p->start);
         p->end -= p->start;
         p->start = 0;
-        return p->data + p->end;
+        return true;
     }
     size_t room = p->room ? p->room : FLM__RECORD_MAX;
     while (room - p->end < bytes)
         room *= 2;
     char *data = realloc(p->data, room);
     if (!data)
-        return NULL;
+        return false;
     p->data = data;
     p->room = room;
-    return data + p->end;
+    return true;
 }
 
-static void commit(struct flm__link *link, uint32_t bytes)
+static void *reserve(struct flm__link *link, uint32_t bytes)
 {
-    inproc_of(link)->end += bytes;
+    struct flm__inproc *p = inproc_of(link);
+    settle(p);
+    if (!make_room(p, bytes))
+        return NULL;
+    link->room = bytes;
+    return link->at = p->data + p->end;
 }
 
 static void flush(struct flm__link *link)
@@ -200,6 +214,7 @@ static void run_one(struct flm__inproc *p)
 static size_t peek(struct flm__link *link, const void **data)
 {
     struct flm__inproc *p = inproc_of(link);
+    settle(p);
     if (!p->result_size && p->start < p->end)
         run_one(p);
     *data = p->result;
@@ -214,8 +229,9 @@ static void consume(struct flm__link *link, size_t bytes)
 
 static bool arm(struct flm__link *link, bool want_room)
 {
-    const struct flm__inproc *p = inproc_of(link);
+    struct flm__inproc *p = inproc_of(link);
     (void)want_room;
+    settle(p);
     return !p->result_size && p->start == p->end;
 }
 
@@ -239,8 +255,8 @@ static void destroy(struct flm__link *link)
 static const struct flm__link_ops inproc_ops = {
     .name = "inproc",
     .reserve = reserve,
-    .commit = commit,
     .flush = flush,
+    .nudge = flush,
     .peek = peek,
     .consume = consume,
     .arm = arm,

@@ -26,11 +26,12 @@ enum {
     /* Under load the processor is of more use to the others; a lone task is on its way through sleepers
      * that take some 25 us each to wake, and nobody needs the processor meanwhile (measured). */
     SPIN_NS = 15000,
-    SPIN_LONE_NS = 60000,
+    SPIN_KERNEL_NS = 2000, /* when each look asks the kernel: a turn or two */
+    SPIN_LONE_NS = 100000,
     LONE_TASKS = 2,
     LONE_SESSIONS = 16, /* looked at, at most */
     SPIN_RELAX = 8,     /* pauses in one turn of spinning */
-    SPIN_YIELD = 16,    /* turns between two offers of the processor to others */
+    SPIN_YIELD = 4,     /* turns between two offers of the processor to others */
     NO_FD_NS = 1000000, /* a provider without a descriptor is looked at so often */
 };
 
@@ -248,7 +249,9 @@ static int64_t spin_time(const flm_client *c)
     int n = 0;
     for (const flm_session *s = c->sessions; s && n < LONE_SESSIONS; s = s->next, n++)
         tasks += s->outstanding;
-    return tasks && tasks <= LONE_TASKS ? SPIN_LONE_NS : SPIN_NS;
+    if (tasks && tasks <= LONE_TASKS)
+        return SPIN_LONE_NS;
+    return c->fabric && c->fabric_ops->asks_kernel(c->fabric) ? SPIN_KERNEL_NS : SPIN_NS;
 }
 
 struct spin {
@@ -320,6 +323,10 @@ static int until(flm_client *c, struct flm__wait *w)
 int flm__wait_until(flm_client *c, struct flm__wait *w)
 {
     flm__wait_disarm_fd(c);
+    if (w->what == FLM__WAIT_CONTROL && c->unflushed) { /* no progress will do it */
+        c->unflushed = false;
+        flm__link_flush(c->link);
+    }
     int rc = until(c, w);
     if (c->shared) {
         wake_waiters(c);     /* who left us the place in poll must take it now */

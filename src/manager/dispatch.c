@@ -44,7 +44,8 @@ static bool send_task(struct executor *e, struct flm__link *link, struct task_re
         if (!send_large(e, ref, to, bytes))
             return false;
     } else {
-        memcpy(to, r, bytes);
+        *to = *r;
+        flm__record_copy_payload(to + 1, r + 1, bytes - FLM__RECORD_HEADER);
     }
     to->type = FLM__TASK;
     to->flags &= TRAVELLING;

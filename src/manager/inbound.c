@@ -20,7 +20,7 @@ static void refuse(struct session *s, const struct flm__record *r, int state, in
     stored.flags = 0;
     stored.lane = 0;
     stored.size = 0;
-    if (!queue_append(&s->queue, &stored, FLM__RECORD_HEADER, &ref))
+    if (!queue_append(&s->queue, &stored, NULL, &ref))
         return; /* not even 24 bytes: the client learns it when flmd ends */
     s->pending++;
     outbound_end_task(s, ref,
@@ -118,8 +118,7 @@ static void fetched(void *arg, struct blob *blob, int status)
 }
 
 /* Takes a record with a large input. False: its blob has not come yet. */
-static bool accept_large(struct peer *p, struct session *s, const struct flm__record *r, const char *record,
-                         uint32_t bytes)
+static bool accept_large(struct peer *p, struct session *s, const struct flm__record *r, const char *record)
 {
     struct flm__blob_ref where;
     struct flm__task_parts parts;
@@ -139,16 +138,15 @@ static bool accept_large(struct peer *p, struct session *s, const struct flm__re
     enum claim claim = claim_blob(p, &where, &blob, &error);
     if (claim == NOT_YET)
         return false;
-    if (claim == FAILED || !queue_append(&s->queue, record, bytes, &ref)) {
+    struct flm__record stored = *r; /* as it was checked, whatever the peer writes now */
+    stored.type = QUEUE_PENDING;
+    stored.lane = 0;
+    if (claim == FAILED || !queue_append(&s->queue, &stored, flm__record_payload(record), &ref)) {
         blob_release(blob);
         refuse(s, r, FLM_TASK_FAILED, FLM_REASON_OUT_OF_MEMORY, FLM_ENOMEM,
                error.code ? error.text : "the session manager has no memory for the input");
         return true;
     }
-    struct flm__record *stored = queue_record(ref);
-    *stored = *r;
-    stored->type = QUEUE_PENDING;
-    stored->lane = 0;
     s->pending++;
     remember_blob(ref, blob);
     if (claim == FETCHING)
@@ -165,8 +163,7 @@ static const char *closed_text(const struct session *s)
 }
 
 /* False: try again later. */
-static bool accept_task(struct peer *p, struct session *s, const struct flm__record *r, const char *record,
-                        uint32_t bytes)
+static bool accept_task(struct peer *p, struct session *s, const struct flm__record *r, const char *record)
 {
     if (r->task <= s->last_task)
         return true; /* seen before: sent again after a reconnect */
@@ -176,18 +173,17 @@ static bool accept_task(struct peer *p, struct session *s, const struct flm__rec
         refuse(s, r, trouble ? FLM_TASK_FAILED : FLM_TASK_CANCELLED,
                trouble ? FLM_REASON_BIND : FLM_REASON_CANCELLED, trouble ? FLM_EBIND : FLM_ECLOSED, closed);
     } else if (__builtin_expect(r->flags & FLM__RECORD_BLOB, 0)) {
-        if (!accept_large(p, s, r, record, bytes))
+        if (!accept_large(p, s, r, record))
             return false;
     } else {
         struct task_ref ref;
-        if (__builtin_expect(!queue_append(&s->queue, record, bytes, &ref), 0)) {
+        struct flm__record stored = *r; /* as it was checked, whatever the peer writes now */
+        stored.type = QUEUE_PENDING;
+        stored.lane = 0;
+        if (__builtin_expect(!queue_append(&s->queue, &stored, flm__record_payload(record), &ref), 0)) {
             refuse(s, r, FLM_TASK_FAILED, FLM_REASON_OUT_OF_MEMORY, FLM_ENOMEM,
                    "the session manager has no memory for the queue");
         } else {
-            struct flm__record *stored = queue_record(ref);
-            *stored = *r; /* what was checked, whatever the peer writes now */
-            stored->type = QUEUE_PENDING;
-            stored->lane = 0;
             if (s->pending++ == 0)
                 s->manager->schedule = true;
         }
@@ -215,7 +211,7 @@ unsigned inbound_drain(struct peer *p)
         }
         if (!s || s->number != r.session)
             s = session_by_number(m, r.session);
-        if (s && s->client == p && !accept_task(p, s, &r, record, bytes))
+        if (s && s->client == p && !accept_task(p, s, &r, record))
             break;
         if (p->state != PEER_CLIENT)
             return tasks;

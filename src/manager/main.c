@@ -94,6 +94,7 @@ static int start_loop(struct manager *m, flm_error *error)
     uv_poll_start(&m->bell_poll, UV_READABLE, on_bell);
     uv_timer_init(&m->uv, &m->tick);
     uv_timer_init(&m->uv, &m->heartbeat);
+    uv_timer_init(&m->uv, &m->second_look);
     m->tick.data = m->heartbeat.data = m;
     for (int i = 0; i < 3; i++) {
         uv_signal_init(&m->uv, &signals[i]);

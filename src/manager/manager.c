@@ -23,6 +23,10 @@
 
 enum {
     TICK_MS = 1,
+    SECOND_LOOK_MS = 1,
+    SPIN_KERNEL_NS = 2000, /* when each look asks the kernel: a turn or two */
+    SPIN_LONE_NS = 100000, /* for the answer to a lone task, which takes two sleepers to wake */
+    LONE_TASKS = 2,
     LOOK_AROUND_NS = 500000, /* sockets and timers are looked at so often while tasks flow */
     HEARTBEAT_MS = 2000,
     STOP_GRACE_MS = 5000,
@@ -151,15 +155,41 @@ static void set_tick(struct manager *m)
         uv_timer_stop(&m->tick);
 }
 
-static void sleep_until_called(struct manager *m)
+static void on_second_look(uv_timer_t *timer)
+{
+    (void)timer; /* that we are awake is all */
+}
+
+/* A client that only nudges may not have seen that we were going to sleep (net/link.h), so the first sleep
+ * after some work is a short one. */
+static void sleep_until_called(struct manager *m, bool after_work)
 {
     set_tick(m);
+    if (after_work)
+        uv_timer_start(&m->second_look, on_second_look, SECOND_LOOK_MS, 0);
     if (arm_all(m) && !m->stop && !m->schedule && !m->reap)
         uv_run(&m->uv, UV_RUN_ONCE);
     else
         uv_run(&m->uv, UV_RUN_NOWAIT);
+    uv_timer_stop(&m->second_look);
     disarm_all(m);
     m->now = flm__now_ns();
+}
+
+/* How long to look for work before sleeping. */
+static int64_t spin_ns(const struct manager *m)
+{
+    unsigned running = 0;
+    bool are_short = true;
+    int64_t usual = m->options.spin_us * 1000LL;
+    if (m->fabric && usual > SPIN_KERNEL_NS && m->fabric_ops->asks_kernel(m->fabric))
+        usual = SPIN_KERNEL_NS;
+    for (unsigned i = 0; i < m->n_executors && running <= LONE_TASKS; i++) {
+        running += m->executors[i]->n;
+        are_short &= m->executors[i]->n == 0 || m->executors[i]->task_ns < SPIN_LONE_NS;
+    }
+    return usual && usual < SPIN_LONE_NS && are_short && running && running <= LONE_TASKS ? SPIN_LONE_NS
+                                                                                          : usual;
 }
 
 /* All is over when nobody is left, or when the grace time has passed. */
@@ -171,23 +201,27 @@ static void check_stop(struct manager *m)
 
 void loop_run(struct manager *m)
 {
-    int64_t last_work = flm__now_ns(), looked = last_work;
+    int64_t looked = flm__now_ns(), sleep_at = 0; /* 0: this turn is the first without work */
+    bool worked = true;                           /* since the last sleep */
     unsigned idle_turns = 0;
     while (!m->stop) {
-        unsigned work = turn(m);
-        if (work) {
-            last_work = m->now;
-            idle_turns = 0;
-        }
+        bool work = turn(m) > 0;
+        worked |= work;
+        if (work)
+            sleep_at = 0;
+        else if (!sleep_at)
+            sleep_at = m->now + spin_ns(m);
         if (m->now - looked > LOOK_AROUND_NS) {
             looked = m->now;
             set_tick(m);
             uv_run(&m->uv, UV_RUN_NOWAIT);
             check_stop(m);
-        } else if (!work && m->now - last_work > m->options.spin_us * 1000LL) {
-            sleep_until_called(m);
+        } else if (!work && m->now >= sleep_at) {
+            sleep_until_called(m, worked);
             check_stop(m);
-            last_work = looked = m->now;
+            looked = m->now;
+            sleep_at = 0;
+            worked = false;
         } else if (!work) {
             flm__relax();
             if ((++idle_turns & 15) == 0)

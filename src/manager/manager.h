@@ -33,7 +33,7 @@ struct manager {
     struct options options;
     uv_loop_t uv;
     uv_poll_t bell_poll, fabric_poll;
-    uv_timer_t tick, heartbeat;
+    uv_timer_t tick, heartbeat, second_look;
     bool tick_on, fabric_polled;
     unsigned tick_ms;
     int bell; /* eventfd: every ring peer rings this one */

@@ -25,18 +25,24 @@ static void block(struct session *s)
     s->client->blocked = s;
 }
 
-/* Room for a record of the session's results: in the client's link, or in the outbox. *direct tells
- * which, and send_result must follow. */
-static void *result_room(struct session *s, uint32_t bytes, uint64_t weight, bool *direct)
+static __attribute__((noinline)) void *outbox_room(struct session *s, uint32_t bytes, uint64_t weight)
 {
-    struct peer *p = s->client;
-    *direct = p && p->link && outbox_empty(&s->outbox) && !(weight > bytes);
-    void *to = *direct ? flm__link_reserve(p->link, bytes) : NULL;
-    if (to)
-        return to;
-    *direct = false;
     block(s);
     return outbox_put(&s->outbox, bytes, weight);
+}
+
+/* Room for a record of the session's results: in the client's link, or in the outbox. *direct tells
+ * which, and send_result must follow. */
+static inline void *result_room(struct session *s, uint32_t bytes, uint64_t weight, bool *direct)
+{
+    struct peer *p = s->client;
+    if (__builtin_expect(p && p->link && outbox_empty(&s->outbox) && weight == bytes, 1)) {
+        void *to = flm__link_reserve(p->link, bytes);
+        *direct = to != NULL;
+        return __builtin_expect(to != NULL, 1) ? to : outbox_room(s, bytes, weight);
+    }
+    *direct = false;
+    return outbox_room(s, bytes, weight);
 }
 
 static inline void send_result(struct session *s, uint32_t bytes, bool direct)
@@ -261,10 +267,10 @@ static inline void deliver_plain(struct executor *e, struct session *s, struct t
     struct flm__record *to = result_room(s, bytes, bytes, &direct);
     if (!to)
         return;
-    memcpy(to, record, bytes);
-    *to = *r; /* what was checked, whatever the executor writes now */
+    *to = *r; /* as it was checked, whatever the executor writes now */
     to->cookie = queue_record(ref)->cookie;
     to->lane = (uint16_t)e->id;
+    flm__record_copy_payload(to + 1, flm__record_payload(record), bytes - FLM__RECORD_HEADER);
     send_result(s, bytes, direct);
 }
 
@@ -364,8 +370,8 @@ static enum taken take_slow(struct executor *e, struct task_ref ref, const struc
     return TAKEN;
 }
 
-static inline enum taken take_result(struct executor *e, const struct flm__record *r, const char *record,
-                                     uint32_t bytes)
+static inline __attribute__((always_inline)) enum taken
+take_result(struct executor *e, const struct flm__record *r, const char *record, uint32_t bytes)
 {
     struct session *s = e->session;
     if (e->n == 0 || r->type != FLM__RESULT)

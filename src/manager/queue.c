@@ -64,9 +64,10 @@ void queue_clear(struct queue *q)
     memset(q, 0, sizeof(*q));
 }
 
-bool queue_append(struct queue *q, const void *record, uint32_t bytes, struct task_ref *ref)
+bool queue_append(struct queue *q, const struct flm__record *r, const void *payload, struct task_ref *ref)
 {
     struct chunk *c = q->tail;
+    uint32_t padded = flm__record_padded(r->size), bytes = FLM__RECORD_HEADER + padded;
     if (!c || c->capacity - c->used < bytes) {
         c = chunk_new(q, bytes);
         if (!c)
@@ -74,9 +75,10 @@ bool queue_append(struct queue *q, const void *record, uint32_t bytes, struct ta
     }
     ref->chunk = c;
     ref->offset = c->used;
-    memcpy(c->data + c->used, record, bytes);
+    *queue_record(*ref) = *r;
+    flm__record_copy_payload(queue_payload(*ref), payload, padded);
     if (c->used == 0)
-        c->first_task = queue_record(*ref)->task;
+        c->first_task = r->task;
     c->used += bytes;
     c->live++;
     q->bytes += bytes;

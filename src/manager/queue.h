@@ -56,8 +56,9 @@ static inline void *queue_payload(struct task_ref ref)
 
 void queue_clear(struct queue *queue);
 
-/* Stores a record of `bytes` bytes on the wire (header and padded payload). False: no memory. */
-bool queue_append(struct queue *queue, const void *record, uint32_t bytes, struct task_ref *ref);
+/* Stores a task: its header, and the payload that belongs to it with its padding. False: no memory. */
+bool queue_append(struct queue *queue, const struct flm__record *r, const void *payload,
+                  struct task_ref *ref);
 
 /* Puts a task in front of all others. False: no memory. */
 bool queue_push_back(struct queue *queue, struct task_ref ref);

@@ -140,6 +140,15 @@ static int fd(struct flm__fabric *f)
     return f->fd;
 }
 
+static bool asks_kernel(const struct flm__fabric *f)
+{
+    static const char *const over_sockets[] = {"tcp", "udp", "sockets", "net"};
+    for (size_t i = 0; i < sizeof(over_sockets) / sizeof(over_sockets[0]); i++)
+        if (strncmp(f->ops.name, over_sockets[i], strlen(over_sockets[i])) == 0)
+            return true;
+    return false;
+}
+
 static bool failed(const struct flm__link *link)
 {
     return ((const struct fabric_link *)link)->failed;
@@ -176,5 +185,6 @@ FLM_API const struct flm__fabric_ops flm__fabric_module = {
     .conceal = fabric_conceal,
     .read = fabric_start_read,
     .strangers = strangers,
+    .asks_kernel = asks_kernel,
     .failed = failed,
 };

@@ -77,6 +77,9 @@ struct flm__fabric_ops {
                 flm__fabric_done_fn *done, void *arg);
     /* Batches dropped because their key was no peer's. */
     uint64_t (*strangers)(const struct flm__fabric *fabric);
+    /* Progress asks the kernel each time (tcp, udp): while others could use the processor, it is better to
+     * sleep than to spin. */
+    bool (*asks_kernel)(const struct flm__fabric *fabric);
     /* The line is dead, or its peer broke the rules: nothing moves any more. */
     bool (*failed)(const struct flm__link *link);
 };

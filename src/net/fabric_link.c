@@ -67,6 +67,13 @@ static struct fabric_buffer *make_buffer(struct fabric_link *l, size_t bytes)
     return b;
 }
 
+/* The batch being filled has what was committed. */
+static void settle(struct fabric_link *l)
+{
+    if (l->filling)
+        l->filling->end = (uint32_t)(l->link.at - l->filling->data);
+}
+
 /* Begins a new batch; false: all buffers are under way, or there is no memory. */
 static bool begin_batch(struct fabric_link *l)
 {
@@ -79,6 +86,8 @@ static bool begin_batch(struct fabric_link *l)
         return false;
     b->end = HEADER;
     l->filling = b;
+    l->link.at = b->data + HEADER;
+    l->link.room = l->fabric->batch_bytes - HEADER;
     return true;
 }
 
@@ -110,6 +119,7 @@ static bool post_batch(struct fabric_link *l)
     int rc = send_buffer(l, l->filling);
     if (rc == 0) {
         l->filling = NULL;
+        l->link.room = 0;
         l->flush = l->full = false;
         l->outstanding++;
         l->number_out++;
@@ -165,6 +175,7 @@ bool fabric_link_work(struct fabric_link *l, bool sleeping)
     bool again = false;
     if (l->failed)
         return false;
+    settle(l);
     if (l->flush && has_records(l))
         post_if_allowed(l);
     if (l->owed >= FABRIC_EAGER) {
@@ -202,35 +213,32 @@ static void *reserve_in_next(struct fabric_link *l, uint32_t bytes)
     if (!begin_batch(l))
         return NULL;
     l->starved = 0;
-    return l->filling->data + HEADER;
+    return l->link.at;
 }
 
 static void *reserve(struct flm__link *link, uint32_t bytes)
 {
     struct fabric_link *l = link_of(link);
-    struct fabric_buffer *b = l->filling;
-    if (b && b->end + bytes <= l->fabric->batch_bytes)
-        return b->data + b->end;
+    settle(l);
     return reserve_in_next(l, bytes);
-}
-
-static void commit(struct flm__link *link, uint32_t bytes)
-{
-    struct fabric_link *l = link_of(link);
-    l->filling->end += bytes;
-    if (l->filling->end + FLM__RECORD_HEADER > l->fabric->batch_bytes) {
-        l->full = l->flush = true;
-        post_if_allowed(l);
-    }
 }
 
 static void flush(struct flm__link *link)
 {
     struct fabric_link *l = link_of(link);
+    settle(l);
     if (!has_records(l))
         return;
     l->flush = true;
+    l->full |= link->room < FLM__RECORD_HEADER;
     post_if_allowed(l);
+}
+
+/* Only what finds the line empty leaves at once; more is gathered until flush. */
+static void nudge(struct flm__link *link)
+{
+    if (link_of(link)->outstanding == 0)
+        flush(link);
 }
 
 /* ---- Receiving ---- */
@@ -328,6 +336,7 @@ static void consume(struct flm__link *link, size_t bytes)
 static bool arm(struct flm__link *link, bool want_room)
 {
     struct fabric_link *l = link_of(link);
+    settle(l);
     return !*first(l) && !(want_room && has_room(l, l->starved));
 }
 
@@ -344,6 +353,7 @@ void fabric_link_fail(struct fabric_link *l)
         return;
     l->failed = true;
     l->flush = l->full = l->stuck = false;
+    l->link.room = 0;
     fabric_read_fail(l, FLM_EDISCONNECTED);
 }
 
@@ -384,8 +394,8 @@ static void destroy(struct flm__link *link)
 
 const struct flm__link_ops fabric_link_ops = {
     .reserve = reserve,
-    .commit = commit,
     .flush = flush,
+    .nudge = nudge,
     .peek = peek,
     .consume = consume,
     .arm = arm,

@@ -20,7 +20,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LINE = 128, HEADER_BYTES = 4096 };
+enum {
+    LINE = 128,
+    HEADER_BYTES = 4096,
+    WINDOW_BYTES = 4096, /* shown to the peer at the latest when so much is committed */
+};
 
 struct ring_shared {
     _Alignas(LINE) _Atomic uint64_t tail;
@@ -41,6 +45,7 @@ struct half {
 struct ring {
     struct flm__link link;
     struct half out, in;
+    char *settled; /* out.mine has come as far as link.at was here */
     uint32_t size;
     int peer_bell;
     bool broken; /* the peer wrote nonsense */
@@ -69,31 +74,53 @@ static uint64_t seen(struct ring *r, _Atomic uint64_t *offset, uint64_t low, uin
     return low;
 }
 
+/* Shows the peer what was committed. It polls the line of tail: each store takes that away from it, so
+ * this is not done for each record. */
+static void publish(struct ring *r)
+{
+    struct half *h = &r->out;
+    if (r->settled == r->link.at)
+        return;
+    h->mine += (uint64_t)(r->link.at - r->settled);
+    r->settled = r->link.at;
+    atomic_store_explicit(&h->shared->tail, h->mine, memory_order_release);
+}
+
+/* Opens the next window. */
 static void *ring_reserve(struct flm__link *link, uint32_t bytes)
 {
     struct ring *r = ring_of(link);
     struct half *h = &r->out;
+    publish(r);
     if (h->mine + bytes - h->theirs > r->size) {
         h->theirs = seen(r, &h->shared->head, h->theirs, h->mine);
         if (h->mine + bytes - h->theirs > r->size)
             return NULL;
     }
-    return h->bytes + (h->mine & (r->size - 1));
-}
-
-static void ring_commit(struct flm__link *link, uint32_t bytes)
-{
-    struct half *h = &ring_of(link)->out;
-    h->mine += bytes;
-    atomic_store_explicit(&h->shared->tail, h->mine, memory_order_release);
+    uint64_t room = r->size - (h->mine - h->theirs), most = bytes > WINDOW_BYTES ? bytes : WINDOW_BYTES;
+    link->room = (uint32_t)(room < most ? room : most);
+    link->at = r->settled = h->bytes + (h->mine & (r->size - 1));
+    return link->at;
 }
 
 static void ring_flush(struct flm__link *link)
 {
     struct ring *r = ring_of(link);
+    publish(r);
     /* Pairs with the fence in ring_arm: either we see that it sleeps, or it sees what we committed. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&r->out.shared->sleeps, memory_order_relaxed) &&
+        atomic_exchange_explicit(&r->out.shared->sleeps, 0, memory_order_relaxed))
+        ring_bell(r);
+}
+
+/* The store of tail may still be on its way when we look: see link.h. A fence here is a third of what a
+ * submission costs. */
+static void ring_nudge(struct flm__link *link)
+{
+    struct ring *r = ring_of(link);
+    publish(r);
+    if (__builtin_expect(atomic_load_explicit(&r->out.shared->sleeps, memory_order_relaxed), 0) &&
         atomic_exchange_explicit(&r->out.shared->sleeps, 0, memory_order_relaxed))
         ring_bell(r);
 }
@@ -126,6 +153,7 @@ static void ring_consume(struct flm__link *link, size_t bytes)
 static bool ring_arm(struct flm__link *link, bool want_room)
 {
     struct ring *r = ring_of(link);
+    publish(r);
     atomic_store_explicit(&r->in.shared->sleeps, 1, memory_order_relaxed);
     if (want_room)
         atomic_store_explicit(&r->out.shared->starves, 1, memory_order_relaxed);
@@ -167,8 +195,8 @@ static void ring_destroy(struct flm__link *link)
 static const struct flm__link_ops ring_ops = {
     .name = "ring",
     .reserve = ring_reserve,
-    .commit = ring_commit,
     .flush = ring_flush,
+    .nudge = ring_nudge,
     .peek = ring_peek,
     .consume = ring_consume,
     .arm = ring_arm,

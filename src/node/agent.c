@@ -22,7 +22,8 @@
 
 enum {
     SPIN_NS = 20000,
-    LOOP_NS = 1000000, /* most time between two looks at libuv */
+    SPIN_KERNEL_NS = 2000, /* when each look asks the kernel: a turn or two */
+    LOOP_NS = 1000000,     /* most time between two looks at libuv */
     PING_MS = 2000,
     GRACE_MS = 2000,   /* of executors at the end, between SIGTERM and SIGKILL */
     GIVE_UP_MS = 1000, /* after SIGKILL: something stays in the kernel */
@@ -277,7 +278,8 @@ int agent_init(struct agent *agent, const struct node_options *options, flm_erro
 static void run_hot(struct agent *agent)
 {
     int64_t now = flm__now_ns(), moved = now, looked = now;
-    while (!agent->stopped && now - moved < SPIN_NS) {
+    int64_t spin = relay_asks_kernel(agent->relay) ? SPIN_KERNEL_NS : SPIN_NS;
+    while (!agent->stopped && now - moved < spin) {
         bool any = relay_turn(agent->relay);
         now = flm__now_ns();
         if (any)

@@ -347,6 +347,11 @@ bool relay_turn(struct relay *r)
     return moved;
 }
 
+bool relay_asks_kernel(const struct relay *r)
+{
+    return r->ops->asks_kernel(r->fabric);
+}
+
 /* A lane whose results cannot move on now is not a reason to stay awake: room on the link to flmd, or the
  * executor's connection, will wake us. */
 static bool arm_lane(struct relay *r, struct lane *l)

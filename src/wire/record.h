@@ -101,6 +101,23 @@ static inline uint32_t flm__record_read(const void *data, size_t n, struct flm__
     return bytes <= n ? bytes : 0;
 }
 
+/* Copies the payload of a record, padding and all (so a multiple of 8). Most are short: calls of memcpy
+ * were 6 % of what a task of 64 bytes costs the manager. */
+static inline void flm__record_copy_payload(void *to, const void *from, uint32_t padded)
+{
+    enum { SHORT = 256, STEP = 32 };
+    char *t = (char *)to;
+    const char *f = (const char *)from;
+    if (padded > SHORT) {
+        __builtin_memcpy(t, f, padded);
+        return;
+    }
+    for (; padded >= STEP; padded -= STEP, t += STEP, f += STEP)
+        __builtin_memcpy(t, f, STEP);
+    for (; padded; padded -= 8, t += 8, f += 8)
+        __builtin_memcpy(t, f, 8);
+}
+
 static inline const void *flm__record_payload(const void *record)
 {
     return (const char *)record + FLM__RECORD_HEADER;

@@ -64,13 +64,6 @@ for transport in $(transports); do
     wait_for 'sessions of dead clients end' bash -c \
         '[ -z "$(flmctl -o json list | jq -r ".[] | select(.state != \"Closed\") | .id")" ]'
 
-    # Known defect: over fabric a flood whose agent is killed does not always end in time. Until that is
-    # mended, this part runs over fabric only when asked for, and doc/testing.md says so.
-    if [ "$transport" != ring ] && [ -z "${FLM_TEST_KNOWN_DEFECTS:-}" ]; then
-        echo "skipped - an agent that is killed over $transport: known defect, see doc/testing.md"
-        engine_end
-        continue
-    fi
     start ping flmping -t 2000000 -d 1 --json
     ping=$pid
     for ((i = 0; i < 3; i++)); do

@@ -15,14 +15,13 @@ enum { TASKS = 20000 };
 
 static bool append(struct queue *q, uint64_t id)
 {
-    static char record[70000];
+    static char payload[70000];
     struct flm__record r = {.size = (uint32_t)(id * 7919 % 300), .type = QUEUE_PENDING, .task = id};
     struct task_ref ref;
     if (id % 997 == 0)
         r.size = 65000; /* nearly a chunk of its own */
-    memcpy(record, &r, sizeof(r));
-    memset(record + sizeof(r), (int)(id & 0xff), r.size);
-    return queue_append(q, record, flm__record_bytes(r.size), &ref);
+    memset(payload, (int)(id & 0xff), r.size);
+    return queue_append(q, &r, payload, &ref);
 }
 
 static void check_content(struct task_ref ref, uint64_t id)

@@ -132,7 +132,51 @@ static void threads(void **state)
     pair_close(&p);
 }
 
-/* A producer that does not flush is still seen by a consumer that looks. */
+static void *produce_nudging(void *arg)
+{
+    struct pair *p = arg;
+    for (uint64_t i = 0; i < THREAD_RECORDS; i++) {
+        while (!put(p->b, i))
+            sleep_on(p->bell_b, p->b, true);
+        flm__link_nudge(p->b);
+    }
+    return NULL;
+}
+
+/* As link.h demands of who is nudged: the first sleep after some work is a short one. */
+static void look_twice(struct pair *p, uint64_t *next)
+{
+    struct pollfd bell = {p->bell_a, POLLIN, 0};
+    if (flm__link_arm(p->a, false))
+        poll(&bell, 1, 1);
+    flm__link_disarm(p->a);
+    if (!take(p->a, next) && *next < THREAD_RECORDS)
+        sleep_on(p->bell_a, p->a, false);
+}
+
+static void nudges(void **state)
+{
+    (void)state;
+    struct pair p;
+    pthread_t thread;
+    uint64_t next = 0, count;
+    pair_open(&p);
+    assert_int_equal(pthread_create(&thread, NULL, produce_nudging, &p), 0);
+    while (next < THREAD_RECORDS)
+        if (!take(p.a, &next))
+            look_twice(&p, &next);
+    pthread_join(thread, NULL);
+    ssize_t got = read(p.bell_a, &count, sizeof(count)); /* what was rung meanwhile */
+    (void)got;
+    assert_true(flm__link_arm(p.a, false));
+    assert_true(put(p.b, next));
+    flm__link_nudge(p.b); /* it sleeps, and everyone knows it */
+    assert_int_equal(read(p.bell_a, &count, sizeof(count)), sizeof(count));
+    flm__link_disarm(p.a);
+    pair_close(&p);
+}
+
+/* A producer that does not flush, but finds the ring full, has shown all there is. */
 static void full_and_empty(void **state)
 {
     (void)state;
@@ -251,8 +295,9 @@ static void record_checks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(full_and_empty), cmocka_unit_test(threads),        cmocka_unit_test(killed_peer),
-        cmocka_unit_test(lying_peer),     cmocka_unit_test(refused_memory), cmocka_unit_test(record_checks),
+        cmocka_unit_test(full_and_empty), cmocka_unit_test(threads), cmocka_unit_test(killed_peer),
+        cmocka_unit_test(lying_peer),     cmocka_unit_test(nudges),  cmocka_unit_test(refused_memory),
+        cmocka_unit_test(record_checks),
     };
     return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
 }
