@@ -7,15 +7,13 @@
 /* Bits of a stored record's flags that travel. */
 enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE };
 
-/* A task that is met and cannot be sent: cancelled ones are forgotten, those whose input is still on the
- * way come back by themselves. */
-static void skip(struct session *s, struct task_ref ref)
+/* A task that is met and cannot be sent: finished ones are passed, those whose input is still on the way
+ * come back by themselves. */
+static void skip(struct task_ref ref)
 {
     struct flm__record *r = queue_record(ref);
     if (r->type == QUEUE_FETCHING)
         r->type = QUEUE_DEFERRED;
-    else if (r->type == QUEUE_CANCELLED)
-        outbound_finish_task(s, ref);
 }
 
 /* Writes the record of a task with a large input. False: no room now. */
@@ -95,7 +93,7 @@ unsigned dispatch_fill(struct executor *e)
         if (!queue_next(&s->queue, &ref))
             break;
         if (__builtin_expect(queue_record(ref)->type != QUEUE_PENDING, 0)) {
-            skip(s, ref);
+            skip(ref);
             continue;
         }
         if (__builtin_expect(!send_task(e, link, ref), 0)) {

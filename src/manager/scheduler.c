@@ -3,6 +3,7 @@
 #include "manager/executor.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 enum {
     SESSIONS_DEALT_MAX = 4096, /* sessions that are dealt executors in one run */
@@ -32,8 +33,11 @@ static unsigned wanted(struct session *s, int64_t now)
     return want > MANAGER_EXECUTORS_MAX ? MANAGER_EXECUTORS_MAX : (unsigned)want;
 }
 
+/* A relay whose fabric is not there yet has nothing to send tasks by. */
 static bool usable(const struct executor *e)
 {
+    if (!e->link && (!e->node || !e->node->peer || !e->node->peer->link))
+        return false;
     return e->state != EXECUTOR_VOID && e->state != EXECUTOR_RELEASED && !e->node->drained && !e->dying;
 }
 
@@ -221,7 +225,11 @@ unsigned scheduler_tick_ms(const struct manager *m)
         busy |= e->n > 1;
         idle |= e->state == EXECUTOR_IDLE || (e->state == EXECUTOR_BOUND && e->n == 0);
         kills |= e->kill_ns != 0;
+        waiting |= e->starved;
     }
+    const struct peer *p;
+    DL_FOREACH(m->peers, p)
+    waiting |= p->stalled;
     for (struct session *s = m->sessions; s; s = s->hh.next)
         waiting |= s->state != SESSION_CLOSED && s->pending;
     if (busy && idle)

@@ -14,6 +14,13 @@
 
 static const struct flm_session_info *session;
 
+/* Ends as it would without sanitizers, which catch the signal. */
+static void crash(void)
+{
+    signal(SIGSEGV, SIG_DFL);
+    raise(SIGSEGV);
+}
+
 static int enter(const struct flm_session_info *info, void **state)
 {
     const char *odd = getenv("ODD_ENTER");
@@ -22,7 +29,7 @@ static int enter(const struct flm_session_info *info, void **state)
     if (odd && strcmp(odd, "fail") == 0)
         return 17;
     if (odd && strcmp(odd, "crash") == 0)
-        raise(SIGSEGV);
+        crash();
     if (odd && strcmp(odd, "exit") == 0)
         exit(3);
     return 0;
@@ -111,7 +118,7 @@ static int invoke(struct flm_task_context *task, void *state)
     if (strcmp(text, "abort") == 0)
         abort();
     if (strcmp(text, "segv") == 0)
-        raise(SIGSEGV);
+        crash();
     if (strcmp(text, "loop") == 0)
         for (volatile int i = 0;; i++)
             ;
