@@ -331,6 +331,7 @@ void client_answer_closers(struct session *s)
 void client_gone(struct peer *p)
 {
     struct deferred *d;
+    application_forget_peer(p->manager, p);
     logs_forget(p);
     for (struct creation *c = p->creations; c; c = c->next)
         c->peer = NULL;

@@ -1,5 +1,6 @@
 /* A session's queue -> the link of an executor that is bound to it. */
 #include "manager/flow.h"
+#include "manager/scheduler.h"
 
 #include <string.h>
 
@@ -55,6 +56,19 @@ static bool send_task(struct executor *e, struct flm__link *link, struct task_re
     return true;
 }
 
+/* Its task takes long, and another executor of the session has nothing to do: what were sent here would be
+ * recalled, and without this sent here again. */
+static bool others_idle(const struct executor *e)
+{
+    const struct session *s = e->session;
+    if (e->n == 0 || s->manager->now - e->since_ns <= STEAL_AFTER_NS)
+        return false;
+    for (unsigned i = 0; i < s->n_bound; i++)
+        if (s->bound[i]->state == EXECUTOR_BOUND && s->bound[i]->n == 0 && !s->bound[i]->dying)
+            return true;
+    return false;
+}
+
 /* As many as it should have at once, but not more than its part of what there is. */
 static unsigned share(const struct executor *e)
 {
@@ -68,7 +82,7 @@ unsigned dispatch_fill(struct executor *e)
 {
     struct session *s = e->session;
     if (e->state != EXECUTOR_BOUND || s->pending == 0 || e->n >= e->depth || e->recalling || e->dying ||
-        e->node->drained || s->state == SESSION_CANCELLING || session_results_full(s))
+        e->node->drained || s->state == SESSION_CANCELLING || session_results_full(s) || others_idle(e))
         return 0;
     struct flm__link *link = executor_link(e);
     unsigned most = share(e), before = e->n;

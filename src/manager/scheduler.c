@@ -7,7 +7,6 @@
 
 enum {
     SESSIONS_DEALT_MAX = 4096, /* sessions that are dealt executors in one run */
-    STEAL_AFTER_NS = 500000,   /* a task that runs longer does not hold those sent behind it */
 };
 
 /* The tasks of one executor that could run elsewhere at once. */
@@ -24,8 +23,8 @@ static unsigned wanted(struct session *s, int64_t now)
     uint64_t want = 0;
     if (s->state != SESSION_CANCELLING && !session_results_full(s) && now >= s->bind_retry_ns)
         want = s->pending;
-    for (unsigned i = 0; i < s->n_bound; i++)
-        if (s->bound[i]->n)
+    for (unsigned i = 0; i < s->n_bound; i++) /* what ends on one that was taken away needs no other */
+        if (s->bound[i]->n && s->bound[i]->state != EXECUTOR_UNBINDING)
             want += 1 + (s->state == SESSION_CANCELLING ? 0 : stuck(s->bound[i], now));
     if (want > s->max_instances)
         want = s->max_instances;

@@ -461,7 +461,7 @@ static void register_application(struct peer *p, Flm__Message *m)
     Flm__Request *r = m->request;
     uint64_t id = r->id;
     flm_error error = {0};
-    int rc = application_register(p->manager, m, r->register_application, r->replace, &error);
+    int rc = application_register(p, m, r->register_application, r->replace, &error);
     client_reply(p, id, rc, error.text);
     if (rc < 0)
         flm__message__free_unpacked(m, NULL);

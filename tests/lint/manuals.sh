@@ -57,9 +57,10 @@ check_equal 'every function has a manual page' '' \
 check_equal 'every function of a manual page is in a header' flm_service \
     "$(comm -23 <(echo "$documented") <(echo "$declared"))"
 
-# Fields of the structure, but its size; keys of the file.
+# Fields of the structure, but its size and `temporary` (who registers a file does not stay connected); keys
+# of the file.
 fields=$(sed -n '/^struct flm_application {/,/^}/p' "$FLM_SRCDIR/include/flm/admin.h" | tr '\n' ' ' |
-    sed 's|/\*[^*]*\*/||g' | grep -oE '[a-z_]+[,;]' | tr -d ',;' | grep -vx size | sort)
+    sed 's|/\*[^*]*\*/||g' | grep -oE '[a-z_]+[,;]' | tr -d ',;' | grep -vxE 'size|temporary' | sort)
 keys=$(sed -n 's/^\.It Cm \([a-z_]*\)\(.*\)/\1\2/p' "$pages/flm-application.5" | tr -d ' ' | tr ',' '\n' |
     grep -vxE 'so|exec|stdio|self|stdin|args|capture' | sort)
 check_equal 'flm-application(5) has the fields of the structure' "$fields" "$keys"

@@ -88,9 +88,10 @@ check_equal 'leaves nothing' '' "$(ls small.h5* 2>/dev/null)"
 check_status 'the module of another program' 1 flm-montecarlo -n 1e6 --no-output --service="$FLM_BUILDDIR/lib/flame/.libs/flmping.so"
 check_equal 'is not believed' '' "$out"
 
-check 'undisturbed' flm-montecarlo --json --no-output -n 1e9 --tasks=1000 --payoff=put
+many=$(sized 1e9 5e7)
+check 'undisturbed' flm-montecarlo --json --no-output -n "$many" --tasks=1000 --payoff=put
 calm=$(digits <<<"$out")
-start storm flm-montecarlo --json --no-output -n 1e9 --tasks=1000 --payoff=put
+start storm flm-montecarlo --json --no-output -n "$many" --tasks=1000 --payoff=put
 for _ in 1 2 3 4 5; do
     sleep 0.2
     executors | shuf -n 2 | xargs -r kill -KILL 2>/dev/null

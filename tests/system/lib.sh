@@ -20,6 +20,7 @@
 #     skip WHY                             ends the test as skipped
 #     fail WHAT [DETAIL]                   ends it as failed
 #     transports                           "ring" and the fabric providers this build can test
+#     sized N SMALL                        N; SMALL in a build with sanitizers, where all takes longer
 #
 # FLM_TEST_KEEP=1 keeps the folder.
 # shellcheck shell=bash disable=SC2034 # what `run` fills is for the tests
@@ -156,6 +157,10 @@ start() {
     shift
     "$@" >"$TEST_DIR/$name.log" 2>&1 </dev/null &
     pid=$!
+}
+
+sized() {
+    if [ -z "${FLM_TEST_SANITIZERS:-}" ]; then echo "$1"; else echo "$2"; fi
 }
 
 transports() {

@@ -35,13 +35,11 @@ static void by_the_service(void **state)
         {"a", FLM_REASON_NONE, 0, SIGABRT},
         {"k", FLM_REASON_NONE, 0, SIGSEGV},
     };
-    const char *const plain[] = {"ASAN_OPTIONS=handle_segv=0:handle_abort=0",
-                                 "TSAN_OPTIONS=handle_segv=0:handle_abort=0", NULL};
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct manager m;
         struct answer a;
-        manager_start(&m, NULL, plain, RING);
+        manager_start(&m, NULL, NULL, RING);
         manager_bind(&m, NULL);
         manager_task(&m, "e", 1, 0);
         manager_task(&m, cases[i].input, 1, 0);
@@ -67,10 +65,9 @@ static void by_the_service(void **state)
 static void on_enter(void **state)
 {
     const char *const crash[] = {"CRASH_ENTER=1", NULL};
-    const char *const plain[] = {"ASAN_OPTIONS=handle_abort=0", "TSAN_OPTIONS=handle_abort=0", NULL};
     struct manager m;
     (void)state;
-    manager_start(&m, NULL, plain, RING);
+    manager_start(&m, NULL, NULL, RING);
     manager_send_bind(&m, &(struct binding_spec){.environment = crash});
     int status = manager_reap(&m);
     assert_true(WIFSIGNALED(status));

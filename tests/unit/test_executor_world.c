@@ -65,7 +65,6 @@ static bool start(struct manager *m, size_t which, const char *ranks, const char
                                        "OMPI_MCA_rmaps_base_oversubscribe=1",
                                        "OMPI_MCA_hwloc_base_binding_policy=none",
                                        "OMPI_MCA_mpi_yield_when_idle=1",
-                                       "ASAN_OPTIONS=detect_leaks=0", /* MPI has some */
                                        "FLM_MODULE_DIR=" FLM_BUILDDIR "/lib/flame/.libs",
                                        NULL};
     if (!launchers[which][0]) {
