@@ -55,6 +55,8 @@ struct flm_application {
     unsigned delay_release_ms;
     unsigned deadline_ms;
     unsigned ranks_per_task;     /* a world of so many MPI ranks; 0: no MPI */
+    int temporary;               /* not 0: unregistered when no client is connected any more that
+                                    registered it so; its sessions go on */
 };
 
 /* Registers an application; the same name again replaces it for sessions that

@@ -63,7 +63,9 @@ struct flm_backend {
     /* configuration: NULL-terminated NAME=VALUE. *state is given to the others. */
     int (*init)(const struct flm_backend_host *host, const char *const *configuration, void **state,
                 flm_error *error);
-    void (*fini)(void *state); /* releases every block first */
+    /* Releases every block first, and asks what it has spawned to end (SIGTERM); what has not ended
+     * 4 s later is killed. */
+    void (*fini)(void *state);
     int (*get_block)(void *state, const struct flm_block_request *request, flm_error *error);
     int (*release_block)(void *state, uint64_t block, flm_error *error);
     /* Prints into text what get_block would ask for. */

@@ -228,15 +228,16 @@ static void on_grace_over(void *arg)
     signal_block(block, SIGKILL);
 }
 
+/* Once: a second SIGTERM would mean to an agent that its executors get no time. */
 static void release(struct block *block)
 {
     struct local *local = block->local;
+    if (block->released)
+        return;
     block->released = 1;
     signal_block(block, SIGTERM);
-    if (!block->kill_timer) {
-        int timer = local->host->timer(local->host->handle, GRACE_MS, on_grace_over, block);
-        block->kill_timer = timer > 0 ? timer : 0;
-    }
+    int timer = local->host->timer(local->host->handle, GRACE_MS, on_grace_over, block);
+    block->kill_timer = timer > 0 ? timer : 0;
 }
 
 static int local_get_block(void *state, const struct flm_block_request *request, flm_error *error)

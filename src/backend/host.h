@@ -43,6 +43,7 @@ void host_say(struct host *host, Flm__BlockEvent__Kind kind, uint64_t block, int
 int host_spawn(void *handle, const char *const *argv, const char *const *environment,
                void (*fn)(void *arg, int pid, int status), void *arg);
 void host_reap(struct host *host);
+void host_adopt_orphans(void);
 bool host_has_children(const struct host *host);
 void host_kill_children(struct host *host, int signal);
 

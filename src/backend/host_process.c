@@ -1,5 +1,9 @@
 /* host_process.c - processes of the plugin. Only those that it had started here are reaped: a library that
- * it uses may have children of its own. */
+ * it uses may have children of its own.
+ *
+ * An agent that is killed takes its executors along, but nobody was left to end what those had started. It
+ * becomes ours (we are a subreaper), and is killed: we know it by its session, since executors begin one
+ * of their own, and neither an agent nor a library's helper does. */
 #define _GNU_SOURCE
 #include "backend/host.h"
 
@@ -7,8 +11,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,6 +109,37 @@ static struct host_child *take_ended(struct host *host, int *status)
     return NULL;
 }
 
+static bool is_known(const struct host *host, pid_t pid)
+{
+    for (const struct host_child *c = host->children; c; c = c->next)
+        if (c->pid == pid)
+            return true;
+    return false;
+}
+
+void host_adopt_orphans(void)
+{
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+/* What they leave behind in turn becomes ours, too, and then we are called again by their SIGCHLD. */
+static void end_strays(const struct host *host)
+{
+    char path[64];
+    int pid, ours = getsid(0);
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    while (fscanf(f, "%d", &pid) == 1) {
+        if (pid <= 1 || is_known(host, pid) || getsid(pid) == ours)
+            continue;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, WNOHANG);
+    }
+    fclose(f);
+}
+
 void host_reap(struct host *host)
 {
     int status;
@@ -112,6 +149,7 @@ void host_reap(struct host *host)
             c->fn(c->arg, c->pid, status);
         free(c);
     }
+    end_strays(host);
 }
 
 bool host_has_children(const struct host *host)

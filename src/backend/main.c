@@ -132,10 +132,12 @@ static void begin_end(struct backend *b, int status)
         return;
     b->ending = true;
     b->status = status;
+    /* What it has started the plugin asks to end, in its own way, and once; who does not is killed. */
     if (b->ready)
         b->plugin.ops.fini(b->state);
+    else
+        host_kill_children(&b->host, SIGTERM);
     b->ready = false;
-    host_kill_children(&b->host, SIGTERM);
     uv_timer_start(&b->grace, on_grace_over, GRACE_MS, 0);
 }
 
@@ -273,6 +275,7 @@ int main(int argc, char **argv)
         if (argv[i] == b.name)
             b.configuration = (const char *const *)(uintptr_t)(argv + i + 1);
     host_init(&b.host);
+    host_adopt_orphans();
     watch_signals(&b);
     int rc = connect_manager(&b);
     if (rc == 0)

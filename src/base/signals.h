@@ -10,9 +10,11 @@
 
 struct flm__signals {
     struct sigaction of[NSIG];
+    sigset_t mask;
 };
 
-/* Remembers all dispositions, and sets them again as they were. */
+/* Remembers all dispositions, and sets them again as they were. In between this thread takes no signals
+ * that come from others: they are delivered afterwards, to the program's handlers. */
 void flm__signals_keep(struct flm__signals *kept);
 void flm__signals_put_back(const struct flm__signals *kept);
 

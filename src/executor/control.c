@@ -5,6 +5,7 @@
 #include "base/time.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <flm/client.h>
 #include <poll.h>
 #include <signal.h>
@@ -145,7 +146,7 @@ static void on_cancel(struct flm__executor *e, uint64_t number)
     if (number == 0)
         return;
     /* Before the task runs the main thread finds it here, while it runs both do. */
-    atomic_store(&e->cancels.numbers[number % FLM__CANCELS], number);
+    atomic_store(&e->cancels->numbers[number % FLM__CANCELS], number);
     flm__session_cancel(e, number);
 }
 
@@ -242,6 +243,8 @@ static void listen_to_agent(struct flm__executor *e)
             break;
         on_message(e, message, fds, n_fds);
     }
+    if (lost < 0 && fcntl(flm__conn_fd(c->conn), F_GETFD) < 0)
+        flm__end_closed(e);
     if (lost < 0) {
         flm__end_children();
         _exit(1); /* the agent is gone, nobody is left to tell */
@@ -251,7 +254,7 @@ static void listen_to_agent(struct flm__executor *e)
 /* Told to end: the main thread finishes what runs, and then what waits is not begun. */
 static void begin_stop(struct flm__executor *e)
 {
-    atomic_store(&e->cancels.all, true);
+    atomic_store(&e->cancels->all, true);
     flm__session_cancel(e, 0);
     atomic_store(&e->control.events, true);
     ring_eventfd(e->bell);
@@ -300,6 +303,8 @@ static void *second_thread(void *arg)
                                 {c->wake_fd, POLLIN, 0}};
         if (poll(fds, 2, timeout) <= 0)
             continue;
+        if ((fds[0].revents | fds[1].revents) & POLLNVAL)
+            flm__end_closed(e);
         if (fds[1].revents) {
             uint64_t count;
             ssize_t n = read(c->wake_fd, &count, sizeof(count));

@@ -52,3 +52,9 @@ void flm__end_now(struct flm__executor *e, int reason, const char *format, ...)
     flm__end_children();
     _exit(1);
 }
+
+void flm__end_closed(struct flm__executor *e)
+{
+    flm__end_now(e, FLM_REASON_NONE,
+                 "the service closed descriptors that are not its own: it may close those that it opened");
+}

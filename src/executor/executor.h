@@ -50,7 +50,8 @@ struct flm__executor {
     char *scratch; /* FLM__INLINE_MAX bytes: the output of a task that failed */
 
     /* Both threads. */
-    struct flm__cancels cancels;
+    struct flm__cancels *cancels; /* own_cancels, or in a world memory that its ranks share */
+    struct flm__cancels own_cancels;
     struct flm__deadline deadline;
     struct flm__arrivals arrivals; /* large inputs announced on the control connection */
     struct flm__control control;
@@ -85,6 +86,9 @@ int flm__run_invoke(struct flm__executor *e);
 /* Says why on stderr, marks the reason in the status page, kills what children there are, and ends the
  * process at once. Any thread. */
 _Noreturn void flm__end_now(struct flm__executor *e, int reason, const char *format, ...) FLM_PRINTF(3, 4);
+
+/* A descriptor that we need is gone. */
+_Noreturn void flm__end_closed(struct flm__executor *e);
 
 /* Kills the children of this process, with their process groups. */
 void flm__end_children(void);

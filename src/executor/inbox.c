@@ -22,7 +22,10 @@ void flm__inbox_sleep(struct flm__executor *e)
 {
     struct pollfd bell = {e->bell, POLLIN, 0};
     uint64_t count;
-    if (poll(&bell, 1, -1) > 0) {
+    int n_ready = poll(&bell, 1, -1);
+    if (bell.revents & POLLNVAL)
+        flm__end_closed(e);
+    if (n_ready > 0) {
         ssize_t n = read(e->bell, &count, sizeof(count));
         (void)n;
     }

@@ -202,7 +202,8 @@ void flm__outbox_init(struct flm__executor *e)
 {
     e->task.room = room;
     e->task.owner = e;
-    e->task.cancels = &e->cancels;
+    e->cancels = &e->own_cancels;
+    e->task.cancels = e->cancels;
     e->large_fd = -1;
     e->outbox.limit = 1;
     pthread_mutex_init(&e->outbox.lock, NULL);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "executor/world.h"
 
+#include <errno.h>
 #include <flm/client.h>
 #include <poll.h>
 #include <signal.h>
@@ -21,9 +22,11 @@ static struct flm__executor *the_executor;
 
 static void on_term(int signal)
 {
+    int saved = errno; /* the service's */
     (void)signal;
     if (the_executor)
         flm__control_stop_soon(&the_executor->control);
+    errno = saved;
 }
 
 /* A service that calls exit(): say so, since the status alone does not tell who did. */
@@ -105,6 +108,7 @@ static int serve_world(struct flm__executor *e, flm_error *error)
     if (!e->world)
         return FLM_EBIND;
     end_with_parent();
+    flm__world_share(e);
     int rc;
     if (flm__world_rank(e->world) == 0) {
         rc = serve_attached(e, error);
@@ -116,8 +120,7 @@ static int serve_world(struct flm__executor *e, flm_error *error)
         rc = flm__world_follow(e, error);
         e->status = NULL;
     }
-    flm__world_close(e->world);
-    e->world = NULL;
+    flm__world_close(e);
     return rc;
 }
 

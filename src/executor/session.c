@@ -85,7 +85,9 @@ static int take_common(struct flm__session *s, const Flm__BlobRef *common, int f
         return FLM_EBIND;
     s->info.common_size = common->size;
     s->info.common_version = common->version;
-    /* Children must not write to it: they get a descriptor that cannot. */
+    /* Children must not write to it: they get a descriptor that cannot, and could open it anew but for the
+     * seal (Linux 5.1; who has mapped it for writing keeps that). */
+    fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE);
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     s->common_fd = open(path, O_RDONLY | O_CLOEXEC);

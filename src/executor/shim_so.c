@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -29,9 +30,22 @@ static bool same_file(const struct flm__so_cache *cache, const char *file, const
            now->st_mtim.tv_nsec == then->st_mtim.tv_nsec;
 }
 
+static unsigned count_threads(void)
+{
+    DIR *threads = opendir("/proc/self/task");
+    unsigned n = 0;
+    if (!threads)
+        return 0;
+    for (struct dirent *e; (e = readdir(threads));)
+        n += e->d_name[0] != '.';
+    closedir(threads);
+    return n;
+}
+
 void flm__so_unload(struct flm__so_cache *cache)
 {
-    if (cache->handle)
+    /* Code that a thread of the service still runs stays where it is. */
+    if (cache->handle && count_threads() <= cache->threads)
         dlclose(cache->handle);
     free(cache->file);
     memset(cache, 0, sizeof(*cache));
@@ -68,6 +82,7 @@ int flm__so_load(struct flm__so_cache *cache, const char *file, const struct flm
         free(path);
         return rc;
     }
+    unsigned threads = count_threads();
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         int rc = flm__error_set(error, FLM_ELOAD, "cannot load the service %s: %s", path, dlerror());
@@ -86,7 +101,8 @@ int flm__so_load(struct flm__so_cache *cache, const char *file, const struct flm
         free(path);
         return rc;
     }
-    *cache = (struct flm__so_cache){.handle = handle, .file = path, .identity = identity, .service = found};
+    *cache = (struct flm__so_cache){
+        .handle = handle, .file = path, .identity = identity, .service = found, .threads = threads};
     *service = found;
     return 0;
 }

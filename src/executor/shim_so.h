@@ -15,6 +15,7 @@ struct flm__so_cache {
     void *handle; /* NULL: none */
     char *file;
     struct stat identity; /* of the file when it was loaded */
+    unsigned threads;     /* that the process had then */
     const struct flm_service *service;
 };
 

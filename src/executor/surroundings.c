@@ -10,18 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Also when the application does not name one: its service may go elsewhere, and the next session begins
+ * where this one did. */
 static int enter_directory(struct flm__session *s, const char *directory, flm_error *error)
 {
-    if (!directory || !*directory)
-        return 0;
-    int old = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (chdir(directory) < 0) {
-        int e = errno;
-        if (old >= 0)
-            close(old);
-        return flm__error_errno(error, FLM_EBIND, e, "cannot enter the working directory %s", directory);
-    }
-    s->old_directory = old;
+    s->old_directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory && *directory && chdir(directory) < 0)
+        return flm__error_errno(error, FLM_EBIND, errno, "cannot enter the working directory %s",
+                                directory);
     return 0;
 }
 

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "executor/world.h"
 
 #include "base/error.h"
@@ -5,18 +6,30 @@
 #include "base/time.h"
 #include "executor/executor.h"
 #include "net/blob.h"
+#include "net/handshake.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <flm/client.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* What rank 0 has been asked to cancel, for all ranks of its node to see without a message: its second
+ * thread writes it while all are in the service. */
+struct shared {
+    uint64_t token;
+    struct flm__cancels cancels;
+};
 
 struct flm__world {
     const struct flm__world_ops *ops;
     int rank, size;
+    struct shared *shared; /* NULL: not possible here */
+    int shared_fd;
 };
 
 /* What rank 0 tells the others; then `size` bytes, then `common` bytes. */
@@ -25,8 +38,14 @@ struct command {
     uint64_t kind;
     uint64_t size;   /* ENTER: the packed Bind; TASK: the input */
     uint64_t common; /* ENTER: common data */
-    uint64_t task;
+    uint64_t task, number;
     uint64_t deadline_ms;
+};
+
+/* Where the others find `shared`: a descriptor of rank 0. token 0: there is none. */
+struct shared_at {
+    uint64_t token;
+    int64_t pid, fd;
 };
 
 /* ---- the module ---- */
@@ -87,6 +106,7 @@ struct flm__world *flm__world_open(const struct flm__identity *id, flm_error *er
     w->ops = ops;
     w->rank = ops->rank();
     w->size = ops->size();
+    w->shared_fd = -1;
     if ((unsigned)w->size == id->world_ranks)
         return w;
     /* Each rank says it: they may all be alone. */
@@ -117,14 +137,70 @@ static void tell(struct flm__world *w, struct command *command)
     w->ops->broadcast(command, sizeof(*command), false);
 }
 
-void flm__world_close(struct flm__world *w)
+/* ---- what is cancelled ---- */
+
+static void *map_shared(int fd, int protection)
 {
+    void *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(struct shared), protection, MAP_SHARED, fd, 0);
+    return map == MAP_FAILED ? NULL : map;
+}
+
+static void make_shared(struct flm__world *w, struct shared_at *at)
+{
+    w->shared_fd = memfd_create("flm-world", MFD_CLOEXEC);
+    if (w->shared_fd >= 0 && ftruncate(w->shared_fd, sizeof(struct shared)) == 0)
+        w->shared = map_shared(w->shared_fd, PROT_READ | PROT_WRITE);
+    if (!w->shared || flm__random(&at->token, sizeof(at->token)) < 0)
+        return;
+    w->shared->token = at->token;
+    at->pid = getpid();
+    at->fd = w->shared_fd;
+}
+
+/* On another node, or in another container, that number means nothing, or something else. */
+static void find_shared(struct flm__world *w, const struct shared_at *at)
+{
+    char path[64];
+    struct stat st;
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)at->pid, (int)at->fd);
+    int fd = at->token ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == sizeof(struct shared))
+        w->shared = map_shared(fd, PROT_READ);
+    if (w->shared && w->shared->token != at->token) {
+        munmap(w->shared, sizeof(*w->shared));
+        w->shared = NULL;
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+void flm__world_share(struct flm__executor *e)
+{
+    struct flm__world *w = e->world;
+    struct shared_at at = {0};
+    if (w->rank == 0)
+        make_shared(w, &at);
+    if (w->ops->broadcast(&at, sizeof(at), false) == 0 && w->rank > 0)
+        find_shared(w, &at);
+    if (w->shared)
+        e->task.cancels = e->cancels = &w->shared->cancels;
+}
+
+void flm__world_close(struct flm__executor *e)
+{
+    struct flm__world *w = e->world;
     if (!w)
         return;
     if (w->rank == 0)
         tell(w, &(struct command){.kind = COMMAND_END});
     w->ops->finalize();
+    e->task.cancels = e->cancels = &e->own_cancels;
+    if (w->shared)
+        munmap(w->shared, sizeof(*w->shared));
+    if (w->shared_fd >= 0)
+        close(w->shared_fd);
     free(w);
+    e->world = NULL;
 }
 
 /* ---- all ranks ---- */
@@ -198,9 +274,11 @@ void flm__world_leave(struct flm__executor *e)
 int flm__world_invoke(struct flm__executor *e, uint64_t deadline_ms)
 {
     struct flm_task_context *t = &e->task;
-    tell(e->world,
-         &(struct command){
-             .kind = COMMAND_TASK, .size = t->input_size, .task = t->id, .deadline_ms = deadline_ms});
+    tell(e->world, &(struct command){.kind = COMMAND_TASK,
+                                     .size = t->input_size,
+                                     .task = t->id,
+                                     .number = t->number,
+                                     .deadline_ms = deadline_ms});
     if (t->input_size)
         e->world->ops->broadcast((void *)(uintptr_t)t->input, t->input_size, false);
     return invoke_and_agree(e);
@@ -252,7 +330,8 @@ static int follow_task(struct flm__executor *e, const struct command *c, flm_err
                               (unsigned long long)c->size);
     int rc = c->size ? e->world->ops->broadcast(input, c->size, false) : 0;
     if (rc == 0) {
-        flm__task_start(&e->task, c->task, ++e->number, input, c->size);
+        e->number = c->number;
+        flm__task_start(&e->task, c->task, c->number, input, c->size);
         if (c->deadline_ms)
             e->task.deadline_ns = flm__now_ns() + (int64_t)c->deadline_ms * 1000000;
         invoke_and_agree(e);

@@ -46,8 +46,10 @@ struct flm__identity;
  * error says why not. */
 struct flm__world *flm__world_open(const struct flm__identity *id, flm_error *error);
 int flm__world_rank(const struct flm__world *world);
-/* Rank 0 sends the others home; then all finalize. NULL is allowed. */
-void flm__world_close(struct flm__world *world);
+/* All ranks: from now on what rank 0 is told to cancel is seen by all on its node. */
+void flm__world_share(struct flm__executor *e);
+/* Rank 0 sends the others home; then all finalize. Without a world nothing happens. */
+void flm__world_close(struct flm__executor *e);
 
 /* The ranks but 0: do what rank 0 says until it says that it is over. */
 int flm__world_follow(struct flm__executor *e, flm_error *error);

@@ -58,6 +58,7 @@ static void fill(Flm__Application *to, const struct flm_application *a)
     to->delay_release_ms = a->delay_release_ms;
     to->deadline_ms = a->deadline_ms;
     to->ranks_per_task = a->ranks_per_task;
+    to->temporary = a->temporary != 0;
 }
 
 int flm_register_application(flm_client *c, const struct flm_application *application, int replace,
@@ -112,6 +113,7 @@ static bool unfill(struct flm_application *to, const Flm__Application *a)
         .delay_release_ms = a->delay_release_ms,
         .deadline_ms = a->deadline_ms,
         .ranks_per_task = a->ranks_per_task,
+        .temporary = a->temporary,
     };
     return to->command && (to->environment || !a->has_environment);
 }

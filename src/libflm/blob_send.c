@@ -31,10 +31,8 @@ static int announce(flm_client *c, const void *input, const struct flm__blob_ref
     blob.id = ref->id;
     blob.size = ref->size;
     FLM__MESSAGE(m, blob, BLOB, &blob);
-    int rc = flm__conn_send(c->conn, &m, &fd, 1);
+    int rc = flm__control_say(c, &m, &fd, 1, NULL);
     close(fd);
-    if (rc == FLM_EDISCONNECTED)
-        return flm__client_lost(c, FLM_EDISCONNECTED, "the session manager closed the connection");
     return rc;
 }
 

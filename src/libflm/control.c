@@ -56,10 +56,16 @@ int flm__control_read(flm_client *c)
         int rc = flm__conn_take(c->conn, &m, fds, &n_fds);
         if (rc == 0)
             break;
+        if (rc < 0 && lost == FLM_EFULL)
+            break; /* it is one, but not all of it could be had */
         if (rc < 0)
             return flm__client_lost(c, FLM_EPROTO, "what the session manager sent is no control message");
         handle_take(c, m, fds, n_fds);
     }
+    if (lost == FLM_EFULL)
+        return flm__client_lost(c, FLM_EFULL,
+                                "this process has too many files open to receive large outputs: allow it "
+                                "more (ulimit -n)");
     if (lost < 0)
         return flm__client_lost(c, FLM_EDISCONNECTED, "the session manager closed the connection");
     if (flm__conn_pending(c->conn) && flm__conn_flush(c->conn) < 0)

@@ -1,6 +1,7 @@
 #include "manager/application.h"
 
 #include "base/error.h"
+#include "manager/peer.h"
 
 #include <ctype.h>
 #include <flm/admin.h>
@@ -54,16 +55,64 @@ static bool same(const Flm__Application *a, const Flm__Application *b)
     return equal;
 }
 
-int application_register(struct manager *m, Flm__Message *owner, Flm__Application *d, bool replace,
+/* Notes that p needs it, if it is temporary. */
+static int keep(struct application *a, const struct peer *p, flm_error *error)
+{
+    if (!a->description->temporary)
+        return 0;
+    for (const struct application_keeper *k = a->keepers; k; k = k->next)
+        if (k->peer == p)
+            return 0;
+    struct application_keeper *k = malloc(sizeof(*k));
+    if (!k)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for application %s", a->name);
+    *k = (struct application_keeper){a->keepers, p};
+    a->keepers = k;
+    return 0;
+}
+
+static void drop_keeper(struct application *a, const struct peer *p)
+{
+    struct application_keeper **at = &a->keepers, *k;
+    while ((k = *at) && p && k->peer != p)
+        at = &k->next;
+    if (!k)
+        return;
+    *at = k->next;
+    free(k);
+}
+
+static void unregister(struct manager *m, struct application *a)
+{
+    HASH_DEL(m->applications, a);
+    a->registered = false;
+    application_release(a);
+}
+
+void application_forget_peer(struct manager *m, const struct peer *p)
+{
+    struct application *a, *next;
+    HASH_ITER(hh, m->applications, a, next)
+    {
+        drop_keeper(a, p);
+        if (a->description->temporary && !a->keepers)
+            unregister(m, a);
+    }
+}
+
+int application_register(struct peer *p, Flm__Message *owner, Flm__Application *d, bool replace,
                          flm_error *error)
 {
+    struct manager *m = p->manager;
     int rc = check(d, error);
     if (rc < 0)
         return rc;
     struct application *old = application_find(m, d->name);
     if (old && same(old->description, d)) {
-        flm__message__free_unpacked(owner, NULL);
-        return 0;
+        rc = keep(old, p, error);
+        if (rc == 0)
+            flm__message__free_unpacked(owner, NULL);
+        return rc;
     }
     if (old && !replace)
         return flm__error_set(error, FLM_EEXIST,
@@ -78,11 +127,13 @@ int application_register(struct manager *m, Flm__Message *owner, Flm__Applicatio
     a->name = d->name;
     a->refs = 1;
     a->registered = true;
-    if (old) {
-        HASH_DEL(m->applications, old);
-        old->registered = false;
-        application_release(old);
+    rc = keep(a, p, error);
+    if (rc < 0) {
+        free(a);
+        return rc;
     }
+    if (old)
+        unregister(m, old);
     HASH_ADD_KEYPTR(hh, m->applications, a->name, strlen(a->name), a);
     return 0;
 }
@@ -95,9 +146,7 @@ int application_unregister(struct manager *m, const char *name, flm_error *error
     if (a->open_sessions)
         return flm__error_set(error, FLM_EBUSY, "application %s has %u open sessions: close them first",
                               name, a->open_sessions);
-    HASH_DEL(m->applications, a);
-    a->registered = false;
-    application_release(a);
+    unregister(m, a);
     return 0;
 }
 
@@ -118,6 +167,8 @@ void application_release(struct application *a)
 {
     if (!a || --a->refs)
         return;
+    while (a->keepers)
+        drop_keeper(a, NULL);
     flm__message__free_unpacked(a->owner, NULL);
     free(a);
 }

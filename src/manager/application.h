@@ -5,18 +5,27 @@
 
 #include "manager/manager.h"
 
+/* A client that registered a temporary application. */
+struct application_keeper {
+    struct application_keeper *next;
+    const struct peer *peer;
+};
+
 struct application {
     char *name;
     Flm__Message *owner;           /* the request that it came with */
     Flm__Application *description; /* points into owner */
     unsigned refs, open_sessions;
     bool registered;
+    struct application_keeper *keepers; /* temporary: goes with the last of them */
     UT_hash_handle hh;
 };
 
-/* Registers; takes owner on success. */
-int application_register(struct manager *m, Flm__Message *owner, Flm__Application *description,
-                         bool replace, flm_error *error);
+/* Registers for p; takes owner on success. */
+int application_register(struct peer *p, Flm__Message *owner, Flm__Application *description, bool replace,
+                         flm_error *error);
+/* p is gone, and with it the temporary applications that nobody else keeps. */
+void application_forget_peer(struct manager *m, const struct peer *p);
 int application_unregister(struct manager *m, const char *name, flm_error *error);
 struct application *application_find(struct manager *m, const char *name);
 struct application *application_hold(struct application *a);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/paths.h"
+#include "base/time.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,13 @@
 
 extern char **environ;
 
-enum { RETRY_FIRST_MS = 100, RETRY_MAX_MS = 10000, ATTEMPTS_BEFORE_GIVING_UP = 5 };
+enum {
+    RETRY_FIRST_MS = 100,
+    RETRY_MAX_MS = 10000,
+    ATTEMPTS_BEFORE_GIVING_UP = 5,
+    RETRY_JOINED_MAX_MS = 1600, /* of blocks whose nodes join and then end */
+    STAYED_MS = 10000,          /* a block that lived so long begins to count anew */
+};
 
 struct backend {
     struct manager *manager;
@@ -30,6 +37,8 @@ struct backend {
     int pid;
     uint64_t block;    /* the local block */
     unsigned failures; /* in a row, without a node in between */
+    unsigned ends;     /* in a row, of blocks that did not stay */
+    int64_t asked_ns;
     bool stopping, gone;
     char world[512]; /* how a world is started: words separated by blanks */
     char trouble[300];
@@ -87,6 +96,7 @@ static void ask_for_block(struct backend *b)
     char *argv[64];
     Flm__BlockRequest r = FLM__BLOCK_REQUEST__INIT;
     b->block++;
+    b->asked_ns = flm__now_ns();
     r.block = b->block;
     r.nodes = b->manager->options.nodes;
     r.slots = b->manager->options.slots;
@@ -119,8 +129,12 @@ static void block_failed(struct backend *b, const char *text)
         manager_stop(m, "no node can be had");
         return;
     }
-    unsigned ms = RETRY_FIRST_MS << (b->failures - 1);
-    uv_timer_start(&b->retry, retry, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS, 0);
+    if (flm__now_ns() - b->asked_ns > STAYED_MS * 1000000LL)
+        b->ends = 0;
+    unsigned most = b->failures > 1 ? RETRY_MAX_MS : RETRY_JOINED_MAX_MS;
+    unsigned ms = RETRY_FIRST_MS << (b->ends < 8 ? b->ends : 8);
+    b->ends++;
+    uv_timer_start(&b->retry, retry, ms < most ? ms : most, 0);
 }
 
 static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
@@ -227,16 +241,26 @@ int backend_start(struct manager *m, flm_error *error)
     b->manager = m;
     /* adddup2 onto itself would keep close-on-exec: make sure that it is not 3 here. */
     int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
+    int rc = theirs < 0 ? flm__error_errno(error, FLM_EIO, errno, "cannot start the backend") : 0;
     close(pair[1]);
-    int rc = spawn_helper(b, theirs, error);
-    close(theirs);
     b->conn = flm__conn_new_take(pair[0]);
-    if (rc < 0 || !b->conn) {
+    if (rc == 0 && !b->conn)
+        rc = flm__error_set(error, FLM_ENOMEM, "no memory to start the backend");
+    if (rc == 0)
+        rc = uv_poll_init(&m->uv, &b->poll, pair[0]) < 0
+                 ? flm__error_set(error, FLM_EIO, "cannot watch the backend")
+                 : 0;
+    if (rc == 0)
+        rc = spawn_helper(b, theirs, error);
+    if (theirs >= 0)
+        close(theirs);
+    if (rc < 0) {
         flm__conn_free(b->conn);
-        free(b);
-        return rc < 0 ? rc : FLM_ENOMEM;
+        m->backend = b; /* the loop may know its handle: freed after that is closed */
+        b->conn = NULL;
+        b->gone = true;
+        return rc;
     }
-    uv_poll_init(&m->uv, &b->poll, pair[0]);
     uv_timer_init(&m->uv, &b->retry);
     b->poll.data = b->retry.data = b;
     uv_poll_start(&b->poll, UV_READABLE, on_readable);
@@ -271,7 +295,7 @@ void backend_free(struct manager *m)
         return;
     int status;
     flm__conn_free(b->conn);
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; b->pid && i < 200; i++) {
         if (waitpid(b->pid, &status, WNOHANG) != 0)
             break;
         usleep(10000);

@@ -6,6 +6,7 @@
 #include "net/blob.h"
 #include "net/ring.h"
 
+#include <flm/client.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,15 +24,14 @@ static struct blob *blob_new(struct manager *m, int fd, uint64_t size)
 
 struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *error)
 {
-    const void *map = size && size <= ((uint64_t)1 << 30) ? flm__blob_map(fd, size, error) : NULL;
-    if (!map) {
+    int rc = size && size <= FLM_MAX_PAYLOAD
+                 ? flm__blob_check(fd, size, error)
+                 : flm__error_set(error, FLM_ETOOBIG, "a payload of %lu bytes is beyond the limit",
+                                  (unsigned long)size);
+    if (rc < 0) {
         close(fd);
-        if (size == 0 || size > ((uint64_t)1 << 30))
-            flm__error_set(error, FLM_ETOOBIG, "a payload of %lu bytes is beyond the limit",
-                           (unsigned long)size);
         return NULL;
     }
-    flm__blob_unmap(map, size);
     struct blob *b = blob_new(m, fd, size);
     if (!b)
         flm__error_set(error, FLM_ENOMEM, "no memory");
@@ -91,7 +91,7 @@ static void read_done(void *arg, int status)
 int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob_ref *ref,
                blob_fetched_fn *done, void *arg)
 {
-    if (ref->size == 0 || ref->size > ((uint64_t)1 << 30))
+    if (ref->size == 0 || ref->size > FLM_MAX_PAYLOAD)
         return FLM_ETOOBIG;
     struct blob_read *r = calloc(1, sizeof(*r));
     if (!r)
@@ -129,5 +129,5 @@ int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, st
     announce.id = b->id;
     announce.size = b->size;
     FLM__MESSAGE(m, blob, BLOB, &announce);
-    return peer_send(to, &m, &b->fd, 1);
+    return peer_try_send(to, &m, &b->fd, 1);
 }

@@ -3,9 +3,13 @@
 #include "base/error.h"
 #include "manager/blob_store.h"
 #include "manager/flow.h"
+#include "manager/logs.h"
+#include "net/ring.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { DEFERRED_MAX = 4096 }; /* requests of one client that wait for tasks on the line */
 
 void client_send_reply(struct peer *p, Flm__Reply *reply)
 {
@@ -36,19 +40,22 @@ static struct session *attached(struct peer *p, uint32_t number, uint64_t id)
     return NULL;
 }
 
-static void defer(struct deferred **list, struct peer *p, Flm__Message *m, uint64_t id)
+/* Takes the message; false: no memory, the request is answered with that. */
+static bool defer(struct deferred **list, struct peer *p, Flm__Message *m, uint64_t id)
 {
     struct deferred *d = calloc(1, sizeof(*d));
     if (!d) {
+        client_reply(p, id, FLM_ENOMEM, "the session manager has no memory for the request");
         if (m)
             flm__message__free_unpacked(m, NULL);
-        return;
+        return false;
     }
     d->message = m;
     d->peer = p;
     d->id = id;
     d->next = *list;
     *list = d;
+    return true;
 }
 
 /* ---- create and open -------------------------------------------------------------- */
@@ -59,15 +66,16 @@ static void reply_session(struct peer *p, uint64_t id, struct session *s)
     r.id = id;
     r.session = s->number;
     r.session_id = s->id;
-    r.credit = s->finished_bytes + s->queue_bytes;
+    r.credit = session_credit(s);
     r.task = s->last_task;
     s->credit_told = r.credit;
     client_send_reply(p, &r);
 }
 
+/* A session whose common data are being read. */
 struct creation {
-    struct peer *peer;
-    uint64_t incarnation;
+    struct creation *next; /* in peer->creations */
+    struct peer *peer;     /* NULL: gone */
     Flm__Message *message;
 };
 
@@ -84,7 +92,12 @@ static void create(struct peer *p, const Flm__Request *r, struct blob *common)
 static void common_fetched(void *arg, struct blob *blob, int status)
 {
     struct creation *c = arg;
-    if (c->peer->state != PEER_CLIENT)
+    for (struct creation **at = c->peer ? &c->peer->creations : NULL; at && *at; at = &(*at)->next)
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
+    if (!c->peer)
         blob_release(blob);
     else if (!blob)
         client_reply(c->peer, c->message->request->id, status, "the common data could not be read");
@@ -101,16 +114,39 @@ static bool open_existing(struct peer *p, const Flm__Request *r)
     struct session *s = spec->open && spec->id[0] ? session_by_id(p->manager, spec->id) : NULL;
     if (!s || s->state == SESSION_CLOSED)
         return false;
-    if (s->client && s->client != p) {
-        client_reply(p, r->id, FLM_EBUSY, "another client is attached to that session");
+    if (s->client) {
+        client_reply(p, r->id, FLM_EBUSY,
+                     s->client == p ? "this client has that session open already"
+                                    : "another client is attached to that session");
     } else if (strcmp(s->application->name, spec->application) != 0) {
         client_reply(p, r->id, FLM_EEXIST, "that session is of another application");
     } else {
-        if (!s->client)
-            session_attach(s, p);
+        session_attach(s, p);
         reply_session(p, r->id, s);
     }
     return true;
+}
+
+/* Common data that are to be read from the client's memory. Takes the message when that has begun: 0. */
+static int fetch_common(struct peer *p, Flm__Message *m)
+{
+    const Flm__BlobRef *from = m->request->create_session->common;
+    struct flm__blob_ref ref = {from->id, from->size, from->address, from->key};
+    if (!p->link || flm__ring_is(p->link))
+        return FLM_EPROTO; /* they come as a descriptor there */
+    struct creation *c = calloc(1, sizeof(*c));
+    if (!c)
+        return FLM_ENOMEM;
+    c->peer = p;
+    c->message = m;
+    int rc = blob_fetch(p->manager, p->link, &ref, common_fetched, c);
+    if (rc < 0) {
+        free(c);
+        return rc;
+    }
+    c->next = p->creations;
+    p->creations = c;
+    return 0;
 }
 
 /* Takes the message. */
@@ -119,26 +155,20 @@ static void create_session(struct peer *p, Flm__Message *m, int *fds, unsigned n
     Flm__Request *r = m->request;
     Flm__SessionSpec *spec = r->create_session;
     flm_error error = {0};
-    struct blob *common = NULL;
-    struct creation *c;
+    bool has_common = spec->common && spec->common->size;
     if (open_existing(p, r)) {
         flm__close_fds(fds, n_fds);
-    } else if (n_fds == 1 && spec->common) {
-        common = blob_take(p->manager, fds[0], spec->common->size, &error);
+    } else if (has_common && n_fds == 1) {
+        struct blob *common = blob_take(p->manager, fds[0], spec->common->size, &error);
         if (common)
             create(p, r, common);
         else
             client_reply(p, r->id, error.code, error.text);
-    } else if (spec->common && spec->common->size && p->link && (c = calloc(1, sizeof(*c)))) {
-        struct flm__blob_ref ref = {spec->common->id, spec->common->size, spec->common->address,
-                                    spec->common->key};
+    } else if (has_common) {
         flm__close_fds(fds, n_fds);
-        c->peer = p;
-        c->message = m;
-        int rc = blob_fetch(p->manager, p->link, &ref, common_fetched, c);
+        int rc = fetch_common(p, m);
         if (rc == 0)
             return;
-        free(c);
         client_reply(p, r->id, rc, "the common data could not be read");
     } else {
         flm__close_fds(fds, n_fds);
@@ -162,7 +192,8 @@ static void end_session(struct peer *p, const Flm__Request *r, uint32_t number, 
     struct session *s = attached(p, number, r->id);
     if (!s)
         return;
-    defer(&s->closers, p, NULL, r->id);
+    if (!defer(&s->closers, p, NULL, r->id))
+        return;
     if (cancel)
         session_cancel(s, "by its client");
     else
@@ -205,7 +236,9 @@ static bool data_has_come(struct peer *p, const Flm__Request *r)
     struct session *s = session_by_number(p->manager, about(r));
     if (!s || s->client != p || s->last_task >= r->submitted)
         return true;
-    while (p->link && p->state == PEER_CLIENT && s->last_task < r->submitted && inbound_drain(p))
+    /* Not inside of itself: a record that waits for its payload reads messages. */
+    while (!p->draining && p->link && p->state == PEER_CLIENT && s->last_task < r->submitted &&
+           inbound_drain(p))
         ;
     return s->last_task >= r->submitted;
 }
@@ -228,6 +261,17 @@ static void answer(struct peer *p, const Flm__Request *r)
     }
 }
 
+/* Takes the message of a request that came before the tasks it is about. */
+static void wait_for_data(struct peer *p, Flm__Message *m)
+{
+    if (p->n_deferred < DEFERRED_MAX) {
+        p->n_deferred += defer(&p->deferred, p, m, m->request->id);
+        return;
+    }
+    peer_doom(p, "it asks too much about tasks that it has not sent");
+    flm__message__free_unpacked(m, NULL);
+}
+
 void client_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
 {
     if (m->body_case != FLM__MESSAGE__BODY_REQUEST) {
@@ -238,7 +282,7 @@ void client_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
     } else if (about(m->request)) {
         flm__close_fds(fds, n_fds);
         if (!data_has_come(p, m->request)) {
-            defer(&p->deferred, p, m, 0);
+            wait_for_data(p, m);
             return;
         }
         if (p->state == PEER_CLIENT)
@@ -262,6 +306,7 @@ void client_retry(struct peer *p)
             p->deferred = d;
             continue;
         }
+        p->n_deferred--;
         if (p->state == PEER_CLIENT)
             answer(p, d->message->request);
         flm__message__free_unpacked(d->message, NULL);
@@ -276,6 +321,7 @@ void client_answer_closers(struct session *s)
     for (struct deferred *d = list; d; d = next) {
         next = d->next;
         client_reply(d->peer, d->id, 0, NULL);
+        s->given_up = true; /* the client wants no more of it than the results that wait */
         if (s->client == d->peer && outbox_empty(&s->outbox))
             session_detach(s);
         free(d);
@@ -285,7 +331,11 @@ void client_answer_closers(struct session *s)
 void client_gone(struct peer *p)
 {
     struct deferred *d;
-    verbs_forget(p);
+    application_forget_peer(p->manager, p);
+    logs_forget(p);
+    for (struct creation *c = p->creations; c; c = c->next)
+        c->peer = NULL;
+    p->creations = NULL;
     while ((d = p->deferred)) {
         p->deferred = d->next;
         flm__message__free_unpacked(d->message, NULL);

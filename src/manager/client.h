@@ -30,9 +30,5 @@ void client_send_reply(struct peer *p, Flm__Reply *reply);
 
 /* verbs.c: everything that is not about an attached session. May take the message: true. */
 bool verbs_answer(struct peer *p, Flm__Message *message);
-/* The answer of a node to a question for its logs. Takes the message. */
-void verbs_logs_reply(struct node *n, Flm__Message *message);
-/* The client is gone: its questions are forgotten. */
-void verbs_forget(struct peer *p);
 
 #endif

@@ -1,20 +1,19 @@
 /* A session's queue -> the link of an executor that is bound to it. */
 #include "manager/flow.h"
+#include "manager/scheduler.h"
 
 #include <string.h>
 
 /* Bits of a stored record's flags that travel. */
 enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE };
 
-/* A task that is met and cannot be sent: cancelled ones are forgotten, those whose input is still on the
- * way come back by themselves. */
-static void skip(struct session *s, struct task_ref ref)
+/* A task that is met and cannot be sent: finished ones are passed, those whose input is still on the way
+ * come back by themselves. */
+static void skip(struct task_ref ref)
 {
     struct flm__record *r = queue_record(ref);
     if (r->type == QUEUE_FETCHING)
         r->type = QUEUE_DEFERRED;
-    else if (r->type == QUEUE_CANCELLED)
-        outbound_finish_task(s, ref);
 }
 
 /* Writes the record of a task with a large input. False: no room now. */
@@ -57,6 +56,19 @@ static bool send_task(struct executor *e, struct flm__link *link, struct task_re
     return true;
 }
 
+/* Its task takes long, and another executor of the session has nothing to do: what were sent here would be
+ * recalled, and without this sent here again. */
+static bool others_idle(const struct executor *e)
+{
+    const struct session *s = e->session;
+    if (e->n == 0 || s->manager->now - e->since_ns <= STEAL_AFTER_NS)
+        return false;
+    for (unsigned i = 0; i < s->n_bound; i++)
+        if (s->bound[i]->state == EXECUTOR_BOUND && s->bound[i]->n == 0 && !s->bound[i]->dying)
+            return true;
+    return false;
+}
+
 /* As many as it should have at once, but not more than its part of what there is. */
 static unsigned share(const struct executor *e)
 {
@@ -70,7 +82,7 @@ unsigned dispatch_fill(struct executor *e)
 {
     struct session *s = e->session;
     if (e->state != EXECUTOR_BOUND || s->pending == 0 || e->n >= e->depth || e->recalling || e->dying ||
-        e->node->drained || s->state == SESSION_CANCELLING || session_results_full(s))
+        e->node->drained || s->state == SESSION_CANCELLING || session_results_full(s) || others_idle(e))
         return 0;
     struct flm__link *link = executor_link(e);
     unsigned most = share(e), before = e->n;
@@ -81,7 +93,7 @@ unsigned dispatch_fill(struct executor *e)
         if (!queue_next(&s->queue, &ref))
             break;
         if (__builtin_expect(queue_record(ref)->type != QUEUE_PENDING, 0)) {
-            skip(s, ref);
+            skip(ref);
             continue;
         }
         if (__builtin_expect(!send_task(e, link, ref), 0)) {

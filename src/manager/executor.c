@@ -96,8 +96,7 @@ static void leave_session(struct executor *e)
     last->bound_index = e->bound_index;
     e->session = NULL;
     s->manager->schedule = true;
-    if (s->state == SESSION_CLOSED)
-        session_forget_old(s->manager);
+    s->manager->forget |= s->state == SESSION_CLOSED;
 }
 
 static void reset_flow(struct executor *e)
@@ -105,7 +104,7 @@ static void reset_flow(struct executor *e)
     e->first = e->n = e->bytes = 0;
     e->depth = FIRST_DEPTH;
     e->task_ns = 0;
-    e->recalling = e->leaving = e->stalled = false;
+    e->recalling = e->leaving = e->stalled = e->starved = false;
     e->kill_ns = 0;
 }
 
@@ -340,6 +339,8 @@ static void drop_blobs(struct executor *e)
         close(a->fd);
         free(a);
     }
+    blob_release(e->claimed);
+    e->claimed = NULL;
 }
 
 static void bury(struct executor *e)
@@ -362,6 +363,7 @@ static void bury(struct executor *e)
     drop_blobs(e);
     reset_flow(e);
     e->kill_reason = 0;
+    e->birth = ++manager_of(e)->births;
     e->state = EXECUTOR_VOID;
 }
 
@@ -377,7 +379,7 @@ void executor_lost(struct executor *e, const Flm__ExecutorLost *lost)
     e->death.expected = lost->expected;
     snprintf(e->death.text, sizeof(e->death.text), "%s", lost->text);
     /* What it had finished is finished. */
-    while (e->link && !e->stalled && outbound_drain_executor(e))
+    while (e->link && !e->stalled && !e->starved && outbound_drain_executor(e))
         ;
     if (e->link || e->received >= e->death.relayed)
         bury(e);
@@ -416,7 +418,7 @@ void executor_node_gone(struct executor *e, int reason, const char *text)
 {
     if (e->state == EXECUTOR_RELEASED)
         return;
-    while (e->link && !e->stalled && outbound_drain_executor(e))
+    while (e->link && !e->stalled && !e->starved && outbound_drain_executor(e))
         ;
     e->death.began = 0;
     e->death.reason = reason;
@@ -459,9 +461,20 @@ void executor_up(struct executor *e, const Flm__ExecutorUp *up)
 {
     struct manager *m = manager_of(e);
     flm_error error = {0};
+    if (e->session && (e->state != EXECUTOR_BINDING || e->dying)) {
+        /* Its predecessor is over, with all of its results that are to come. */
+        if (!e->dying) {
+            e->death.began = 0;
+            e->death.reason = FLM_REASON_EXECUTOR_LOST;
+            e->death.expected = true;
+            snprintf(e->death.text, sizeof(e->death.text), "another process took its place");
+        }
+        bury(e);
+    }
     struct session *binding = e->state == EXECUTOR_BINDING ? e->session : NULL;
     flm__link_destroy(e->link);
     e->link = NULL;
+    e->birth = ++m->births;
     e->life = up->life;
     e->pid = up->pid;
     e->restarts = up->restarts;

@@ -36,6 +36,9 @@ struct executor {
     unsigned cores, restarts;
     struct flm__link *link; /* own ring; NULL where the node relays */
     bool stalled;           /* a result waits for its blob on the control connection */
+    bool starved;           /* a result waits for memory */
+    struct blob *claimed;   /* the blob of that result */
+    uint64_t birth;         /* of this process, among all that there have been */
     struct session *session;
     unsigned bound_index; /* in session->bound */
 

@@ -24,6 +24,14 @@ struct ending {
 /* Delivers a result that flmd makes itself. The task is still stored; it is finished by this. */
 void outbound_end_task(struct session *s, struct task_ref ref, const struct ending *ending);
 
+/* The same for a task that waits in the queue, which forgets it. */
+void outbound_end_waiting(struct session *s, struct task_ref ref, const struct ending *ending);
+
+/* Answers a task that is not taken into the queue; weight: what flow control counts for it. False: there
+ * is no room for the answer, try again later. */
+bool outbound_refuse(struct session *s, const struct flm__record *task, uint64_t weight,
+                     const struct ending *ending);
+
 /* Sends results that waited, after the client has read; returns how many. */
 unsigned outbound_pump(struct peer *client);
 
@@ -36,20 +44,8 @@ void outbound_drop(struct session *s);
 /* Tells the client of new credit, if it is worth it. */
 void outbound_credit(struct session *s);
 
-/* Bytes that flow control counts for a record. */
-static inline uint64_t flow_weight(const struct flm__record *r, const void *payload)
-{
-    uint64_t bytes = flm__record_bytes(r->size);
-    if (__builtin_expect(r->flags & FLM__RECORD_BLOB, 0)) {
-        struct flm__blob_ref ref;
-        __builtin_memcpy(&ref, (const char *)payload + r->size - sizeof(ref), sizeof(ref));
-        bytes += ref.size;
-    }
-    return bytes;
-}
-
-/* The blob that a stored record with FLM__RECORD_BLOB holds (queue and outbox keep the pointer in
- * ref.address). */
+/* The blob that a stored record with FLM__RECORD_BLOB holds, NULL while it is being read (queue and outbox
+ * keep the pointer in ref.address, and its size in ref.size in any case). */
 static inline struct blob *flow_blob(const struct flm__record *r)
 {
     struct flm__blob_ref ref;

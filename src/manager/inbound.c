@@ -5,28 +5,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     DRAIN_BYTES = 64 << 10, /* of one client in one turn of the loop */
+    /* A client that has nothing on the way may send one task of any size beyond its credit. */
+    BEYOND_CREDIT_MAX = (1 << 30) + FLM__RECORD_MAX,
 };
-
-/* A task that cannot be taken is answered at once. */
-static void refuse(struct session *s, const struct flm__record *r, int state, int reason, int code,
-                   const char *text)
-{
-    struct flm__record stored = *r;
-    struct task_ref ref;
-    stored.type = QUEUE_PENDING;
-    stored.flags = 0;
-    stored.lane = 0;
-    stored.size = 0;
-    if (!queue_append(&s->queue, &stored, NULL, &ref))
-        return; /* not even 24 bytes: the client learns it when flmd ends */
-    s->pending++;
-    outbound_end_task(s, ref,
-                      &(struct ending){.state = state, .reason = reason, .code = code, .text = text});
-    queue_record(ref)->type = QUEUE_CANCELLED; /* skipped when it is met */
-}
 
 static void fetched(void *arg, struct blob *blob, int status);
 
@@ -36,32 +21,31 @@ struct fetch {
     uint64_t task, id;
 };
 
-/* Puts the blob itself where the reference to it was. */
-static void remember_blob(struct task_ref ref, struct blob *blob)
+/* Puts the blob itself where the reference to it was; its size is counted also while it is on the way. */
+static void remember_blob(struct task_ref ref, struct blob *blob, uint64_t size)
 {
     struct flm__record *r = queue_record(ref);
-    struct flm__blob_ref kept = {.size = blob ? blob->size : 0, .address = (uintptr_t)blob};
+    struct flm__blob_ref kept = {.size = size, .address = (uintptr_t)blob};
     memcpy((char *)queue_payload(ref) + r->size - sizeof(kept), &kept, sizeof(kept));
 }
 
-enum claim { CLAIMED, FETCHING, NOT_YET, FAILED };
-
-/* The large input that a record refers to: announced on the control connection, or to be read. */
-static enum claim claim_blob(struct peer *p, const struct flm__blob_ref *ref, struct blob **blob,
-                             flm_error *error)
+/* Whether the large input that a record refers to can be taken: it was announced on the control
+ * connection, or is to be read from the client's memory. May end the peer. */
+static bool payload_is_there(struct peer *p, uint64_t id)
 {
-    uint64_t size = 0;
     if (!flm__ring_is(p->link))
-        return FETCHING;
-    int fd = peer_take_blob(p, ref->id, &size);
-    if (fd < 0) {
+        return true;
+    if (!peer_has_blob(p, id))
         peer_read(p);
-        fd = p->state == PEER_CLIENT ? peer_take_blob(p, ref->id, &size) : -1;
-    }
-    if (fd < 0)
-        return NOT_YET;
-    *blob = blob_take(p->manager, fd, ref->size, error);
-    return *blob ? CLAIMED : FAILED;
+    return p->state == PEER_CLIENT && peer_has_blob(p, id);
+}
+
+static void drop_payload(struct peer *p, uint64_t id)
+{
+    uint64_t size;
+    int fd = flm__ring_is(p->link) ? peer_take_blob(p, id, &size) : -1;
+    if (fd >= 0)
+        close(fd);
 }
 
 static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
@@ -75,9 +59,35 @@ static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
         *f = (struct fetch){p->manager, s->number, r->task, where->id};
         if (blob_fetch(p->manager, p->link, where, fetched, f) == 0)
             return;
+        free(f);
     }
-    f = f ? f : &(struct fetch){p->manager, s->number, r->task, where->id};
-    fetched(f, NULL, FLM_ENOMEM);
+    s->fetching--;
+    outbound_end_waiting(s, ref,
+                         &(struct ending){.state = FLM_TASK_FAILED,
+                                          .reason = FLM_REASON_OUT_OF_MEMORY,
+                                          .code = FLM_ENOMEM,
+                                          .text = "the session manager has no memory for the input"});
+}
+
+/* The input of a task that still waits for it is there, or cannot be had. */
+static void claim_fetched(struct session *s, struct task_ref ref, struct blob *blob, int status)
+{
+    struct flm__record *r = queue_record(ref);
+    bool deferred = r->type == QUEUE_DEFERRED;
+    struct flm__blob_ref kept;
+    memcpy(&kept, (char *)queue_payload(ref) + r->size - sizeof(kept), sizeof(kept));
+    remember_blob(ref, blob, kept.size);
+    r->type = QUEUE_PENDING;
+    if (!blob) {
+        outbound_end_waiting(s, ref,
+                             &(struct ending){.state = FLM_TASK_FAILED,
+                                              .reason = FLM_REASON_DISCONNECTED,
+                                              .code = status,
+                                              .text = "the input could not be read from the client"});
+        outbound_credit(s);
+    } else if (deferred) {
+        queue_push_back(&s->queue, ref);
+    }
 }
 
 static void fetched(void *arg, struct blob *blob, int status)
@@ -85,139 +95,201 @@ static void fetched(void *arg, struct blob *blob, int status)
     struct fetch *f = arg;
     struct session *s = session_by_number(f->manager, f->session);
     struct task_ref ref;
-    if (!s || !queue_find(&s->queue, f->task, &ref)) {
-        blob_release(blob);
-    } else {
-        struct flm__record *r = queue_record(ref);
-        bool deferred = r->type == QUEUE_DEFERRED;
-        bool wanted = deferred || r->type == QUEUE_FETCHING;
+    if (s) {
         s->fetching--;
-        remember_blob(ref, blob);
         if (s->client && s->client->state == PEER_CLIENT) {
             Flm__BlobDone done = FLM__BLOB_DONE__INIT;
             done.id = f->id;
             FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
             peer_send(s->client, &m, NULL, 0);
         }
-        if (wanted) {
-            r->type = QUEUE_PENDING;
-            if (!blob) {
-                outbound_end_task(s, ref,
-                                  &(struct ending){.state = FLM_TASK_FAILED,
-                                                   .reason = FLM_REASON_DISCONNECTED,
-                                                   .code = status,
-                                                   .text = "the input could not be read from the client"});
-                r->type = QUEUE_CANCELLED;
-            }
-            if (deferred)
-                queue_push_back(&s->queue, ref);
-        }
+    }
+    bool wanted = s && queue_find(&s->queue, f->task, &ref) &&
+                  (queue_record(ref)->type == QUEUE_FETCHING || queue_record(ref)->type == QUEUE_DEFERRED);
+    if (wanted)
+        claim_fetched(s, ref, blob, status);
+    else
+        blob_release(blob);
+    if (s) {
         s->manager->schedule = true;
+        session_settle(s);
     }
     free(f);
 }
 
-/* Takes a record with a large input. False: its blob has not come yet. */
-static bool accept_large(struct peer *p, struct session *s, const struct flm__record *r, const char *record)
+/* One record as it was checked, and where its payload lies. */
+struct arrival {
+    struct flm__record record;
+    const char *payload; /* the peer may write there while we read */
+    uint32_t bytes;      /* on the wire */
+    uint64_t weight;     /* as flow control counts */
+};
+
+/* What became of a task: in the queue, answered, or to be looked at again later. */
+enum accepted { ACCEPTED, REFUSED, LATER };
+
+/* Why the session takes no task now; false: it takes it. */
+static bool not_taken(const struct session *s, const struct arrival *a, struct ending *end)
+{
+    if (s->state != SESSION_OPEN)
+        *end = (struct ending){.state = FLM_TASK_CANCELLED,
+                               .reason = FLM_REASON_CANCELLED,
+                               .code = FLM_ECLOSED,
+                               .text = "the session is closed"};
+    else if (s->trouble[0])
+        *end = (struct ending){
+            .state = FLM_TASK_FAILED, .reason = FLM_REASON_BIND, .code = FLM_EBIND, .text = s->trouble};
+    else if (session_held_bytes(s) + a->weight > s->queue_bytes + BEYOND_CREDIT_MAX)
+        *end = (struct ending){.state = FLM_TASK_FAILED,
+                               .reason = FLM_REASON_OUT_OF_MEMORY,
+                               .code = FLM_EFULL,
+                               .text = "the client has sent more than it had credit for"};
+    else
+        return false;
+    return true;
+}
+
+static enum accepted refuse_no_memory(struct session *s, const struct arrival *a)
+{
+    return outbound_refuse(s, &a->record, a->weight,
+                           &(struct ending){.state = FLM_TASK_FAILED,
+                                            .reason = FLM_REASON_OUT_OF_MEMORY,
+                                            .code = FLM_ENOMEM,
+                                            .text =
+                                                "the session manager has no memory for the task: submit "
+                                                "less at once, or give it more"})
+               ? REFUSED
+               : LATER;
+}
+
+/* Puts the record into the queue: its header as it was checked, whatever the peer writes there now. */
+static inline bool store(struct session *s, const struct arrival *a, struct task_ref *ref)
+{
+    struct flm__record stored = a->record;
+    stored.type = QUEUE_PENDING;
+    stored.lane = 0;
+    if (__builtin_expect(!queue_append(&s->queue, &stored, a->payload, ref), 0))
+        return false;
+    if (s->pending++ == 0)
+        s->manager->schedule = true;
+    return true;
+}
+
+/* A stored task gets its large input. */
+static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
+                         const struct flm__blob_ref *where)
+{
+    flm_error error = {0};
+    uint64_t size;
+    s->blob_bytes += where->size;
+    remember_blob(ref, NULL, where->size);
+    if (!flm__ring_is(p->link)) {
+        start_fetch(p, s, ref, where);
+        return;
+    }
+    struct blob *blob = blob_take(p->manager, peer_take_blob(p, where->id, &size), where->size, &error);
+    if (blob)
+        remember_blob(ref, blob, where->size);
+    else
+        outbound_end_waiting(s, ref,
+                             &(struct ending){.state = FLM_TASK_FAILED,
+                                              .reason = FLM_REASON_OUT_OF_MEMORY,
+                                              .code = error.code,
+                                              .text = error.text});
+}
+
+static enum accepted accept_large(struct peer *p, struct session *s, struct arrival *a)
 {
     struct flm__blob_ref where;
     struct flm__task_parts parts;
-    struct blob *blob = NULL;
     struct task_ref ref;
-    flm_error error = {0};
-    if (!flm__task_split(r, record + FLM__RECORD_HEADER, &parts)) {
-        refuse(s, r, FLM_TASK_FAILED, FLM_REASON_SERVICE, FLM_EPROTO, "the input is malformed");
-        return true;
+    struct ending end = {.state = FLM_TASK_FAILED, .reason = FLM_REASON_SERVICE, .code = FLM_EPROTO};
+    if (!flm__task_split(&a->record, a->payload, &parts)) {
+        end.text = "the input is malformed";
+        return outbound_refuse(s, &a->record, a->weight, &end) ? REFUSED : LATER;
     }
     memcpy(&where, parts.input, sizeof(where));
-    if (where.size == 0 || where.size > FLM_MAX_PAYLOAD) {
-        refuse(s, r, FLM_TASK_FAILED, FLM_REASON_SERVICE, FLM_ETOOBIG,
-               "the input is larger than the limit of 1 GiB");
-        return true;
-    }
-    enum claim claim = claim_blob(p, &where, &blob, &error);
-    if (claim == NOT_YET)
-        return false;
-    struct flm__record stored = *r; /* as it was checked, whatever the peer writes now */
-    stored.type = QUEUE_PENDING;
-    stored.lane = 0;
-    if (claim == FAILED || !queue_append(&s->queue, &stored, flm__record_payload(record), &ref)) {
-        blob_release(blob);
-        refuse(s, r, FLM_TASK_FAILED, FLM_REASON_OUT_OF_MEMORY, FLM_ENOMEM,
-               error.code ? error.text : "the session manager has no memory for the input");
-        return true;
-    }
-    s->pending++;
-    remember_blob(ref, blob);
-    if (claim == FETCHING)
-        start_fetch(p, s, ref, &where);
-    return true;
-}
-
-/* Why the session takes no task now; NULL: it does. */
-static const char *closed_text(const struct session *s)
-{
-    if (s->state != SESSION_OPEN)
-        return "the session is closed";
-    return s->trouble[0] ? s->trouble : NULL;
+    bool sound = where.size && where.size <= FLM_MAX_PAYLOAD;
+    if (sound && !payload_is_there(p, where.id))
+        return LATER;
+    a->weight += sound ? where.size : 0;
+    end.text = "the size of the input is beyond the limit";
+    enum accepted accepted = ACCEPTED;
+    if (!sound || not_taken(s, a, &end))
+        accepted = outbound_refuse(s, &a->record, a->weight, &end) ? REFUSED : LATER;
+    else if (store(s, a, &ref))
+        take_payload(p, s, ref, &where);
+    else
+        accepted = refuse_no_memory(s, a);
+    if (accepted == REFUSED)
+        drop_payload(p, where.id);
+    return accepted;
 }
 
 /* False: try again later. */
-static bool accept_task(struct peer *p, struct session *s, const struct flm__record *r, const char *record)
+static bool accept_task(struct peer *p, struct session *s, struct arrival *a)
 {
-    if (r->task <= s->last_task)
-        return true; /* seen before: sent again after a reconnect */
-    const char *closed = closed_text(s);
-    if (__builtin_expect(closed != NULL, 0)) {
-        bool trouble = s->state == SESSION_OPEN;
-        refuse(s, r, trouble ? FLM_TASK_FAILED : FLM_TASK_CANCELLED,
-               trouble ? FLM_REASON_BIND : FLM_REASON_CANCELLED, trouble ? FLM_EBIND : FLM_ECLOSED, closed);
-    } else if (__builtin_expect(r->flags & FLM__RECORD_BLOB, 0)) {
-        if (!accept_large(p, s, r, record))
-            return false;
-    } else {
-        struct task_ref ref;
-        struct flm__record stored = *r; /* as it was checked, whatever the peer writes now */
-        stored.type = QUEUE_PENDING;
-        stored.lane = 0;
-        if (__builtin_expect(!queue_append(&s->queue, &stored, flm__record_payload(record), &ref), 0)) {
-            refuse(s, r, FLM_TASK_FAILED, FLM_REASON_OUT_OF_MEMORY, FLM_ENOMEM,
-                   "the session manager has no memory for the queue");
-        } else {
-            if (s->pending++ == 0)
-                s->manager->schedule = true;
-        }
+    enum accepted accepted = ACCEPTED;
+    struct task_ref ref;
+    struct ending end;
+    if (a->record.task <= s->last_task) { /* seen before: sent again after a reconnect */
+        s->finished_bytes += a->weight;
+        return true;
     }
-    s->last_task = r->task;
+    if (__builtin_expect(a->record.flags & FLM__RECORD_BLOB, 0))
+        accepted = accept_large(p, s, a);
+    else if (__builtin_expect(not_taken(s, a, &end), 0))
+        accepted = outbound_refuse(s, &a->record, a->weight, &end) ? REFUSED : LATER;
+    else if (__builtin_expect(!store(s, a, &ref), 0))
+        accepted = refuse_no_memory(s, a);
+    if (accepted == LATER)
+        return false;
+    if (__builtin_expect(accepted == REFUSED, 0))
+        outbound_credit(s);
+    s->last_task = a->record.task;
     return true;
 }
 
-unsigned inbound_drain(struct peer *p)
+static unsigned drain(struct peer *p)
 {
     const void *data;
     size_t n = flm__link_peek(p->link, &data), at = 0;
     unsigned tasks = 0;
     struct session *s = NULL;
     struct manager *m = p->manager;
-    if (n == 0)
-        return 0;
     while (at < n && at < DRAIN_BYTES) {
-        const char *record = (const char *)data + at;
-        struct flm__record r;
-        uint32_t bytes = flm__record_read(record, n - at, &r);
-        if (bytes == 0 || r.type != FLM__TASK || r.flags & ~(FLM__RECORD_BLOB | FLM__RECORD_DEADLINE)) {
+        struct arrival a;
+        a.payload = (const char *)data + at + FLM__RECORD_HEADER;
+        a.bytes = flm__record_read((const char *)data + at, n - at, &a.record);
+        if (a.bytes == 0 || a.record.type != FLM__TASK ||
+            a.record.flags & ~(FLM__RECORD_BLOB | FLM__RECORD_DEADLINE)) {
             peer_refuse(p, FLM_EPROTO, "a record of the data plane is malformed");
             return tasks;
         }
-        if (!s || s->number != r.session)
-            s = session_by_number(m, r.session);
-        if (s && s->client == p && !accept_task(p, s, &r, record))
+        a.weight = a.bytes;
+        if (!s || s->number != a.record.session)
+            s = session_by_number(m, a.record.session);
+        if (s && s->client == p && !accept_task(p, s, &a)) {
+            p->stalled = true;
             break;
+        }
         if (p->state != PEER_CLIENT)
             return tasks;
-        at += bytes;
+        at += a.bytes;
         tasks++;
     }
-    flm__link_consume(p->link, at);
+    if (at)
+        flm__link_consume(p->link, at);
+    return tasks;
+}
+
+unsigned inbound_drain(struct peer *p)
+{
+    if (p->draining)
+        return 0;
+    p->draining = true;
+    p->stalled = false;
+    unsigned tasks = drain(p);
+    p->draining = false;
     return tasks;
 }

@@ -2,7 +2,10 @@
 #include "manager/loop.h"
 #include "manager/peer.h"
 
+#include "base/error.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +18,29 @@ struct listener {
     struct manager *manager;
     uv_poll_t poll;
     int fd;
+    int spare; /* a descriptor to give up when there are no others; -1: given up */
     char endpoint[256];
 };
+
+/* No descriptors are left: whoever waits is told so, in place of waiting for ever. */
+static void turn_away(struct listener *l)
+{
+    static const char text[] = "the session manager has no descriptors left for another connection: try "
+                               "again later, or start it with a higher limit (ulimit -n)";
+    close(l->spare);
+    int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct flm__conn *c = fd >= 0 ? flm__conn_new_take(fd) : NULL;
+    if (c) {
+        Flm__Refused r = FLM__REFUSED__INIT;
+        r.code = FLM_EFULL;
+        r.text = (char *)(uintptr_t)text;
+        FLM__MESSAGE(m, refused, REFUSED, &r);
+        flm__conn_send(c, &m, NULL, 0);
+    }
+    flm__conn_free(c);
+    l->manager->refused++;
+    l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
 
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
@@ -27,28 +51,47 @@ static void on_connection(uv_poll_t *poll, int status, int events)
         int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0 && errno == EINTR)
             continue;
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && l->spare >= 0)
+            turn_away(l);
         if (fd < 0)
-            return; /* also when descriptors are short: they wait in the backlog */
+            return;
         peer_accept(l->manager, fd);
     }
+}
+
+static void drop_socket(struct listener *l)
+{
+    if (strncmp(l->endpoint, "unix:", 5) == 0)
+        unlink(l->endpoint + 5);
+    close(l->fd);
+    if (l->spare >= 0)
+        close(l->spare);
 }
 
 int listener_open(struct manager *m, const char *endpoint, flm_error *error)
 {
     struct listener *l = calloc(1, sizeof(*l));
     if (!l)
-        return FLM_ENOMEM;
+        return flm__error_set(error, FLM_ENOMEM, "no memory to listen at %s", endpoint);
     l->manager = m;
     l->fd = flm__listen(endpoint, l->endpoint, sizeof(l->endpoint), error);
     if (l->fd < 0) {
-        int rc = l->fd;
+        int code = l->fd;
         free(l);
-        return rc;
+        return code;
     }
-    uv_poll_init(&m->uv, &l->poll, l->fd);
+    l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int rc = uv_poll_init(&m->uv, &l->poll, l->fd);
+    if (rc < 0) {
+        drop_socket(l);
+        free(l);
+        return flm__error_set(error, FLM_EIO, "cannot watch %s: %s", endpoint, uv_strerror(rc));
+    }
     l->poll.data = l;
-    uv_poll_start(&l->poll, UV_READABLE, on_connection);
-    DL_APPEND(m->listeners, l);
+    DL_APPEND(m->listeners, l); /* from here on listener_close_all sees to it */
+    rc = uv_poll_start(&l->poll, UV_READABLE, on_connection);
+    if (rc < 0)
+        return flm__error_set(error, FLM_EIO, "cannot watch %s: %s", endpoint, uv_strerror(rc));
     size_t used = strlen(m->endpoints);
     snprintf(m->endpoints + used, sizeof(m->endpoints) - used, "%s%s", used ? "," : "", l->endpoint);
     return 0;
@@ -59,10 +102,8 @@ void listener_close_all(struct manager *m)
     struct listener *l;
     DL_FOREACH(m->listeners, l)
     {
-        if (strncmp(l->endpoint, "unix:", 5) == 0)
-            unlink(l->endpoint + 5);
         uv_poll_stop(&l->poll);
-        close(l->fd);
+        drop_socket(l);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "manager/backend.h"
 #include "manager/executor.h"
+#include "manager/logs.h"
 #include "manager/loop.h"
 #include "manager/session.h"
 
@@ -16,10 +17,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utlist.h>
 
-enum { HEARTBEAT_MS = 2000 };
+enum { HEARTBEAT_MS = 2000, DESCRIPTORS_MIN = 64 };
 
 static uv_signal_t signals[3];
 static uv_poll_t parent;
@@ -60,16 +62,53 @@ static void on_heartbeat(uv_timer_t *timer)
     m->now = flm__now_ns();
     node_heartbeat(m);
     peer_check_links(m);
+    logs_overdue(m);
 }
 
-/* As many descriptors as we are allowed: each large payload that waits holds one. */
-static void raise_limits(void)
+static void on_file_limit(int number)
+{
+    (void)number;
+}
+
+/* A ring beyond the limit on file sizes is an error (EFBIG), not the end. A handler, since what is ignored
+ * would be ignored in services, too. */
+static void survive_file_limit(void)
+{
+    struct sigaction action = {.sa_handler = on_file_limit, .sa_flags = SA_RESTART};
+    sigaction(SIGXFSZ, &action, NULL);
+}
+
+/* As many descriptors as we are allowed: each large payload that waits holds one. With a handful libuv
+ * would end the process without a word. */
+static int raise_limits(flm_error *error)
 {
     struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+        return 0;
+    if (r.rlim_cur < r.rlim_max) {
         r.rlim_cur = r.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &r);
+        if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+            getrlimit(RLIMIT_NOFILE, &r);
     }
+    if (r.rlim_cur < DESCRIPTORS_MIN)
+        return flm__error_set(
+            error, FLM_EFULL,
+            "only %lu files may be open, which is not enough: allow %d or more (ulimit -n)",
+            (unsigned long)r.rlim_cur, DESCRIPTORS_MIN);
+    return 0;
+}
+
+/* The agents of this machine put their sockets there. */
+static int check_directory(const char *directory, flm_error *error)
+{
+    struct stat st;
+    if (stat(directory, &st) < 0)
+        return flm__error_errno(error, FLM_EINVAL, errno, "the directory %s cannot be used", directory);
+    if (!S_ISDIR(st.st_mode))
+        return flm__error_set(error, FLM_EINVAL, "%s is not a directory", directory);
+    if (access(directory, W_OK | X_OK) < 0)
+        return flm__error_errno(error, FLM_EINVAL, errno, "the directory %s cannot be used", directory);
+    return 0;
 }
 
 static int make_identity(struct manager *m, flm_error *error)
@@ -83,33 +122,56 @@ static int make_identity(struct manager *m, flm_error *error)
     return 0;
 }
 
+/* An error of libuv as one of ours. */
+static int uv_failed(int rc, const char *what, flm_error *error)
+{
+    return flm__error_set(error, rc == UV_ENOMEM ? FLM_ENOMEM : FLM_EIO, "cannot %s: %s", what,
+                          uv_strerror(rc));
+}
+
+static int watch_parent(struct manager *m, flm_error *error)
+{
+    int fd = m->options.parent_fd;
+    if (fd < 0)
+        return 0;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+        return flm__error_errno(error, FLM_EINVAL, errno, "--parent-fd=%d", fd);
+    int rc = uv_poll_init(&m->uv, &parent, fd);
+    parent.data = m;
+    if (rc == 0)
+        rc = uv_poll_start(&parent, UV_READABLE | UV_DISCONNECT, on_parent);
+    return rc < 0 ? uv_failed(rc, "watch the descriptor of --parent-fd", error) : 0;
+}
+
 static int start_loop(struct manager *m, flm_error *error)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    int rc = uv_loop_init(&m->uv);
+    if (rc < 0)
+        return uv_failed(rc, "make the event loop", error);
+    m->uv_is_made = true;
     m->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (uv_loop_init(&m->uv) < 0 || m->bell < 0)
-        return flm__error_errno(error, FLM_ENOMEM, errno, "cannot make the event loop");
-    uv_poll_init(&m->uv, &m->bell_poll, m->bell);
+    if (m->bell < 0)
+        return flm__error_errno(error, FLM_EIO, errno, "cannot make an eventfd");
+    rc = uv_poll_init(&m->uv, &m->bell_poll, m->bell);
     m->bell_poll.data = m;
-    uv_poll_start(&m->bell_poll, UV_READABLE, on_bell);
+    if (rc == 0)
+        rc = uv_poll_start(&m->bell_poll, UV_READABLE, on_bell);
+    if (rc < 0)
+        return uv_failed(rc, "watch an eventfd", error);
     uv_timer_init(&m->uv, &m->tick);
     uv_timer_init(&m->uv, &m->heartbeat);
     uv_timer_init(&m->uv, &m->second_look);
     m->tick.data = m->heartbeat.data = m;
     for (int i = 0; i < 3; i++) {
-        uv_signal_init(&m->uv, &signals[i]);
+        rc = uv_signal_init(&m->uv, &signals[i]);
         signals[i].data = m;
-        uv_signal_start(&signals[i], on_signal, numbers[i]);
+        if (rc == 0)
+            rc = uv_signal_start(&signals[i], on_signal, numbers[i]);
+        if (rc < 0)
+            return uv_failed(rc, "watch signals", error);
     }
-    if (m->options.parent_fd >= 0) {
-        fcntl(m->options.parent_fd, F_SETFD, FD_CLOEXEC);
-        fcntl(m->options.parent_fd, F_SETFL, O_NONBLOCK);
-        if (uv_poll_init(&m->uv, &parent, m->options.parent_fd) == 0) {
-            parent.data = m;
-            uv_poll_start(&parent, UV_READABLE | UV_DISCONNECT, on_parent);
-        }
-    }
-    return 0;
+    return watch_parent(m, error);
 }
 
 static bool any_tcp(const struct options *o)
@@ -131,6 +193,9 @@ static int open_endpoints(struct manager *m, flm_error *error)
             return rc;
         o->directory = directory;
     }
+    rc = check_directory(o->directory, error);
+    if (rc < 0)
+        return rc;
     if (o->n_endpoints == 0) {
         rc = flm__default_endpoint(standard, sizeof(standard));
         if (rc < 0)
@@ -164,7 +229,9 @@ static void say_ready(struct manager *m)
 
 static int init(struct manager *m, flm_error *error)
 {
-    int rc = make_identity(m, error);
+    int rc = raise_limits(error);
+    if (rc == 0)
+        rc = make_identity(m, error);
     if (rc == 0)
         rc = start_loop(m, error);
     if (rc == 0)
@@ -191,6 +258,8 @@ static void close_handle(uv_handle_t *handle, void *arg)
 static void fini(struct manager *m)
 {
     struct peer *p, *next;
+    if (!m->uv_is_made)
+        return; /* nothing else is there either */
     m->stopping = true;
     listener_close_all(m);
     DL_FOREACH_SAFE(m->peers, p, next)
@@ -205,7 +274,7 @@ static void fini(struct manager *m)
     node_free_all(m);
     application_free_all(m);
     if (m->fabric)
-        m->fabric_ops->close(m->fabric);
+        m->fabric_ops->close(m->fabric); /* reads that are still under way end here */
     uv_loop_close(&m->uv);
     if (m->bell >= 0)
         close(m->bell);
@@ -213,13 +282,13 @@ static void fini(struct manager *m)
 
 int main(int argc, char **argv)
 {
-    static struct manager m;
+    static struct manager m = {.bell = -1};
     flm_error error = {0};
     options_parse(&m.options, argc, argv);
     signal(SIGPIPE, SIG_IGN);
-    raise_limits();
+    survive_file_limit();
     if (init(&m, &error) < 0) {
-        fprintf(stderr, "flmd: %s\n", error.text);
+        fprintf(stderr, "flmd: %s\n", error.code ? error.text : flm_strerror(FLM_ENOMEM));
         fini(&m);
         return 1;
     }

@@ -95,6 +95,8 @@ static unsigned turn(struct manager *m)
     flush_clients(m);
     if (m->reap)
         peer_reap(m);
+    if (m->forget)
+        session_forget_old(m);
     return work;
 }
 
@@ -104,11 +106,12 @@ static bool arm_all(struct manager *m)
 {
     struct peer *p;
     bool quiet = true;
+    /* What is stalled has something to be read, and is looked at again each tick. */
     DL_FOREACH(m->peers, p)
     if (p->link && p->state != PEER_GONE)
-        quiet = flm__link_arm(p->link, p->blocked != NULL) && quiet;
+        quiet = (flm__link_arm(p->link, p->blocked != NULL) || p->stalled) && quiet;
     for (unsigned i = 0; i < m->n_executors; i++)
-        if (m->executors[i]->link && !m->executors[i]->stalled)
+        if (m->executors[i]->link && !m->executors[i]->stalled && !m->executors[i]->starved)
             quiet = flm__link_arm(m->executors[i]->link, false) && quiet;
     if (m->fabric)
         quiet = m->fabric_ops->arm(m->fabric) && quiet;
@@ -247,9 +250,7 @@ struct flm__fabric *manager_fabric(struct manager *m, flm_error *error)
         m->fabric_ops = flm__fabric_load(error);
     if (!m->fabric_ops)
         return NULL;
-    struct flm__fabric_options o = {.provider = m->options.provider,
-                                    .interface = m->options.interface,
-                                    .batch_bytes = m->options.batch_bytes};
+    struct flm__fabric_options o = {.provider = m->options.provider, .interface = m->options.interface};
     if (m->fabric_ops->open(&o, &m->fabric, error) < 0) {
         m->fabric = NULL;
         return NULL;

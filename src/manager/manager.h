@@ -16,8 +16,15 @@
 #include "net/handshake.h"
 #include "net/link.h"
 
+#define HASH_NONFATAL_OOM 1 /* whoever adds looks at manager_hash_added */
 #include <uthash.h>
 #include <uv.h>
+
+/* Whether an element got into its table: there was memory. */
+static inline bool manager_hash_added(const UT_hash_handle *hh)
+{
+    return hh->tbl != NULL;
+}
 
 struct session;
 struct executor;
@@ -32,6 +39,7 @@ enum { MANAGER_EXECUTORS_MAX = 65536 };
 struct manager {
     struct options options;
     uv_loop_t uv;
+    bool uv_is_made;
     uv_poll_t bell_poll, fabric_poll;
     uv_timer_t tick, heartbeat, second_look;
     bool tick_on, fabric_polled;
@@ -45,6 +53,7 @@ struct manager {
     uint64_t refused; /* strangers at the control ports */
     uint64_t tasks;   /* finished, of all sessions */
     uint64_t incarnation;
+    uint64_t births; /* of executors */
 
     struct listener *listeners;
     struct peer *peers; /* all connections */
@@ -65,7 +74,8 @@ struct manager {
     uint64_t next_blob;
 
     int64_t now;     /* monotonic ns, refreshed once per turn of the loop */
-    bool reap;       /* some peers have ended */
+    bool reap;       /* some peers have ended, or are doomed */
+    bool forget;     /* a session has closed: the oldest closed ones may go at the end of the turn */
     bool schedule;   /* the scheduler should run before the next sleep */
     bool stopping;   /* shutting down */
     bool stop;       /* leave the loop */

@@ -4,6 +4,7 @@
 #include "manager/backend.h"
 #include "manager/client.h"
 #include "manager/executor.h"
+#include "manager/logs.h"
 #include "net/ring.h"
 
 #include <stdio.h>
@@ -69,6 +70,7 @@ void node_gone(struct node *n, const char *why)
     struct manager *m = n->peer->manager;
     char text[200];
     snprintf(text, sizeof(text), "node %.100s is lost: %.80s", n->name, why);
+    logs_node_gone(n);
     for (unsigned i = 0; i < n->n_slots; i++)
         executor_node_gone(n->lanes[i], FLM_REASON_NODE_LOST, text);
     n->peer->node = NULL;
@@ -90,6 +92,8 @@ void node_free_all(struct manager *m)
     for (unsigned i = 0; i < m->n_executors; i++)
         executor_free(m->executors[i]);
     free(m->executors);
+    m->executors = NULL;
+    m->n_executors = 0;
 }
 
 void node_drain(struct node *n, bool drain)
@@ -133,15 +137,11 @@ static struct executor *lane(struct node *n, uint32_t l, uint32_t life)
 /* An announced output. */
 static void take_blob(struct executor *e, const Flm__Blob *b, int *fds, unsigned n_fds)
 {
-    struct arrived_blob *a = n_fds == 1 ? malloc(sizeof(*a)) : NULL;
-    if (!a) {
-        flm__close_fds(fds, n_fds);
+    if (n_fds == 1 && arrived_blob_add(&e->blobs, b->id, b->size, fds[0]))
         return;
-    }
-    a->id = b->id;
-    a->size = b->size;
-    a->fd = fds[0];
-    HASH_ADD(hh, e->blobs, id, sizeof(a->id), a);
+    flm__close_fds(fds, n_fds);
+    if (n_fds == 1) /* the result that refers to it could never be taken */
+        executor_kill(e, FLM_REASON_OUT_OF_MEMORY, "the session manager has no memory for a large output");
 }
 
 void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
@@ -181,7 +181,7 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
             executor_returned(e, m->returned);
         break;
     case FLM__MESSAGE__BODY_REPLY:
-        verbs_logs_reply(n, m);
+        logs_reply(n, m);
         return;
     case FLM__MESSAGE__BODY_BLOCK_TIME:
         n->end_time_s = m->block_time->end_time_s;

@@ -27,7 +27,6 @@ enum key {
     KEY_WRAPPER,
     KEY_WRAP_EXECUTOR,
     KEY_RING,
-    KEY_BATCH,
     KEY_SPIN,
     KEY_QUANTUM,
     KEY_LOSS,
@@ -74,8 +73,6 @@ static const struct argp_option table[] = {
      "A node or executor that is silent for so long is given up (default: 10000)", 0},
     {"spin", KEY_SPIN, "US", 0, "Look for work so long before sleeping (default: 20)", 0},
     {"ring-bytes", KEY_RING, "BYTES", 0, "Size of each ring, a power of two (default: 1048576)", 0},
-    {"batch-bytes", KEY_BATCH, "BYTES", 0,
-     "Largest message between nodes (default: what suits the provider)", 0},
     {"private", KEY_PRIVATE, NULL, 0, "End when no node can be had (flmrun uses this)", 0},
     {"ready-fd", KEY_READY_FD, "FD", 0, "Write the endpoint there when clients can connect", 0},
     {"parent-fd", KEY_PARENT_FD, "FD", 0, "End when this descriptor is closed at the other side", 0},
@@ -116,9 +113,6 @@ static error_t parse_sizes(struct options *o, int key, char *arg, struct argp_st
         o->ring_bytes = (unsigned)number(state, "--ring-bytes", arg, 131072, 1u << 30);
         if (!power_of_two(o->ring_bytes))
             argp_error(state, "--ring-bytes must be a power of two");
-        return 0;
-    case KEY_BATCH:
-        o->batch_bytes = (unsigned)number(state, "--batch-bytes", arg, 40000, 1u << 24);
         return 0;
     case KEY_SPIN:
         o->spin_us = (unsigned)number(state, "--spin", arg, 0, 1000000);
@@ -236,7 +230,6 @@ void options_parse(struct options *o, int argc, char **argv)
     o->spin_us = 20;
     o->quantum_ms = 100;
     o->loss_ms = 10000;
-    o->memory = (uint64_t)16 << 30;
     o->ready_fd = o->parent_fd = -1;
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, o);

@@ -19,12 +19,10 @@ struct options {
     const char *agent_options[32]; /* passed on to flm-node */
     unsigned n_agent_options;
     unsigned nodes;
-    unsigned batch_bytes;
     unsigned ring_bytes;
     unsigned spin_us;
     unsigned quantum_ms; /* an executor stays so long with a session when others wait */
     unsigned loss_ms;
-    uint64_t memory; /* most bytes of queued payloads of all sessions */
     int ready_fd, parent_fd;
     bool private_instance, verbose;
 };

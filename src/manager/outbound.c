@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     DRAIN_BYTES = 64 << 10, /* of one link in one turn of the loop */
@@ -92,7 +93,7 @@ unsigned outbound_pump(struct peer *p)
         if (outbox_empty(&s->outbox)) {
             s->in_blocked = false;
             s->manager->schedule = true;
-            if (s->state == SESSION_CLOSED)
+            if (s->state == SESSION_CLOSED && s->given_up)
                 session_detach(s);
         } else {
             s->next_blocked = left;
@@ -119,7 +120,7 @@ void outbound_drop(struct session *s)
 void outbound_credit(struct session *s)
 {
     struct peer *p = s->client;
-    uint64_t credit = s->finished_bytes + s->queue_bytes;
+    uint64_t credit = session_credit(s);
     if (!p || !p->link || credit - s->credit_told < s->queue_bytes / CREDIT_STEPS)
         return;
     struct flm__record *to = flm__link_reserve(p->link, flm__record_bytes(sizeof(credit)));
@@ -140,11 +141,11 @@ void outbound_finish_task(struct session *s, struct task_ref ref)
     uint64_t bytes = flm__record_bytes(r->size);
     s->queue.bytes -= bytes;
     if (__builtin_expect(r->flags & FLM__RECORD_BLOB, 0)) {
-        struct blob *blob = flow_blob(r);
-        if (blob) {
-            bytes += blob->size;
-            blob_release(blob);
-        }
+        struct flm__blob_ref kept;
+        memcpy(&kept, (const char *)(r + 1) + r->size - sizeof(kept), sizeof(kept));
+        bytes += kept.size;
+        s->blob_bytes -= kept.size;
+        blob_release(flow_blob(r));
     }
     r->type = QUEUE_DONE;
     s->finished_bytes += bytes;
@@ -162,8 +163,8 @@ static void count_end(struct session *s, int state)
         s->cancelled++;
 }
 
-/* Writes a result with an outcome in front of the output. */
-static void write_outcome(struct session *s, const struct flm__record *task,
+/* Writes a result with an outcome in front of the output; takes the blob. False: no memory. */
+static bool write_outcome(struct session *s, const struct flm__record *task,
                           const struct flm__outcome *outcome, const char *text, const void *output,
                           uint32_t size, struct blob *blob)
 {
@@ -171,10 +172,8 @@ static void write_outcome(struct session *s, const struct flm__record *task,
     uint32_t bytes = flm__record_bytes(payload);
     bool direct;
     struct flm__record *to = result_room(s, bytes, bytes + (blob ? blob->size : 0), &direct);
-    if (!to) {
-        blob_release(blob);
-        return;
-    }
+    if (!to)
+        return false;
     *to = (struct flm__record){.size = payload,
                                .type = FLM__RESULT,
                                .flags = (uint8_t)(FLM__RECORD_OUTCOME | (blob ? FLM__RECORD_BLOB : 0)),
@@ -196,6 +195,7 @@ static void write_outcome(struct session *s, const struct flm__record *task,
         memset(p + size, 0, flm__record_padded(size) - size);
     }
     send_result(s, bytes, direct);
+    return true;
 }
 
 static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text)
@@ -213,9 +213,9 @@ static void note_end(struct session *s, uint64_t task, const struct flm__outcome
                    o->code, (int)o->text, text);
 }
 
-void outbound_end_task(struct session *s, struct task_ref ref, const struct ending *end)
+/* The outcome that flmd makes itself, on its way to the client. False: no memory. */
+static bool tell_ending(struct session *s, const struct flm__record *r, const struct ending *end)
 {
-    struct flm__record *r = queue_record(ref);
     size_t text = strlen(end->text);
     struct flm__outcome outcome = {.state = (uint8_t)end->state,
                                    .reason = (uint8_t)end->reason,
@@ -223,20 +223,51 @@ void outbound_end_task(struct session *s, struct task_ref ref, const struct endi
                                    .code = end->code,
                                    .attempts = end->attempts,
                                    .executor = end->executor};
+    if ((s->client || s->detached) && !write_outcome(s, r, &outcome, end->text, NULL, 0, NULL))
+        return false;
+    count_end(s, end->state);
+    note_end(s, r->task, &outcome, end->text);
+    return true;
+}
+
+void outbound_end_task(struct session *s, struct task_ref ref, const struct ending *end)
+{
+    struct flm__record *r = queue_record(ref);
     if (r->type == QUEUE_RUNNING)
         s->running--;
     else
         s->pending--;
+    if (tell_ending(s, r, end))
+        return;
+    /* A result must not be missing in silence: a client that cannot be told of one is told that all is
+     * lost. */
+    events_add(&s->events, FLM_ENOMEM, r->task, -1, "no memory for the result of a task");
+    if (s->client)
+        peer_doom(s->client, "it has no memory for your results");
     count_end(s, end->state);
-    note_end(s, r->task, &outcome, end->text);
-    if (s->client || s->detached)
-        write_outcome(s, r, &outcome, end->text, NULL, 0, NULL);
+}
+
+void outbound_end_waiting(struct session *s, struct task_ref ref, const struct ending *end)
+{
+    outbound_end_task(s, ref, end);
+    queue_forget(&s->queue, ref);
+    outbound_finish_task(s, ref);
+}
+
+bool outbound_refuse(struct session *s, const struct flm__record *task, uint64_t weight,
+                     const struct ending *end)
+{
+    /* Nothing else bounds the answers to a client that does not take them. */
+    if (session_results_full(s) || !tell_ending(s, task, end))
+        return false;
+    s->finished_bytes += weight;
+    return true;
 }
 
 /* ---- from an executor --------------------------------------------------- */
 
-/* A result that says more than success, or has a large output. */
-static void deliver_slow(struct executor *e, struct session *s, struct task_ref ref,
+/* A result that says more than success, or has a large output; takes the blob. False: no memory. */
+static bool deliver_slow(struct executor *e, struct session *s, struct task_ref ref,
                          const struct flm__record *r, const struct flm__result_parts *parts,
                          struct blob *blob)
 {
@@ -246,32 +277,34 @@ static void deliver_slow(struct executor *e, struct session *s, struct task_ref 
     outcome.executor = e->id;
     if (outcome.state < FLM_TASK_SUCCEED || outcome.state > FLM_TASK_CANCELLED)
         outcome.state = FLM_TASK_FAILED;
+    if (!s->client && !s->detached)
+        blob_release(blob);
+    else if (!write_outcome(s, task, &outcome, parts->text, parts->output,
+                            blob ? (uint32_t)sizeof(struct flm__blob_ref) : parts->size, blob))
+        return false;
     count_end(s, outcome.state);
     if (outcome.state != FLM_TASK_SUCCEED)
         note_end(s, r->task, &outcome, parts->text);
-    if (s->client || s->detached)
-        write_outcome(s, task, &outcome, parts->text, parts->output,
-                      blob ? (uint32_t)sizeof(struct flm__blob_ref) : parts->size, blob);
-    else
-        blob_release(blob);
+    return true;
 }
 
-static inline void deliver_plain(struct executor *e, struct session *s, struct task_ref ref,
+static inline bool deliver_plain(struct executor *e, struct session *s, struct task_ref ref,
                                  const struct flm__record *r, const char *record, uint32_t bytes)
 {
     bool direct;
+    if (__builtin_expect(s->client || s->detached, 1)) {
+        struct flm__record *to = result_room(s, bytes, bytes, &direct);
+        if (__builtin_expect(!to, 0))
+            return false;
+        *to = *r; /* as it was checked, whatever the executor writes now */
+        to->cookie = queue_record(ref)->cookie;
+        to->lane = (uint16_t)e->id;
+        flm__record_copy_payload(to + 1, flm__record_payload(record), bytes - FLM__RECORD_HEADER);
+        send_result(s, bytes, direct);
+    }
     s->succeed++;
     s->manager->tasks++;
-    if (!s->client && !s->detached)
-        return;
-    struct flm__record *to = result_room(s, bytes, bytes, &direct);
-    if (!to)
-        return;
-    *to = *r; /* as it was checked, whatever the executor writes now */
-    to->cookie = queue_record(ref)->cookie;
-    to->lane = (uint16_t)e->id;
-    flm__record_copy_payload(to + 1, flm__record_payload(record), bytes - FLM__RECORD_HEADER);
-    send_result(s, bytes, direct);
+    return true;
 }
 
 static void executor_lies(struct executor *e, const char *what)
@@ -284,11 +317,15 @@ static void executor_lies(struct executor *e, const char *what)
 static bool claim_output(struct executor *e, const struct flm__blob_ref *ref, struct blob **blob)
 {
     struct arrived_blob *a;
+    *blob = e->claimed;
+    e->claimed = NULL;
+    if (*blob)
+        return true;
     HASH_FIND(hh, e->blobs, &ref->id, sizeof(ref->id), a);
     if (!a)
         return false;
     HASH_DEL(e->blobs, a);
-    flm_error error;
+    flm_error error = {0};
     *blob = blob_take(e->node->peer->manager, a->fd, ref->size, &error);
     free(a);
     if (!*blob)
@@ -299,57 +336,68 @@ static bool claim_output(struct executor *e, const struct flm__blob_ref *ref, st
 struct output_fetch {
     struct manager *manager;
     unsigned executor;
-    uint32_t life;
+    uint64_t birth; /* of the process that has the output */
     uint64_t id;
 };
+
+static bool keep_output(struct executor *e, uint64_t id, const struct blob *blob)
+{
+    int fd = fcntl(blob->fd, F_DUPFD_CLOEXEC, 3);
+    if (fd >= 0 && arrived_blob_add(&e->blobs, id, blob->size, fd))
+        return true;
+    if (fd >= 0)
+        close(fd);
+    return false;
+}
 
 static void output_fetched(void *arg, struct blob *blob, int status)
 {
     struct output_fetch *f = arg;
-    struct executor *e = f->manager->executors[f->executor];
-    struct arrived_blob *a = blob ? malloc(sizeof(*a)) : NULL;
-    (void)status;
-    if (a && e->life == f->life && e->node && e->node->peer) {
-        a->id = f->id;
-        a->size = blob->size;
-        a->fd = fcntl(blob->fd, F_DUPFD_CLOEXEC, 3);
-        HASH_ADD(hh, e->blobs, id, sizeof(a->id), a);
+    struct manager *m = f->manager;
+    struct executor *e = f->executor < m->n_executors ? m->executors[f->executor] : NULL;
+    if (!e || e->birth != f->birth || !e->node || !e->node->peer) {
+        /* nobody waits for it any more */
+    } else if (blob && keep_output(e, f->id, blob)) {
         Flm__BlobDone done = FLM__BLOB_DONE__INIT;
         done.id = f->id;
         done.lane = e->lane;
-        FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
-        peer_send(e->node->peer, &m, NULL, 0);
+        FLM__MESSAGE(message, blob_done, BLOB_DONE, &done);
+        peer_send(e->node->peer, &message, NULL, 0);
+    } else if (blob) {
+        e->stalled = false; /* no memory to keep it: it is read again */
     } else {
-        free(a);
-        if (e->life == f->life && e->state == EXECUTOR_BOUND)
-            executor_lies(e, "a large output could not be read");
+        executor_lies(e, status == FLM_ENOMEM ? "there is no memory for a large output"
+                                              : "a large output could not be read");
     }
     blob_release(blob);
     free(f);
 }
 
-/* Asks for a remote output; the result waits for it in the link. */
-static void fetch_output(struct executor *e, const struct flm__blob_ref *ref)
+/* Asks for a remote output; the result waits for it in the link. False: no memory, try again. */
+static bool fetch_output(struct executor *e, const struct flm__blob_ref *ref)
 {
     struct output_fetch *f = malloc(sizeof(*f));
     if (!f)
-        return;
-    *f = (struct output_fetch){e->node->peer->manager, e->id, e->life, ref->id};
-    if (blob_fetch(f->manager, e->node->peer->link, ref, output_fetched, f) < 0) {
-        free(f);
+        return false;
+    *f = (struct output_fetch){e->node->peer->manager, e->id, e->birth, ref->id};
+    int rc = blob_fetch(f->manager, e->node->peer->link, ref, output_fetched, f);
+    if (rc == 0)
+        return true;
+    free(f);
+    if (rc != FLM_ENOMEM)
         executor_lies(e, "a large output could not be read");
-    }
+    return rc != FLM_ENOMEM;
 }
 
-/* What became of one result record. */
-enum taken { TAKEN, WAITS, LIED };
+/* What became of one result record. WAITS: for its payload; STARVES: for memory. */
+enum taken { TAKEN, WAITS, STARVES, LIED };
 
 static enum taken take_slow(struct executor *e, struct task_ref ref, const struct flm__record *r,
                             const char *record)
 {
     struct flm__result_parts parts;
     struct blob *blob = NULL;
-    if (!flm__result_split(r, record + FLM__RECORD_HEADER, &parts))
+    if (!flm__result_split(r, record + FLM__RECORD_HEADER, &parts) || parts.size > FLM__INLINE_MAX)
         return LIED;
     if (parts.blob) {
         struct flm__blob_ref where;
@@ -357,17 +405,17 @@ static enum taken take_slow(struct executor *e, struct task_ref ref, const struc
         if (where.size == 0 || where.size > FLM_MAX_PAYLOAD)
             return LIED;
         if (!claim_output(e, &where, &blob)) {
-            if (!e->stalled && !e->link)
-                fetch_output(e, &where);
-            e->stalled = true;
+            e->stalled = e->stalled || e->link || fetch_output(e, &where);
             return WAITS;
         }
         e->stalled = false;
         if (!blob)
             return LIED;
     }
-    deliver_slow(e, e->session, ref, r, &parts, blob);
-    return TAKEN;
+    if (deliver_slow(e, e->session, ref, r, &parts, blob))
+        return TAKEN;
+    e->claimed = blob;
+    return STARVES;
 }
 
 static inline __attribute__((always_inline)) enum taken
@@ -384,8 +432,8 @@ take_result(struct executor *e, const struct flm__record *r, const char *record,
         enum taken taken = take_slow(e, ref, r, record);
         if (taken != TAKEN)
             return taken;
-    } else {
-        deliver_plain(e, s, ref, r, record, bytes);
+    } else if (__builtin_expect(!deliver_plain(e, s, ref, r, record, bytes), 0)) {
+        return STARVES;
     }
     e->first = (e->first + 1) & (e->room - 1);
     e->n--;
@@ -447,6 +495,7 @@ unsigned outbound_drain_executor(struct executor *e)
         results++;
     }
     flm__link_consume(e->link, taken == LIED ? n : at);
+    e->starved = taken == STARVES;
     if (taken == LIED && !e->dying)
         executor_lies(e, "the executor answered with something that is not the result of its task");
     batch_done(e, results);
@@ -477,8 +526,9 @@ unsigned outbound_drain_relay(struct node *node)
         }
         if (e && executor_wire_lane(e) == r.lane && e->session) {
             enum taken taken = take_result(e, &r, record, bytes);
-            if (taken == WAITS)
+            if (taken == WAITS || taken == STARVES)
                 break;
+            e->received += taken == LIED; /* the agent has counted it too */
             if (taken == LIED && !e->dying)
                 executor_lies(e, "the executor answered with something that is not the result of its task");
             of_lane += taken == TAKEN;

@@ -21,6 +21,7 @@
 
 enum {
     BLOBS_WAITING_MAX = 4096, /* announced and not yet claimed, of one peer */
+    GREETING_MS = 10000,      /* whoever has not greeted by then is sent away */
 };
 
 static void on_event(uv_poll_t *poll, int status, int events);
@@ -71,15 +72,31 @@ void peer_accept(struct manager *m, int fd)
     watch(p);
 }
 
-int peer_send(struct peer *p, const Flm__Message *message, const int *fds, unsigned n_fds)
+void peer_doom(struct peer *p, const char *why)
 {
-    if (p->state == PEER_GONE)
+    if (p->state == PEER_GONE || p->doomed)
+        return;
+    p->doomed = why;
+    p->manager->reap = true;
+}
+
+int peer_try_send(struct peer *p, const Flm__Message *message, const int *fds, unsigned n_fds)
+{
+    if (p->state == PEER_GONE || p->doomed)
         return FLM_EDISCONNECTED;
     int rc = flm__conn_send(p->conn, message, fds, n_fds);
-    if (rc < 0 && rc != FLM_ETOOBIG)
-        peer_end(p, "it does not take messages");
+    if (rc == FLM_EDISCONNECTED)
+        peer_doom(p, "the connection was closed");
     else
         watch(p);
+    return rc;
+}
+
+int peer_send(struct peer *p, const Flm__Message *message, const int *fds, unsigned n_fds)
+{
+    int rc = peer_try_send(p, message, fds, n_fds);
+    if (rc < 0 && rc != FLM_ETOOBIG)
+        peer_doom(p, "it does not take messages");
     return rc;
 }
 
@@ -143,9 +160,11 @@ static void freed(uv_handle_t *handle)
 void peer_reap(struct manager *m)
 {
     struct peer *p, *next;
-    m->reap = false;
+    m->reap = false; /* ending one may doom another: in the next turn then */
     DL_FOREACH_SAFE(m->peers, p, next)
     {
+        if (p->doomed)
+            peer_refuse(p, FLM_EDISCONNECTED, p->doomed);
         if (p->state != PEER_GONE)
             continue;
         DL_DELETE(m->peers, p);
@@ -159,6 +178,31 @@ void peer_check_links(struct manager *m)
     DL_FOREACH_SAFE(m->peers, p, next)
     if (p->state != PEER_GONE && p->link && !flm__ring_is(p->link) && m->fabric_ops->failed(p->link))
         peer_end(p, "its fabric link has failed");
+    else if ((p->state == PEER_NEW || p->state == PEER_CHALLENGED) &&
+             m->now - p->since > GREETING_MS * 1000000LL)
+        peer_refuse(p, FLM_ETIMEDOUT, "no greeting came in time");
+}
+
+bool arrived_blob_add(struct arrived_blob **table, uint64_t id, uint64_t size, int fd)
+{
+    struct arrived_blob *a = calloc(1, sizeof(*a));
+    if (!a)
+        return false;
+    a->id = id;
+    a->size = size;
+    a->fd = fd;
+    HASH_ADD(hh, *table, id, sizeof(a->id), a);
+    if (manager_hash_added(&a->hh))
+        return true;
+    free(a);
+    return false;
+}
+
+bool peer_has_blob(const struct peer *p, uint64_t id)
+{
+    struct arrived_blob *a;
+    HASH_FIND(hh, p->blobs, &id, sizeof(id), a);
+    return a != NULL;
 }
 
 int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size)
@@ -176,26 +220,25 @@ int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size)
 
 static void blob_arrived(struct peer *p, const Flm__Blob *b, int *fds, unsigned n_fds)
 {
-    struct arrived_blob *a =
-        n_fds == 1 && HASH_COUNT(p->blobs) < BLOBS_WAITING_MAX ? malloc(sizeof(*a)) : NULL;
-    if (!a) {
-        flm__close_fds(fds, n_fds);
+    bool sound = n_fds == 1 && HASH_COUNT(p->blobs) < BLOBS_WAITING_MAX;
+    if (sound && arrived_blob_add(&p->blobs, b->id, b->size, fds[0]))
         return;
-    }
-    a->id = b->id;
-    a->size = b->size;
-    a->fd = fds[0];
-    HASH_ADD(hh, p->blobs, id, sizeof(a->id), a);
+    flm__close_fds(fds, n_fds);
+    /* The record that refers to it could never be taken. */
+    peer_doom(p, sound ? "the session manager has no memory for a large payload"
+                       : "it announced large payloads in a way that cannot be");
 }
 
 void peer_keep_blob(struct peer *p, struct blob *blob)
 {
-    struct kept_blob *k = malloc(sizeof(*k));
+    struct kept_blob *k = calloc(1, sizeof(*k));
     if (!k)
         return; /* stays exposed until the instance ends */
     k->id = blob->id;
     k->blob = blob;
     HASH_ADD(hh, p->kept, id, sizeof(k->id), k);
+    if (!manager_hash_added(&k->hh))
+        free(k); /* likewise */
 }
 
 static void blob_done(struct peer *p, uint64_t id)
@@ -386,6 +429,7 @@ void peer_connect_fabric(struct peer *p, const Flm__Request *r)
                                     p->key_out, &p->link, &error);
     if (p->node)
         p->node->heard_ns = m->now;
+    m->schedule = true;
     client_reply(p, r->id, rc, error.text);
     if (rc < 0)
         peer_refuse(p, rc, error.text);
@@ -401,6 +445,8 @@ void peer_read(struct peer *p)
         int rc = flm__conn_take(p->conn, &m, fds, &n_fds);
         if (rc == 0)
             break;
+        if (rc < 0 && lost == FLM_EFULL)
+            break; /* it is, but not all of it could be had */
         if (rc < 0) {
             p->manager->refused++;
             peer_refuse(p, rc, "that is not a control frame of Flame");
@@ -408,6 +454,10 @@ void peer_read(struct peer *p)
         }
         handle(p, m, fds, n_fds);
     }
+    if (lost == FLM_EFULL && p->state != PEER_GONE)
+        peer_refuse(p, FLM_EFULL,
+                    "the session manager has too many files open, each large payload that waits is one: "
+                    "allow it more (ulimit -n), or submit less at once");
     if (lost < 0 && p->state != PEER_GONE)
         peer_end(p, "the connection was closed");
 }

@@ -17,6 +17,9 @@ struct arrived_blob {
     UT_hash_handle hh;
 };
 
+/* Adds one to a table; false: no memory. */
+bool arrived_blob_add(struct arrived_blob **table, uint64_t id, uint64_t size, int fd);
+
 /* A large payload exposed to the peer until it says that it has read it. */
 struct kept_blob {
     uint64_t id;
@@ -28,6 +31,7 @@ struct peer {
     struct peer *prev, *next;
     struct manager *manager;
     enum peer_state state;
+    const char *doomed; /* why it ends at the end of this turn; NULL: it does not */
     struct flm__conn *conn;
     uv_poll_t poll;
     int watched; /* events the poll is set to */
@@ -41,7 +45,9 @@ struct peer {
     uint64_t key_in, key_out;
 
     struct flm__link *link; /* data plane of a client, or of a relay */
-    bool link_needs_flush, link_full;
+    bool link_needs_flush;
+    bool draining; /* its link is being read, which must not begin again inside of that */
+    bool stalled;  /* the next record has to wait: for its payload, or until results are taken */
     struct arrived_blob *blobs;
     struct kept_blob *kept;
 
@@ -49,6 +55,8 @@ struct peer {
     struct session *attached;  /* list by session->next_attached */
     struct session *blocked;   /* sessions with results in their outbox, list by next_blocked */
     struct deferred *deferred; /* requests that wait for tasks still on the line */
+    unsigned n_deferred;
+    struct creation *creations; /* sessions whose common data are being read */
     /* of an agent */
     struct node *node;
 };
@@ -60,12 +68,20 @@ void peer_accept(struct manager *m, int fd);
  * comes on the control connection. May end the peer: look at state afterwards. */
 void peer_read(struct peer *p);
 
+/* Sends a message. A peer that cannot be told what it must know is doomed: nothing is ended inside of
+ * this call, so it can be made anywhere. */
 int peer_send(struct peer *p, const Flm__Message *message, const int *fds, unsigned n_fds);
+/* The same where the message can be sent again later: only a closed connection dooms the peer. */
+int peer_try_send(struct peer *p, const Flm__Message *message, const int *fds, unsigned n_fds);
 
-/* Ends the connection; the peer is freed in the next turn of the loop. */
+/* Ends the connection at the end of this turn of the loop; why lives as long as the peer. */
+void peer_doom(struct peer *p, const char *why);
+
+/* Ends the connection now, with all that hangs on it: callers hold no session, executor or node whose
+ * state they rely on. The peer is freed in the next turn of the loop. */
 void peer_end(struct peer *p, const char *why);
 
-/* Tells the peer why and ends the connection. */
+/* Tells the peer why and ends the connection now. */
 void peer_refuse(struct peer *p, int code, const char *text);
 
 /* Frees those that ended. */
@@ -73,6 +89,8 @@ void peer_reap(struct manager *m);
 /* Ends those whose fabric link has failed. */
 void peer_check_links(struct manager *m);
 
+/* Whether the blob has been announced. */
+bool peer_has_blob(const struct peer *p, uint64_t id);
 /* Takes an announced blob; -1 when it has not come. */
 int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size);
 

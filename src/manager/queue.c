@@ -85,13 +85,17 @@ bool queue_append(struct queue *q, const struct flm__record *r, const void *payl
     return true;
 }
 
-bool queue_push_back(struct queue *q, struct task_ref ref)
+void queue_push_back(struct queue *q, struct task_ref ref)
 {
     if (q->back_n == q->back_room) {
         uint32_t room = q->back_room ? 2 * q->back_room : 64;
         struct task_ref *back = malloc(room * sizeof(*back));
-        if (!back)
-            return false;
+        if (!back) {
+            q->back_n = 0;
+            q->read = q->head;
+            q->read_offset = 0;
+            return;
+        }
         for (uint32_t i = 0; i < q->back_n; i++)
             back[i] = q->back[(q->back_first + i) & (q->back_room - 1)];
         free(q->back);
@@ -102,7 +106,22 @@ bool queue_push_back(struct queue *q, struct task_ref ref)
     q->back_first = (q->back_first - 1) & (q->back_room - 1);
     q->back[q->back_first] = ref;
     q->back_n++;
-    return true;
+}
+
+void queue_forget(struct queue *q, struct task_ref ref)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < q->back_n; i++) {
+        struct task_ref at = q->back[(q->back_first + i) & (q->back_room - 1)];
+        if (at.chunk != ref.chunk || at.offset != ref.offset)
+            q->back[(q->back_first + kept++) & (q->back_room - 1)] = at;
+    }
+    q->back_n = kept;
+}
+
+void queue_forget_back(struct queue *q)
+{
+    q->back_n = 0;
 }
 
 /* Moves the reading on from chunks that are read to their end. */
@@ -177,15 +196,21 @@ bool queue_find(struct queue *q, uint64_t task, struct task_ref *ref)
 
 void queue_each(struct queue *q, uint64_t from, bool (*fn)(struct task_ref ref, void *arg), void *arg)
 {
-    for (struct chunk *c = q->head; c; c = c->next) {
-        if (c->next && c->next->used && c->next->first_task <= from)
+    struct chunk *next;
+    bool more = true;
+    for (struct chunk *c = q->head; c && more; c = next) {
+        next = c->next;
+        if (next && next->used && next->first_task <= from)
             continue;
         struct task_ref ref = {c, 0};
-        while (ref.offset < c->used) {
+        c->live++; /* it stays, whatever fn finishes */
+        while (more && ref.offset < c->used) {
             struct flm__record *r = queue_record(ref);
-            if (r->task >= from && r->type != QUEUE_DONE && r->type != QUEUE_CANCELLED && !fn(ref, arg))
-                return;
-            ref.offset += flm__record_bytes(r->size);
+            uint32_t bytes = flm__record_bytes(r->size);
+            if (r->task >= from && r->type != QUEUE_DONE)
+                more = fn(ref, arg);
+            ref.offset += bytes;
         }
+        queue_finish(q, ref);
     }
 }

@@ -13,11 +13,10 @@
 
 enum queue_state {
     QUEUE_PENDING = 1,
-    QUEUE_RUNNING = 2,   /* sent to an executor, not answered */
-    QUEUE_FETCHING = 3,  /* its payload is still on the way from a remote client */
-    QUEUE_DEFERRED = 4,  /* fetching, and the reading has passed it */
-    QUEUE_CANCELLED = 5, /* answered, to be skipped when it is met */
-    QUEUE_DONE = 6,
+    QUEUE_RUNNING = 2,  /* sent to an executor, not answered */
+    QUEUE_FETCHING = 3, /* its payload is still on the way from a remote client */
+    QUEUE_DEFERRED = 4, /* fetching, and the reading has passed it */
+    QUEUE_DONE = 6,     /* also one that was ended while it waited: skipped when it is met */
 };
 
 struct chunk {
@@ -60,8 +59,13 @@ void queue_clear(struct queue *queue);
 bool queue_append(struct queue *queue, const struct flm__record *r, const void *payload,
                   struct task_ref *ref);
 
-/* Puts a task in front of all others. False: no memory. */
-bool queue_push_back(struct queue *queue, struct task_ref ref);
+/* Puts a task in front of all others. (Without memory the whole queue is read again from its beginning,
+ * which finds it too: whoever reads must look at the state of what it gets.) */
+void queue_push_back(struct queue *queue, struct task_ref ref);
+
+/* One that came back, or each that did, is about to be finished: it will not be met any more. */
+void queue_forget(struct queue *queue, struct task_ref ref);
+void queue_forget_back(struct queue *queue);
 
 /* The next task to look at, and past it; false when there is none. */
 bool queue_next_slow(struct queue *queue, struct task_ref *ref);
@@ -92,7 +96,8 @@ static inline void queue_finish(struct queue *queue, struct task_ref ref)
 /* Finds a task by id; false when it is not stored. */
 bool queue_find(struct queue *queue, uint64_t task, struct task_ref *ref);
 
-/* Calls fn for each stored task with id >= from, oldest first, until it returns false. */
+/* Calls fn for each stored task with id >= from, oldest first, until it returns false. fn may finish the
+ * task. */
 void queue_each(struct queue *queue, uint64_t from, bool (*fn)(struct task_ref ref, void *arg), void *arg);
 
 #endif

@@ -3,10 +3,10 @@
 #include "manager/executor.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 enum {
     SESSIONS_DEALT_MAX = 4096, /* sessions that are dealt executors in one run */
-    STEAL_AFTER_NS = 500000,   /* a task that runs longer does not hold those sent behind it */
 };
 
 /* The tasks of one executor that could run elsewhere at once. */
@@ -23,8 +23,8 @@ static unsigned wanted(struct session *s, int64_t now)
     uint64_t want = 0;
     if (s->state != SESSION_CANCELLING && !session_results_full(s) && now >= s->bind_retry_ns)
         want = s->pending;
-    for (unsigned i = 0; i < s->n_bound; i++)
-        if (s->bound[i]->n)
+    for (unsigned i = 0; i < s->n_bound; i++) /* what ends on one that was taken away needs no other */
+        if (s->bound[i]->n && s->bound[i]->state != EXECUTOR_UNBINDING)
             want += 1 + (s->state == SESSION_CANCELLING ? 0 : stuck(s->bound[i], now));
     if (want > s->max_instances)
         want = s->max_instances;
@@ -33,8 +33,11 @@ static unsigned wanted(struct session *s, int64_t now)
     return want > MANAGER_EXECUTORS_MAX ? MANAGER_EXECUTORS_MAX : (unsigned)want;
 }
 
+/* A relay whose fabric is not there yet has nothing to send tasks by. */
 static bool usable(const struct executor *e)
 {
+    if (!e->link && (!e->node || !e->node->peer || !e->node->peer->link))
+        return false;
     return e->state != EXECUTOR_VOID && e->state != EXECUTOR_RELEASED && !e->node->drained && !e->dying;
 }
 
@@ -222,7 +225,11 @@ unsigned scheduler_tick_ms(const struct manager *m)
         busy |= e->n > 1;
         idle |= e->state == EXECUTOR_IDLE || (e->state == EXECUTOR_BOUND && e->n == 0);
         kills |= e->kill_ns != 0;
+        waiting |= e->starved;
     }
+    const struct peer *p;
+    DL_FOREACH(m->peers, p)
+    waiting |= p->stalled;
     for (struct session *s = m->sessions; s; s = s->hh.next)
         waiting |= s->state != SESSION_CLOSED && s->pending;
     if (busy && idle)

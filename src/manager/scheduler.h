@@ -13,6 +13,9 @@
 
 #include "manager/manager.h"
 
+/* A task that runs longer than so does not hold those sent behind it. */
+enum { STEAL_AFTER_NS = 500000 };
+
 /* Binds, unbinds and recalls as things are now. */
 void scheduler_run(struct manager *m);
 

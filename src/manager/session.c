@@ -19,7 +19,11 @@ enum {
         16, /* a number is index | generation << 16, so that an old one is not taken for a new one */
     BIND_FAILURES_MAX = 3,
     CANCEL_GRACE_MS = 5000, /* a running task that does not heed a cancel is killed with its executor */
+    RETRY_LIMIT_MAX = 10000,
 };
+
+/* More than any machine has, and sums of it stay far from overflowing. */
+#define BYTES_MAX ((uint64_t)1 << 48)
 
 static const char *const state_names[] = {"Open", "Closing", "Closing", "Closed"};
 
@@ -60,7 +64,9 @@ static int take_number(struct manager *m, struct session *s, flm_error *error)
         m->session_by_number = more;
         m->session_numbers = room;
     }
-    s->number = i | (++m->next_session & 0xffff) << INDEX_BITS;
+    if ((++m->next_session & 0xffff) == 0)
+        m->next_session++; /* no number is 0 */
+    s->number = i | (m->next_session & 0xffff) << INDEX_BITS;
     m->session_by_number[i] = s;
     return 0;
 }
@@ -82,15 +88,17 @@ static int choose_id(struct session *s, const char *wish, flm_error *error)
                               wish, FLM_MAX_NAME);
     if (wish[0])
         snprintf(s->id, sizeof(s->id), "%s", wish);
-    else
-        snprintf(s->id, sizeof(s->id), "%.100s-%u", s->application->name, s->manager->next_session + 1);
-    struct session *other = session_by_id(s->manager, s->id);
-    if (!other)
-        return 0;
-    if (other->state != SESSION_CLOSED || wish[0])
+    struct session *other = wish[0] ? session_by_id(s->manager, s->id) : NULL;
+    if (other)
         return flm__error_set(error, FLM_EEXIST, "there is already a session %s (%s)", s->id,
                               session_state_name(other));
-    return flm__error_set(error, FLM_EEXIST, "session %s exists", s->id);
+    /* Somebody may have chosen an id like ours. */
+    for (unsigned n = s->manager->next_session + 1; !wish[0]; n++) {
+        snprintf(s->id, sizeof(s->id), "%.100s-%u", s->application->name, n);
+        if (!session_by_id(s->manager, s->id))
+            break;
+    }
+    return 0;
 }
 
 static unsigned first_of(unsigned a, unsigned b, unsigned otherwise)
@@ -108,8 +116,14 @@ static void take_spec(struct session *s, const Flm__SessionSpec *spec)
     s->deadline_ms = first_of(spec->deadline_ms, a->deadline_ms, 0);
     s->ranks = first_of(spec->ranks_per_task, a->ranks_per_task, 0);
     s->retry_limit = spec->retry_limit ? spec->retry_limit : 3;
+    if (s->retry_limit > RETRY_LIMIT_MAX)
+        s->retry_limit = RETRY_LIMIT_MAX;
     s->queue_bytes = spec->queue_bytes ? spec->queue_bytes : QUEUE_BYTES_DEFAULT;
     s->result_bytes = spec->result_bytes ? spec->result_bytes : 64 << 20;
+    if (s->queue_bytes > BYTES_MAX)
+        s->queue_bytes = BYTES_MAX;
+    if (s->result_bytes > BYTES_MAX)
+        s->result_bytes = BYTES_MAX;
     s->detached = spec->flags & FLM_DETACHED;
 }
 
@@ -157,6 +171,14 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
     s->served = least_served(m);
     s->credit_told = s->queue_bytes;
     HASH_ADD_STR(m->sessions, id, s);
+    if (!manager_hash_added(&s->hh)) {
+        flm__error_set(error, FLM_ENOMEM, "no memory for a session");
+        give_number(s);
+        a->open_sessions--;
+        application_release(a);
+        free(s);
+        goto no_application;
+    }
     if (client)
         session_attach(s, client);
     events_add(&s->events, 0, 0, -1, "created by %s for application %s", client ? client->name : "flmd",
@@ -171,6 +193,7 @@ no_application:
 void session_attach(struct session *s, struct peer *client)
 {
     s->client = client;
+    s->attached_bytes = s->finished_bytes + session_held_bytes(s);
     s->next_attached = client->attached;
     client->attached = s;
     s->in_blocked = false;
@@ -198,7 +221,8 @@ void session_detach(struct session *s)
         unlink_from(&s->client->blocked, s, false);
     s->in_blocked = false;
     s->client = NULL;
-    if (!s->detached)
+    s->manager->forget |= s->state == SESSION_CLOSED;
+    if (!s->detached || s->state == SESSION_CLOSED) /* nobody can attach to a closed one */
         outbound_drop(s);
 }
 
@@ -215,15 +239,14 @@ static bool want_cancel(struct task_ref ref, void *arg)
 {
     struct session *s = arg;
     struct flm__record *r = queue_record(ref);
-    if (r->type != QUEUE_PENDING && r->type != QUEUE_FETCHING && r->type != QUEUE_DEFERRED)
+    if (r->type == QUEUE_RUNNING)
         return true;
-    outbound_end_task(s, ref,
-                      &(struct ending){.state = FLM_TASK_CANCELLED,
-                                       .reason = FLM_REASON_CANCELLED,
-                                       .code = FLM_ECANCELLED,
-                                       .attempts = r->lane,
-                                       .text = "cancelled before it began"});
-    r->type = QUEUE_CANCELLED;
+    outbound_end_waiting(s, ref,
+                         &(struct ending){.state = FLM_TASK_CANCELLED,
+                                          .reason = FLM_REASON_CANCELLED,
+                                          .code = FLM_ECANCELLED,
+                                          .attempts = r->lane,
+                                          .text = "cancelled before it began"});
     return true;
 }
 
@@ -255,6 +278,7 @@ void session_cancel(struct session *s, const char *why)
         return;
     s->state = SESSION_CANCELLING;
     events_add(&s->events, FLM_ECANCELLED, 0, -1, "cancelled: %s", why);
+    queue_forget_back(&s->queue);
     queue_each(&s->queue, 0, want_cancel, s);
     for (unsigned i = 0; i < s->n_bound; i++)
         stop_executor(s->bound[i]);
@@ -281,13 +305,14 @@ int session_cancel_task(struct session *s, uint64_t task, flm_error *error)
 {
     struct task_ref ref;
     uint64_t number;
-    if (!queue_find(&s->queue, task, &ref) || queue_record(ref)->type == QUEUE_CANCELLED) {
+    if (!queue_find(&s->queue, task, &ref)) {
         if (task && task <= s->last_task)
             return 0; /* finished: its result is on the way */
         return flm__error_set(error, FLM_ENOTFOUND, "session %s has no task %" PRIu64, s->id, task);
     }
     if (queue_record(ref)->type != QUEUE_RUNNING) {
         want_cancel(ref, s);
+        outbound_credit(s);
         session_settle(s);
         return 0;
     }
@@ -327,8 +352,10 @@ void session_settle(struct session *s)
     queue_clear(&s->queue);
     release_executors(s);
     client_answer_closers(s);
+    if (!s->client)
+        outbound_drop(s);
     s->manager->schedule = true;
-    session_forget_old(s->manager);
+    s->manager->forget = true;
 }
 
 static bool fail_bind(struct task_ref ref, void *arg)
@@ -337,13 +364,12 @@ static bool fail_bind(struct task_ref ref, void *arg)
     struct flm__record *r = queue_record(ref);
     if (r->type == QUEUE_RUNNING)
         return true;
-    outbound_end_task(s, ref,
-                      &(struct ending){.state = FLM_TASK_FAILED,
-                                       .reason = FLM_REASON_BIND,
-                                       .code = FLM_EBIND,
-                                       .attempts = r->lane,
-                                       .text = s->trouble});
-    r->type = QUEUE_CANCELLED;
+    outbound_end_waiting(s, ref,
+                         &(struct ending){.state = FLM_TASK_FAILED,
+                                          .reason = FLM_REASON_BIND,
+                                          .code = FLM_EBIND,
+                                          .attempts = r->lane,
+                                          .text = s->trouble});
     return true;
 }
 
@@ -361,7 +387,9 @@ void session_bind_failed(struct session *s, int executor, int code, const char *
     }
     snprintf(s->trouble, sizeof(s->trouble), "no executor can enter the session: %s", text);
     events_add(&s->events, FLM_EBIND, 0, -1, "takes no more executors after %u failures", s->bind_failures);
+    queue_forget_back(&s->queue);
     queue_each(&s->queue, 0, fail_bind, s);
+    outbound_credit(s);
     session_settle(s);
 }
 
@@ -389,6 +417,7 @@ void session_forget_old(struct manager *m)
 {
     unsigned closed = 0;
     struct session *s, *next;
+    m->forget = false;
     for (s = m->sessions; s; s = s->hh.next)
         closed += s->state == SESSION_CLOSED && !s->client && s->n_bound == 0;
     HASH_ITER(hh, m->sessions, s, next)
@@ -411,4 +440,6 @@ void session_free_all(struct manager *m)
         session_free(s);
     }
     free(m->session_by_number);
+    m->session_by_number = NULL;
+    m->session_numbers = 0;
 }

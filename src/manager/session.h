@@ -24,6 +24,7 @@ struct session {
     struct peer *client;             /* attached; NULL: none */
     struct session *next_attached, *next_blocked;
     bool in_blocked, detached;
+    bool given_up; /* the client has closed it, and stays attached for the results that wait */
     UT_hash_handle hh;
 
     unsigned min_instances, max_instances, weight, delay_release_ms, deadline_ms, retry_limit, ranks;
@@ -34,7 +35,10 @@ struct session {
     struct outbox outbox; /* results that wait for the client */
     uint64_t last_task;   /* id of the newest received: what is not larger is a duplicate */
     uint64_t pending, running, succeed, failed, cancelled, retried;
-    uint64_t finished_bytes; /* as flow control counts, since the beginning */
+    /* As flow control counts, see session_credit. */
+    uint64_t finished_bytes; /* since the beginning */
+    uint64_t blob_bytes;     /* not finished: large inputs (the others are queue.bytes) */
+    uint64_t attached_bytes; /* received before the present client came, finished or not */
     uint64_t credit_told;    /* the credit that the client knows */
     uint64_t fetching;       /* inputs on the way by RMA */
 
@@ -87,13 +91,28 @@ static inline uint64_t session_unfinished(const struct session *s)
     return s->pending + s->running;
 }
 
+/* Bytes of tasks that are not finished, as flow control counts. */
+static inline uint64_t session_held_bytes(const struct session *s)
+{
+    return s->queue.bytes + s->blob_bytes;
+}
+
+/* What the present client may have sent since it attached, so that never more than queue_bytes are
+ * unfinished: what another client left unfinished takes its part. */
+static inline uint64_t session_credit(const struct session *s)
+{
+    uint64_t limit = s->finished_bytes + s->queue_bytes;
+    return limit > s->attached_bytes ? limit - s->attached_bytes : 0;
+}
+
 /* Results wait beyond the limit: no more tasks are started. */
 static inline bool session_results_full(const struct session *s)
 {
     return s->outbox.bytes > s->result_bytes;
 }
 
-/* A session that is Closed stays to be looked at until there are more than this. */
+/* A session that is Closed stays to be looked at until there are more than this. session_forget_old
+ * frees sessions: it is called between turns only, when manager->forget says so. */
 enum { SESSION_CLOSED_KEPT = 256 };
 void session_forget_old(struct manager *m);
 void session_free_all(struct manager *m);

@@ -6,6 +6,7 @@
 #include "manager/client.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
+#include "manager/logs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -280,7 +281,7 @@ static bool view_task(struct session *s, uint64_t task, Flm__TaskView *v)
 {
     struct task_ref ref;
     struct task_list l = {.session = s, .views = v, .most = 1};
-    if (queue_find(&s->queue, task, &ref) && queue_record(ref)->type != QUEUE_CANCELLED)
+    if (queue_find(&s->queue, task, &ref))
         return add_stored(ref, &l);
     const struct note *note = notes_find(&s->notes, task);
     if (note) {
@@ -432,118 +433,6 @@ static void drain(struct peer *p, uint64_t id, const Flm__DrainNode *d)
     client_reply(p, id, FLM_ENOTFOUND, text);
 }
 
-/* ---- logs: asked of the node agents, which hold them ------------------------------------------------ */
-
-/* One question to all nodes. */
-struct log_question {
-    struct log_question *next;
-    uint64_t number;   /* of the request to the nodes */
-    uint64_t asked_by; /* incarnation of the client, in case it goes */
-    struct peer *peer;
-    uint64_t id;
-    unsigned waiting;
-    Flm__Message **answers;
-    unsigned n_answers;
-};
-
-static int by_time(const void *a, const void *b)
-{
-    const Flm__LogLine *x = *(Flm__LogLine *const *)a, *y = *(Flm__LogLine *const *)b;
-    return x->time_ns < y->time_ns ? -1 : x->time_ns > y->time_ns;
-}
-
-static void read_logs(struct peer *p, uint64_t id, const Flm__LogQuery *q)
-{
-    struct manager *m = p->manager;
-    struct node *n;
-    struct log_question *l = calloc(1, sizeof(*l));
-    unsigned nodes = 0;
-    DL_COUNT(m->nodes, n, nodes);
-    if (l)
-        l->answers = calloc(nodes ? nodes : 1, sizeof(*l->answers));
-    if (!l || !l->answers || !nodes) {
-        if (l)
-            free(l->answers);
-        free(l);
-        client_reply(p, id, nodes ? FLM_ENOMEM : FLM_ENOTFOUND, nodes ? NULL : "there is no node yet");
-        return;
-    }
-    l->number = ++m->log_questions;
-    l->peer = p;
-    l->id = id;
-    l->next = m->logs;
-    m->logs = l;
-    Flm__Request r = FLM__REQUEST__INIT;
-    r.id = l->number;
-    r.verb_case = FLM__REQUEST__VERB_READ_LOGS;
-    r.read_logs = (Flm__LogQuery *)(uintptr_t)q;
-    FLM__MESSAGE(message, request, REQUEST, &r);
-    DL_FOREACH(m->nodes, n)
-    if (peer_send(n->peer, &message, NULL, 0) == 0)
-        l->waiting++;
-}
-
-static void send_logs(struct log_question *l)
-{
-    Flm__Reply r = FLM__REPLY__INIT;
-    size_t n = 0;
-    for (unsigned i = 0; i < l->n_answers; i++)
-        n += l->answers[i]->reply->n_lines;
-    r.id = l->id;
-    r.lines = calloc(n ? n : 1, sizeof(*r.lines));
-    for (unsigned i = 0; r.lines && i < l->n_answers; i++) {
-        Flm__Reply *a = l->answers[i]->reply;
-        for (size_t k = 0; k < a->n_lines; k++)
-            r.lines[r.n_lines++] = a->lines[k];
-        if (a->cursor > r.cursor)
-            r.cursor = a->cursor;
-    }
-    qsort(r.lines, r.n_lines, sizeof(*r.lines), by_time);
-    client_send_reply(l->peer, &r);
-    free(r.lines);
-}
-
-static void log_question_free(struct log_question *l)
-{
-    for (unsigned i = 0; i < l->n_answers; i++)
-        flm__message__free_unpacked(l->answers[i], NULL);
-    free(l->answers);
-    free(l);
-}
-
-void verbs_logs_reply(struct node *n, Flm__Message *message)
-{
-    struct manager *m = n->peer->manager;
-    struct log_question **at = &m->logs, *l;
-    while (*at && (*at)->number != message->reply->id)
-        at = &(*at)->next;
-    l = *at;
-    if (!l) {
-        flm__message__free_unpacked(message, NULL);
-        return;
-    }
-    l->answers[l->n_answers++] = message;
-    if (--l->waiting)
-        return;
-    *at = l->next;
-    send_logs(l);
-    log_question_free(l);
-}
-
-void verbs_forget(struct peer *p)
-{
-    struct log_question **at = &p->manager->logs;
-    while (*at) {
-        struct log_question *l = *at;
-        if (l->peer != p) {
-            at = &l->next;
-            continue;
-        }
-        *at = l->next;
-        log_question_free(l);
-    }
-}
-
 /* ---- verbs by id ------------------------------------------------------------------------------------- */
 
 static void admin_end(struct peer *p, uint64_t id, const char *name, bool cancel)
@@ -572,7 +461,7 @@ static void register_application(struct peer *p, Flm__Message *m)
     Flm__Request *r = m->request;
     uint64_t id = r->id;
     flm_error error = {0};
-    int rc = application_register(p->manager, m, r->register_application, r->replace, &error);
+    int rc = application_register(p, m, r->register_application, r->replace, &error);
     client_reply(p, id, rc, error.text);
     if (rc < 0)
         flm__message__free_unpacked(m, NULL);
@@ -619,7 +508,7 @@ bool verbs_answer(struct peer *p, Flm__Message *m)
         get_instance(p, r->id);
         break;
     case FLM__REQUEST__VERB_READ_LOGS:
-        read_logs(p, r->id, r->read_logs);
+        logs_ask(p, r->id, r->read_logs);
         break;
     case FLM__REQUEST__VERB_ADMIN_CLOSE:
         admin_end(p, r->id, r->admin_close, false);

@@ -42,13 +42,18 @@ int flm__blob_copy(const void *data, size_t size, flm_error *error)
     return fd;
 }
 
-const void *flm__blob_map(int fd, size_t size, flm_error *error)
+int flm__blob_check(int fd, size_t size, flm_error *error)
 {
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || lseek(fd, 0, SEEK_END) < (off_t)size) {
-        flm__error_set(error, FLM_EPROTO, "a payload of %zu bytes is not what was announced", size);
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || lseek(fd, 0, SEEK_END) < (off_t)size)
+        return flm__error_set(error, FLM_EPROTO, "a payload of %zu bytes is not what was announced", size);
+    return 0;
+}
+
+const void *flm__blob_map(int fd, size_t size, flm_error *error)
+{
+    if (flm__blob_check(fd, size, error) < 0)
         return NULL;
-    }
     const void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED) {
         flm__error_errno(error, FLM_ENOMEM, errno, "cannot map a payload of %zu bytes", size);

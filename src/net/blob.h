@@ -14,6 +14,9 @@ int flm__blob_create(size_t size, void **map, flm_error *error);
 /* Makes a blob that holds a copy of data. */
 int flm__blob_copy(const void *data, size_t size, flm_error *error);
 
+/* Whether a received blob is sealed and large enough: 0 or FLM_EPROTO. */
+int flm__blob_check(int fd, size_t size, flm_error *error);
+
 /* Maps a received blob read-only, after checking that it is sealed and large enough. NULL: it is not. */
 const void *flm__blob_map(int fd, size_t size, flm_error *error);
 

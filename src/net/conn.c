@@ -30,6 +30,7 @@ struct waiting_fds {
 struct flm__conn {
     int fd;
     bool is_unix, eof;
+    bool lost_fds; /* descriptors came and there was no room for them: the stream is spoilt */
     struct bytes in, out;
     int in_fds[FDS_WAITING_MAX];
     unsigned in_fds_start, in_fds_n;
@@ -165,15 +166,18 @@ int flm__conn_send(struct flm__conn *c, const Flm__Message *message, const int *
     return flm__conn_flush(c);
 }
 
+/* Room for the descriptors of one call. CMSG_SPACE rounds up, so one more may come than a frame has. */
+union control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int) * FLM__FRAME_FDS)];
+};
+
 /* One sendmsg: up to the byte with which the next descriptors leave, or from there with them. */
 static ssize_t send_some(struct flm__conn *c)
 {
     struct iovec iov = {c->out.data + c->out.start, c->out.end - c->out.start};
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * FLM__FRAME_FDS)];
-    } control;
+    union control control;
     struct waiting_fds *w = c->out_fds_n ? &c->out_fds[c->out_fds_start] : NULL;
     if (w && w->at == c->sent) {
         memset(&control, 0, sizeof(control));
@@ -220,17 +224,15 @@ int flm__conn_flush(struct flm__conn *c)
     return 0;
 }
 
-/* Takes the descriptors of one recvmsg; what does not fit is closed and the connection is spoilt. */
+/* Takes the descriptors of one recvmsg; what does not fit is closed. FLM_EFULL: some were lost. */
 static int take_fds(struct flm__conn *c, struct msghdr *m)
 {
-    int rc = m->msg_flags & MSG_CTRUNC ? FLM_EPROTO : 0;
+    int rc = m->msg_flags & MSG_CTRUNC ? FLM_EFULL : 0;
     for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
         if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
             continue;
+        int fds[sizeof(union control) / sizeof(int)];
         unsigned n = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        int fds[FLM__FRAME_FDS];
-        if (n > FLM__FRAME_FDS)
-            n = FLM__FRAME_FDS;
         memcpy(fds, CMSG_DATA(h), n * sizeof(int));
         if (c->in_fds_start) {
             memmove(c->in_fds, c->in_fds + c->in_fds_start, c->in_fds_n * sizeof(int));
@@ -238,7 +240,7 @@ static int take_fds(struct flm__conn *c, struct msghdr *m)
         }
         if (c->in_fds_n + n > FDS_WAITING_MAX) {
             flm__close_fds(fds, n);
-            rc = FLM_EPROTO;
+            rc = FLM_EFULL;
             continue;
         }
         memcpy(c->in_fds + c->in_fds_n, fds, n * sizeof(int));
@@ -254,10 +256,7 @@ int flm__conn_fill(struct flm__conn *c)
         if (bytes_room(&c->in, READ_BYTES, 2 * (size_t)FLM__FRAME_MAX + READ_BYTES) < 0)
             return c->in.end - c->in.start > FLM__FRAME_MAX + FLM__FRAME_HEADER ? 0 : FLM_EDISCONNECTED;
         struct iovec iov = {c->in.data + c->in.end, c->in.room - c->in.end};
-        union {
-            struct cmsghdr align;
-            char bytes[CMSG_SPACE(sizeof(int) * FLM__FRAME_FDS)];
-        } control;
+        union control control;
         struct msghdr m = {.msg_iov = &iov,
                            .msg_iovlen = 1,
                            .msg_control = control.bytes,
@@ -274,12 +273,13 @@ int flm__conn_fill(struct flm__conn *c)
         c->in.end += (size_t)n;
         if (take_fds(c, &m) < 0) {
             c->eof = true;
+            c->lost_fds = true;
             break;
         }
         if ((size_t)n < iov.iov_len && m.msg_controllen == 0)
             return 0;
     }
-    return FLM_EDISCONNECTED;
+    return c->lost_fds ? FLM_EFULL : FLM_EDISCONNECTED;
 }
 
 int flm__conn_take(struct flm__conn *c, Flm__Message **message, int *fds, unsigned *n_fds)

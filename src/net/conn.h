@@ -30,8 +30,9 @@ int flm__conn_send(struct flm__conn *conn, const Flm__Message *message, const in
 int flm__conn_flush(struct flm__conn *conn);
 bool flm__conn_pending(const struct flm__conn *conn); /* something waits to be sent */
 
-/* Reads from the socket what is there. 0 or FLM_EDISCONNECTED (messages read before can still be
- * taken). */
+/* Reads from the socket what is there. 0, FLM_EDISCONNECTED, or FLM_EFULL: descriptors were lost because
+ * this process has no room for more, so the connection is of no use any more. (Messages read before can
+ * still be taken.) */
 int flm__conn_fill(struct flm__conn *conn);
 
 /* Takes one message out of what was read: 1, 0 (none whole), FLM_EPROTO, FLM_ETOOBIG. fds has room for

@@ -168,6 +168,8 @@ static int listen_unix(const char *endpoint, char *bound, size_t n, flm_error *e
     if (rc < 0 || listen(fd, 512) < 0) {
         e = rc < 0 ? e : errno;
         close(fd);
+        if (rc == 0)
+            unlink(address.sun_path);
         return flm__error_errno(error, FLM_EIO, e, "cannot listen at %s", endpoint);
     }
     snprintf(bound, n, "%s", endpoint);

@@ -98,11 +98,12 @@ void agent_stop(struct agent *agent, int status, const char *format, ...)
     agent_slot_empty(agent);
 }
 
-/* The first signal ends in order, another one at once. */
+/* The first signal ends in order, another one at once: who presses Ctrl-C again means it. flmd's word to
+ * end is none of them: that and the one SIGTERM of flm-backend come together. */
 static void on_end_signal(uv_signal_t *handle, int signal)
 {
     struct agent *agent = handle->data;
-    if (agent->stopping)
+    if (agent->signals++)
         on_grace_over(&agent->ending);
     else
         agent_stop(agent, 0, "got %s", strsignal(signal));
@@ -186,6 +187,7 @@ static void on_ping_time(uv_timer_t *timer)
     /* When it was us who stood still, nobody else is to blame. */
     bool stood_still = last && now - last > 2 * interval;
     last = now;
+    oom_happened(&agent->oom, now);
     agent->ping++;
     for (unsigned i = 0; i < agent->n_slots; i++) {
         if (stood_still)

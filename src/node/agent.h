@@ -35,8 +35,9 @@ struct agent {
     uv_signal_t on_child, on_term, on_int, on_hup;
     uint64_t ping;
     bool stopping, killed, stopped;
-    int status;    /* of the process */
-    char why[256]; /* it ends */
+    unsigned signals; /* to end, that we got */
+    int status;       /* of the process */
+    char why[256];    /* it ends */
 };
 
 int agent_init(struct agent *agent, const struct node_options *options, flm_error *error);

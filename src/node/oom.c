@@ -1,5 +1,7 @@
-/* The counter covers the whole group, so what it tells is that *some* process of the job was killed since
- * we last looked; with the SIGKILL of an executor that nobody here sent, that is as sure as it gets. */
+/* The counter covers the whole group, so what it tells is that *some* process of the job was killed; with
+ * the SIGKILL of an executor that nobody here sent, at that time, that is as sure as it gets. The kernel
+ * counts before it kills, and may kill several at once, so each that dies then is held to be one of them.
+ */
 #define _GNU_SOURCE
 #include "node/oom.h"
 
@@ -44,7 +46,13 @@ static void try_line(struct oom *oom, char *line, const char *mount)
         n = snprintf(file, sizeof(file), "%s/memory%s/memory.oom_control", mount, path);
     else
         return;
-    if (n < (int)sizeof(file) && read_kills(file, &kills)) {
+    bool found = n < (int)sizeof(file) && read_kills(file, &kills);
+    if (!found) { /* inside a container the path may be the host's: then the top is our own group */
+        n = snprintf(file, sizeof(file), "%s/%s", mount,
+                     *controllers ? "memory/memory.oom_control" : "memory.events");
+        found = n < (int)sizeof(file) && read_kills(file, &kills);
+    }
+    if (found) {
         memcpy(oom->file, file, (size_t)n + 1);
         oom->kills = kills;
     }
@@ -62,11 +70,12 @@ void oom_open(struct oom *oom, const char *cgroup, const char *mount)
     fclose(f);
 }
 
-bool oom_happened(struct oom *oom)
+bool oom_happened(struct oom *oom, int64_t now_ns)
 {
     uint64_t kills;
-    if (!read_kills(oom->file, &kills) || kills <= oom->kills)
-        return false;
-    oom->kills = kills;
-    return true;
+    if (read_kills(oom->file, &kills) && kills > oom->kills) {
+        oom->kills = kills;
+        oom->grown_ns = now_ns;
+    }
+    return oom->grown_ns && now_ns - oom->grown_ns < OOM_LATELY_NS;
 }

@@ -151,6 +151,8 @@ unsigned process_kill_strays(process_keep_fn *keep, void *arg)
         return 0;
     ssize_t n = read(fd, line, sizeof(line) - 1);
     close(fd);
+    while (n > 0 && line[n - 1] != ' ')
+        n--; /* of more than we take here the last number is cut, and another process's */
     line[n > 0 ? n : 0] = 0;
     unsigned killed = 0;
     char *end;
@@ -187,7 +189,19 @@ bool process_variable(pid_t pid, const char *name, char *out, size_t size)
     return found;
 }
 
-void process_describe(int status, const struct rusage *usage, char *text, size_t size)
+long process_peak_kib(void)
+{
+    FILE *f = fopen("/proc/self/status", "re");
+    char line[256];
+    long kib = 0;
+    while (f && fgets(line, sizeof(line), f) && sscanf(line, "VmHWM: %ld", &kib) != 1)
+        ;
+    if (f)
+        fclose(f);
+    return kib;
+}
+
+void process_describe(int status, const struct rusage *usage, long ours_kib, char *text, size_t size)
 {
     double cpu = (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +
                  (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) * 1e-6;
@@ -197,6 +211,7 @@ void process_describe(int status, const struct rusage *usage, char *text, size_t
                  strsignal(WTERMSIG(status)), WCOREDUMP(status) ? " with a core dump" : "");
     else
         snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
-    snprintf(text, size, "%s after %.2f s of CPU time and at most %ld MiB", how, cpu,
-             usage->ru_maxrss >> 10);
+    int n = snprintf(text, size, "%s after %.2f s of CPU time", how, cpu);
+    if (n > 0 && (size_t)n < size && usage->ru_maxrss > ours_kib)
+        snprintf(text + n, size - (size_t)n, " and at most %ld MiB of memory", usage->ru_maxrss >> 10);
 }

@@ -38,8 +38,13 @@ unsigned process_kill_strays(process_keep_fn *keep, void *arg);
  * seen. */
 bool process_variable(pid_t pid, const char *name, char *out, size_t size);
 
-/* "signal 11 (Segmentation fault), 1.2 s of CPU, 35 MiB" */
+/* The most memory that this process has had so far, KiB; 0: not known. */
+long process_peak_kib(void);
+
+/* "ended by signal 11 (Segmentation fault) after 1.20 s of CPU time and at most 35 MiB of memory". A
+ * process counts from its start what we had when we started it, ours_kib: less than that is not known, and
+ * not told. */
 struct rusage;
-void process_describe(int status, const struct rusage *usage, char *text, size_t size);
+void process_describe(int status, const struct rusage *usage, long ours_kib, char *text, size_t size);
 
 #endif

@@ -6,6 +6,7 @@
 #include "node/process.h"
 #include "node/relay.h"
 
+#include <fcntl.h>
 #include <flm/client.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -135,6 +136,23 @@ static void tell_bind_failed(struct slot *slot, const char *text)
     agent_tell(slot->agent, &m, NULL, 0);
 }
 
+/* The process that was to be the session's executor never became one. */
+static void tell_not_attached(struct slot *slot)
+{
+    char how[160], text[900];
+    const Flm__Application *app = slot->bind->application;
+    const char *program = slot->kind.self && app && app->n_command ? app->command[0]
+                          : slot->kind.ranks                       ? slot->agent->options->world_command
+                                                                   : "flm-executor";
+    process_describe(slot->status, &slot->usage, slot->inherited_kib, how, sizeof(how));
+    snprintf(text, sizeof(text), "'%.200s' %s before it was ready to serve: %s", program, how,
+             *slot->kill_text  ? slot->kill_text
+             : slot->kind.self ? "a program of shim self must call flm_service_run (flmctl logs has what "
+                                 "it printed)"
+                               : "flmctl logs has what it printed");
+    tell_bind_failed(slot, text);
+}
+
 static void tell_up(struct slot *slot, int32_t pid)
 {
     Flm__ExecutorUp up = FLM__EXECUTOR_UP__INIT;
@@ -159,7 +177,8 @@ static int loss_reason(struct slot *slot, int *code)
         return own;
     if (!WIFSIGNALED(slot->status))
         return FLM_REASON_EXIT;
-    if (WTERMSIG(slot->status) == SIGKILL && !slot->expected && oom_happened(&slot->agent->oom))
+    if (WTERMSIG(slot->status) == SIGKILL && !slot->expected &&
+        oom_happened(&slot->agent->oom, flm__now_ns()))
         return FLM_REASON_OUT_OF_MEMORY;
     return FLM_REASON_SIGNAL;
 }
@@ -167,13 +186,15 @@ static int loss_reason(struct slot *slot, int *code)
 static void tell_lost(struct slot *slot)
 {
     char how[160], text[700];
-    process_describe(slot->status, &slot->usage, how, sizeof(how));
+    process_describe(slot->status, &slot->usage, slot->inherited_kib, how, sizeof(how));
     Flm__ExecutorLost lost = FLM__EXECUTOR_LOST__INIT;
     lost.reason = loss_reason(slot, &lost.code);
     if (slot->pid)
         snprintf(text, sizeof(text), "process %d %s%s%s%s", (int)slot->pid, how,
                  *slot->kill_text ? ": " : "", slot->kill_text,
-                 lost.reason == FLM_REASON_OUT_OF_MEMORY ? ": the job's memory limit was reached" : "");
+                 lost.reason == FLM_REASON_OUT_OF_MEMORY
+                     ? ": killed for lack of memory: ask for more, or run fewer executors on a node"
+                     : "");
     else
         snprintf(text, sizeof(text), "it gave way to a program that could not be started");
     lost.lane = slot->lane;
@@ -309,7 +330,7 @@ void slot_drained(struct slot *slot)
     bool was_bound = slot->was_bound;
     if (!replaced) {
         if (slot->bind) {
-            tell_bind_failed(slot, "the process that was started for the session ended before it attached");
+            tell_not_attached(slot);
             drop_bind(slot);
         }
         if (slot->announced)
@@ -557,7 +578,7 @@ void slot_common_ready(struct slot *slot, int fd, const char *text)
     if (!slot->bind)
         return;
     if (fd >= 0)
-        slot->bind_fd = dup(fd);
+        slot->bind_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* not for those that we start meanwhile */
     if (slot->bind_fd >= 0) {
         give_bind(slot);
         return;

@@ -59,6 +59,7 @@ struct slot {
     char kill_text[400];
     int status; /* as from wait(2), once GONE */
     struct rusage usage;
+    long inherited_kib; /* of memory, that usage counts though they were the agent's */
     int64_t heard_ns;
 
     /* from life to life */

@@ -216,6 +216,7 @@ static int spawn_with_pipes(struct slot *slot, struct process_spec *spec, flm_er
     spec->out = out[1];
     spec->err = err[1];
     int rc = process_start(spec, &slot->pid, error);
+    slot->inherited_kib = process_peak_kib();
     close(out[1]);
     close(err[1]);
     if (rc < 0) {

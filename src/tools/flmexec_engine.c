@@ -37,7 +37,8 @@ static int register_application(struct flmexec_engine *e, flm_error *error)
                                 .exec_mode = FLM_EXEC_CAPTURE,
                                 .environment = (const char *const *)environ,
                                 .working_directory = folder,
-                                .description = "a run of flmexec"};
+                                .description = "a run of flmexec",
+                                .temporary = 1};
     int rc = flm_register_application(e->client, &a, 0, error);
     e->registered = rc == 0;
     return rc;

@@ -301,6 +301,7 @@ static int register_service(struct ping *p, const char *service, char *name, siz
         .shim = FLM_SHIM_SO,
         .command = (const char *const[]){service, NULL},
         .description = "round trip and throughput (flmping)",
+        .temporary = 1,
     };
     return flm_register_application(p->client, &a, 1, error);
 }

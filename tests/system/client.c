@@ -1,11 +1,12 @@
 /* A client for the system tests: runs N tasks of a service and prints one line per kind of outcome, so
  * that a script can compare.
  *
- *     client [-a FILE | -l SERVICE.so] [-n TASKS] [-i INPUT] [-d DEADLINE_MS] [-m MAX_INSTANCES] [-I ID]
- *            [-c COMMON] [-q QUEUE_BYTES] [-r RESULT_BYTES] [-s SIZE] [-C MS] [-H MS] [-T] [-N]
+ *     client [-a FILE | -l SERVICE.so] [-n TASKS] [-i INPUT] [-d DEADLINE_MS] [-D MS] [-m MAX_INSTANCES]
+ *            [-I ID] [-c COMMON] [-q QUEUE_BYTES] [-r RESULT_BYTES] [-s SIZE] [-C MS] [-H MS] [-T] [-N]
  *
- * -C cancels the session after so many ms, -H never takes results for so long, -T takes results by
- * flm_take_results, -N does not wait for room. Exit status 0 unless Flame itself failed.
+ * -d is the deadline of the session, -D of each task. -C cancels the session after so many ms, -H never
+ * takes results for so long, -T takes results by flm_take_results, -N does not wait for room. Exit status 0
+ * unless Flame itself failed.
  */
 #define _GNU_SOURCE
 #include <flm/admin.h>
@@ -21,7 +22,7 @@ static struct {
     const char *file, *library, *input, *id, *common;
     uint64_t tasks, queue_bytes, result_bytes;
     size_t size;
-    unsigned deadline, most, cancel_ms, hold_ms, retry;
+    unsigned deadline, task_deadline, most, cancel_ms, hold_ms, retry;
     int take, nonblock;
 } o = {.tasks = 1, .input = ""};
 
@@ -71,7 +72,7 @@ static int64_t now_ms(void)
 static void parse(int argc, char **argv)
 {
     int c;
-    while ((c = getopt(argc, argv, "a:l:n:i:d:m:I:c:q:r:s:C:H:R:TN")) != -1) {
+    while ((c = getopt(argc, argv, "a:l:n:i:d:D:m:I:c:q:r:s:C:H:R:TN")) != -1) {
         switch (c) {
         case 'a':
             o.file = optarg;
@@ -87,6 +88,9 @@ static void parse(int argc, char **argv)
             break;
         case 'd':
             o.deadline = (unsigned)atoi(optarg);
+            break;
+        case 'D':
+            o.task_deadline = (unsigned)atoi(optarg);
             break;
         case 'm':
             o.most = (unsigned)atoi(optarg);
@@ -160,7 +164,13 @@ static uint64_t submit(flm_session *s, uint64_t *seen)
     size_t size = o.size ? o.size : strlen(o.input);
     uint64_t n = 0, full = 0;
     while (n < o.tasks) {
-        int64_t id = flm_run_task(s, input, size, o.take ? NULL : on_result, seen);
+        const struct flm_task task = {.size = sizeof(task),
+                                      .input = input,
+                                      .input_size = size,
+                                      .callback = o.take ? NULL : on_result,
+                                      .arg = seen,
+                                      .deadline_ms = o.task_deadline};
+        int64_t id = flm_submit_task(s, &task);
         if (id == FLM_EAGAIN) {
             full++;
             break;

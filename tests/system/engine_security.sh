@@ -60,6 +60,43 @@ wait_for 'and counted' bash -c "[ \$(flmctl -o json status | jq .refused) -gt $b
 run flmping -t 10000 --json
 check_equal 'the session manager works on' "0 0" "$status $(jq -r .failed <<<"$out")"
 
+# Greeted, and then of no good will: a session whose common data never come, tasks nobody has, questions
+# about tasks that were never sent.
+python3 - "$TEST_DIR/run/flmd.sock" <<'END'
+import socket, struct, sys
+def frame(body):
+    return struct.pack("<III", 0x314d4c46, len(body), 0) + body
+def varint(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+def number(field, value):
+    return varint(field << 3) + varint(value)
+def part(field, body):
+    return varint(field << 3 | 2) + varint(len(body)) + body
+def request(n, verb, submitted=0):
+    return frame(part(6, number(1, n) + (number(2, submitted) if submitted else b"") + verb))
+blob = varint(1 << 3 | 1) + bytes(8) + number(2, 1000)
+requests = [request(1, part(13, part(1, b"nothing") + part(14, blob))),   # common data without a descriptor
+            request(2, part(13, part(1, b"nothing") + part(14, number(2, 1 << 40)))),
+            request(3, number(14, 7)), request(4, number(15, 0)), request(5, number(17, 1 << 31)),
+            request(6, part(16, number(1, 3) + number(3, 5)), submitted=1 << 60),
+            request(7, part(18, b"x" * 300)),                              # a fabric address, over a ring
+            frame(part(22, number(1, 1))), frame(part(23, bytes([9]) + bytes(8))), frame(part(10, number(1, 9)))]
+for r in requests:
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    s.sendall(frame(part(1, number(1, 1) + number(2, 1) + number(3, 1))) + r)
+    s.shutdown(socket.SHUT_WR)
+    s.settimeout(20)
+    while s.recv(4096):
+        pass
+    s.close()
+END
+check_equal 'greeted peers that ask for nonsense are answered or dropped' 0 $?
+check 'and nobody else notices' flmping -t 1000
+
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     chmod 711 "$TEST_DIR" "$TEST_DIR/run"
     chmod 666 "$TEST_DIR/run/flmd.sock"

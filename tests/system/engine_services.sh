@@ -5,6 +5,13 @@
 . "$FLM_SRCDIR/tests/system/engine.sh"
 
 odd=$services/odd.so
+cat >writes.sh <<'END'
+cat "$FLM_COMMON"
+printf :
+{ echo changed >&3; } 2>/dev/null && printf ' changed' || printf ' refused'
+{ echo changed 1<>"$FLM_COMMON"; } 2>/dev/null && printf ' changed' || printf ' refused'
+END
+printf '[application]\nname = writes\nshim = exec\ncommand = bash %s\n' "$TEST_DIR/writes.sh" >writes.app
 for transport in $(transports); do
     engine -n 2
     run "$client" -l "$odd" -n 10 -i hello
@@ -53,6 +60,9 @@ END
     printf '[application]\nname = nocmd\nshim = exec\ncommand = /no/such/command\n' >nocmd.app
     run "$client" -a nocmd.app -n 2
     check_match 'a command that does not exist' "$out" '^2 x Failed bind .*/no/such/command'
+    printf '[application]\nname = true\nshim = self\ncommand = true\n' >true.app
+    run "$client" -a true.app -n 2
+    check_match 'a program that is no service' "$out" "^2 x Failed bind .*'true' exited with status 0 .*flm_service_run"
     printf '[application]\nname = cat\nshim = exec\ncommand = cat\n' >cat.app
     run "$client" -a cat.app -n 5 -i 'through cat'
     check_equal 'shim exec: input on stdin, output from stdout' '5 x Succeed none 0 [through cat]' "$out"
@@ -63,6 +73,9 @@ END
         "$FLM_SRCDIR/examples/services/upper.py" >upper.app
     run "$client" -a upper.app -n 20 -i 'shout'
     check_equal 'shim stdio: the Python service' '20 x Succeed none 0 [SHOUT]' "$out"
+    run "$client" -a writes.app -n 4 -c 'common data'
+    check_equal 'common data cannot be written by a command that gets them' \
+        '4 x Succeed none 0 [common data: refused refused]' "$out"
     run "$client" -l "$odd" -i 'print something' -n 2
     check_match 'what services print can be read' "$(flmctl logs)" 'out something'
     check_match 'standard error too' "$(flmctl logs)" 'err something'

@@ -21,6 +21,8 @@ for transport in $(transports); do
     check_equal 'an error of any rank fails the task' '2 x Failed service 6 rank 1 does not like it' "$out"
     run "$client" -a world.app -c 'shared by all' -i e -n 3
     check_equal 'all ranks have the common data' '3 x Succeed none 0 [shared by all]' "$out"
+    run timeout 60 "$client" -a world.app -i c -C 1000
+    check_equal 'all ranks see that a task is cancelled, and return' '1 x Succeed none 0' "$out"
     run "$client" -l "$services/odd.so" -n 10 -i plain
     check_equal 'a service without MPI, in the same slot' '10 x Succeed none 0 [plain]' "$out"
     run "$client" -a world.app -i k

@@ -149,6 +149,45 @@ static void hostile(void **state)
     }
 }
 
+static unsigned open_descriptors(void)
+{
+    unsigned n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* A peer of no good will sends more descriptors than a frame has: none stays open. */
+static void too_many_descriptors(void **state)
+{
+    (void)state;
+    unsigned before = open_descriptors();
+    for (unsigned n = 1; n <= 20; n++) {
+        int pair[2], fds[20];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        struct flm__conn *c = flm__conn_new_take(pair[0]);
+        char control[CMSG_SPACE(sizeof(fds))] = {0};
+        struct iovec iov = {control, 1};
+        struct msghdr m = {.msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = control,
+                           .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+        struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+        h->cmsg_level = SOL_SOCKET;
+        h->cmsg_type = SCM_RIGHTS;
+        h->cmsg_len = CMSG_LEN(n * sizeof(int));
+        for (unsigned i = 0; i < n; i++)
+            fds[i] = pair[1];
+        memcpy(CMSG_DATA(h), fds, n * sizeof(int));
+        assert_int_equal(sendmsg(pair[1], &m, 0), 1);
+        int rc = flm__conn_fill(c);
+        assert_int_equal(rc, n <= FLM__FRAME_FDS + 1 ? 0 : FLM_EFULL);
+        flm__conn_free(c);
+        close(pair[1]);
+        assert_int_equal(open_descriptors(), before);
+    }
+}
+
 static void secrets(void **state)
 {
     (void)state;
@@ -219,6 +258,7 @@ int main(void)
         cmocka_unit_test(many_with_descriptors),
         cmocka_unit_test(last_words),
         cmocka_unit_test(timeout),
+        cmocka_unit_test(too_many_descriptors),
         cmocka_unit_test(hostile),
         cmocka_unit_test(secrets),
         cmocka_unit_test(endpoints),

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "node/log.h"
 #include "node/oom.h"
+#include "node/process.h"
 #include "node/slot.h"
 #include "node/texts.h"
 
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -222,6 +224,28 @@ static void cuts_streams_into_lines(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+/* ---- how a process ended ----------------------------------------------------------------------- */
+
+static void describes_ends(void **state)
+{
+    static const struct {
+        int status;
+        long peak_kib;
+        const char *text;
+    } cases[] = {
+        {3 << 8, 99 << 10, "exited with status 3 after 1.50 s of CPU time"}, /* the agent's own 100 MiB */
+        {9, 200 << 10, "ended by signal 9 (Killed) after 1.50 s of CPU time and at most 200 MiB of memory"},
+    };
+    (void)state;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct rusage usage = {.ru_utime = {1, 500000}, .ru_maxrss = cases[i].peak_kib};
+        char text[200];
+        process_describe(cases[i].status, &usage, 100 << 10, text, sizeof(text));
+        assert_string_equal(text, cases[i].text);
+    }
+    assert_true(process_peak_kib() > 0);
+}
+
 /* ---- the memory group -------------------------------------------------------------------------- */
 
 static void write_file(const char *path, const char *text)
@@ -239,6 +263,7 @@ static void sees_kills_for_memory(void **state)
     } cases[] = {
         {"0::/job\n", "job", "job/memory.events", "low 0\noom 3\noom_kill 3\n",
          "oom 4\noom_kill 4\noom_group_kill 0\n"},
+        {"0::/docker/abc\n", ".", "memory.events", "oom_kill 0\n", "oom_kill 1\n"},
         {"5:cpu:/x\n4:memory:/job\n1:name=systemd:/y\n", "memory", "memory/job/memory.oom_control",
          "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"},
     };
@@ -254,18 +279,19 @@ static void sees_kills_for_memory(void **state)
         write_file(cgroup, cases[i].cgroup);
         write_file(file, cases[i].before);
         oom_open(&oom, cgroup, directory);
-        assert_false(oom_happened(&oom));
+        assert_false(oom_happened(&oom, 1));
         write_file(file, cases[i].after);
-        assert_true(oom_happened(&oom));
-        assert_false(oom_happened(&oom));
+        assert_true(oom_happened(&oom, 2));
+        assert_true(oom_happened(&oom, 3)); /* two may have been killed at once */
+        assert_false(oom_happened(&oom, 2 + OOM_LATELY_NS));
         unlink(file);
-        assert_false(oom_happened(&oom));
+        assert_false(oom_happened(&oom, 3 + OOM_LATELY_NS));
     }
     write_file(cgroup, "nonsense\n::\n0::\n9:memory\n");
     oom_open(&oom, cgroup, directory);
-    assert_false(oom_happened(&oom));
+    assert_false(oom_happened(&oom, 1));
     oom_open(&oom, "/no/such/file", directory);
-    assert_false(oom_happened(&oom));
+    assert_false(oom_happened(&oom, 1));
     snprintf(file, sizeof(file), "rm -rf %s", directory);
     assert_int_equal(system(file), 0);
 }
@@ -313,6 +339,7 @@ int main(void)
         cmocka_unit_test(logs_are_bounded),
         cmocka_unit_test(long_answers_come_in_pieces),
         cmocka_unit_test(cuts_streams_into_lines),
+        cmocka_unit_test(describes_ends),
         cmocka_unit_test(sees_kills_for_memory),
         cmocka_unit_test(states_are_as_drawn),
     };

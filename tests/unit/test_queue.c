@@ -1,12 +1,24 @@
 /* The queue of a session against a plain model: random appends, reads, returns and ends. */
+#include <stdbool.h>
+#include <stdlib.h>
+
+static bool no_memory; /* for the queue */
+
+static void *scarce_malloc(size_t n)
+{
+    return no_memory ? NULL : malloc(n);
+}
+
+#define malloc scarce_malloc
+#include "manager/queue.c"
+#undef malloc
+
 #include "manager/events.h"
 #include "manager/outbox.h"
-#include "manager/queue.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -53,10 +65,31 @@ static void in_order(void **state)
     queue_clear(&q);
 }
 
-/* Tasks end in any order, some come back first; each is read until it is done, none twice at once. */
-static void random_ends(void **state)
+/* The next task that is to be run: where one came back without memory, others are met again. */
+static bool next_pending(struct queue *q, struct task_ref *ref)
 {
-    (void)state;
+    while (queue_next(q, ref))
+        if (queue_record(*ref)->type == QUEUE_PENDING)
+            return true;
+    return false;
+}
+
+/* Ends a task that waits, if the one with that id does. */
+static bool end_waiting(struct queue *q, uint64_t id)
+{
+    struct task_ref ref;
+    if (!queue_find(q, id, &ref) || queue_record(ref)->type != QUEUE_PENDING)
+        return false;
+    queue_forget(q, ref);
+    queue_record(ref)->type = QUEUE_DONE;
+    queue_finish(q, ref);
+    return true;
+}
+
+/* Tasks end in any order, also while they wait, and some come back first; each is read until it is done,
+ * none twice at once. */
+static void random_ends(bool scarce)
+{
     struct queue q = {0};
     struct task_ref out[64], ref;
     unsigned n_out = 0, done = 0;
@@ -64,11 +97,14 @@ static void random_ends(void **state)
     uint64_t written = 0;
     memset(finished, 0, sizeof(finished));
     while (done < TASKS) {
-        unsigned dice = (unsigned)rand() % 4;
+        unsigned dice = (unsigned)rand() % 5;
+        uint64_t id = written ? (uint64_t)rand() % written + 1 : 0;
         if (dice == 0 && written < TASKS) {
             assert_true(append(&q, ++written));
-        } else if (dice == 1 && n_out < 64 && queue_next(&q, &ref)) {
-            assert_int_equal(queue_record(ref)->type, QUEUE_PENDING);
+        } else if (dice == 4 && id && end_waiting(&q, id)) {
+            assert_int_equal(finished[id]++, 0);
+            done++;
+        } else if (dice == 1 && n_out < 64 && next_pending(&q, &ref)) {
             check_content(ref, queue_record(ref)->task);
             queue_record(ref)->type = QUEUE_RUNNING;
             out[n_out++] = ref;
@@ -79,7 +115,9 @@ static void random_ends(void **state)
             struct flm__record *r = queue_record(ref);
             if (dice == 2) {
                 r->type = QUEUE_PENDING;
-                assert_true(queue_push_back(&q, ref));
+                no_memory = scarce;
+                queue_push_back(&q, ref);
+                no_memory = false;
             } else {
                 assert_int_equal(finished[r->task]++, 0);
                 r->type = QUEUE_DONE;
@@ -90,7 +128,57 @@ static void random_ends(void **state)
             assert_true(append(&q, ++written));
         }
     }
-    assert_true(queue_drained(&q));
+    assert_false(next_pending(&q, &ref));
+    queue_clear(&q);
+}
+
+static void ends(void **state)
+{
+    (void)state;
+    random_ends(false);
+}
+
+static void ends_without_memory(void **state)
+{
+    (void)state;
+    random_ends(true);
+}
+
+/* All that wait end at once, as when a session is cancelled, whatever has come back. */
+static bool end_it(struct task_ref ref, void *arg)
+{
+    if (queue_record(ref)->type == QUEUE_PENDING) {
+        queue_record(ref)->type = QUEUE_DONE;
+        queue_finish(arg, ref);
+    }
+    return true;
+}
+
+static void all_end(void **state)
+{
+    (void)state;
+    struct queue q = {0};
+    struct task_ref running[10], ref;
+    for (int round = 0; round < 100; round++) {
+        for (uint64_t i = 1; i <= 3000; i++)
+            assert_true(append(&q, (uint64_t)round * 3000 + i));
+        for (int i = 0; i < 10; i++) {
+            assert_true(next_pending(&q, &running[i]));
+            queue_record(running[i])->type = QUEUE_RUNNING;
+        }
+        for (int i = 0; i < 5; i++) {
+            queue_record(running[i])->type = QUEUE_PENDING;
+            queue_push_back(&q, running[i]);
+        }
+        queue_forget_back(&q);
+        queue_each(&q, 0, end_it, &q);
+        for (int i = 5; i < 10; i++) {
+            queue_record(running[i])->type = QUEUE_DONE;
+            queue_finish(&q, running[i]);
+        }
+        assert_false(next_pending(&q, &ref));
+        assert_true(q.head == q.tail); /* the memory is given back */
+    }
     queue_clear(&q);
 }
 
@@ -166,8 +254,13 @@ static void events_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order), cmocka_unit_test(random_ends),        cmocka_unit_test(find),
-        cmocka_unit_test(outbox),   cmocka_unit_test(events_are_bounded),
+        cmocka_unit_test(in_order),
+        cmocka_unit_test(ends),
+        cmocka_unit_test(ends_without_memory),
+        cmocka_unit_test(all_end),
+        cmocka_unit_test(find),
+        cmocka_unit_test(outbox),
+        cmocka_unit_test(events_are_bounded),
     };
     return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  *   '#'  the same in text: "#21" gives "63 of 2 ranks"
  *   'f'  the last rank fails
  *   'e'  on_session_enter's common data of the last rank come back
+ *   'c'  each rank for itself runs until the task is cancelled
  *   'k'  the last rank ends without a word
  */
 #include <flm/service.h>
@@ -73,6 +74,10 @@ static int invoke(struct flm_task_context *task, void *state)
         return common_of_last(task, info);
     case 'f':
         return last ? flm_task_fail(task, 6, "rank %d does not like it", info->rank) : 0;
+    case 'c':
+        while (!flm_task_cancelled(task))
+            usleep(1000);
+        return 0;
     case 'k':
         if (last)
             _exit(9);

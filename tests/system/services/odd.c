@@ -1,7 +1,11 @@
-/* A service that does what its input says: "ok", "fail N", "exit N", "abort", "segv", "loop", "sleep MS",
- * "big N", "common", "cancel" (runs until it is cancelled), "print TEXT". The environment can make it odd
- * on enter: ODD_ENTER=fail|crash|exit. */
+/* A service that does what its input says: "ok", "fail N", "exit N", "_exit N", "abort", "segv", "stop",
+ * "loop", "sleep MS", "big N", "common", "cancel" (runs until it is cancelled), "print TEXT", "flood MIB"
+ * (to stdout), "closefds", "cd DIR", "pwd", "thread" (leaves one behind), "pid", "alloc MIB". The
+ * environment can make it odd on enter, ODD_ENTER=fail|crash|exit, and on leave: ODD_LEAVE=FILE takes half
+ * a second and writes it. With ODD_SELF it is a program of its own. */
+#define _GNU_SOURCE
 #include <flm/service.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +35,38 @@ static int enter(const struct flm_session_info *info, void **state)
     return 0;
 }
 
+static void leave(void *state)
+{
+    const char *file = getenv("ODD_LEAVE");
+    (void)state;
+    if (!file)
+        return;
+    usleep(500000);
+    FILE *f = fopen(file, "a");
+    if (f) {
+        fprintf(f, "left %s\n", session->session);
+        fclose(f);
+    }
+}
+
+/* Code of this file that goes on running: it must not be unloaded. */
+static void *idle(void *arg)
+{
+    for (;;)
+        usleep(1000);
+    return arg;
+}
+
+static void flood(int mib)
+{
+    static char line[1024];
+    memset(line, 'f', sizeof(line) - 1);
+    line[sizeof(line) - 1] = '\n';
+    for (int i = 0; i < mib * 1024; i++)
+        fwrite(line, 1, sizeof(line), stdout);
+    fflush(stdout);
+}
+
 static int number(const char *text)
 {
     const char *blank = strchr(text, ' ');
@@ -53,6 +89,32 @@ static int invoke(struct flm_task_context *task, void *state)
         return flm_task_fail(task, number(text), "asked to fail with %d", number(text));
     if (strncmp(text, "exit", 4) == 0)
         exit(number(text));
+    if (strncmp(text, "_exit", 5) == 0)
+        _exit(number(text));
+    if (strcmp(text, "stop") == 0)
+        raise(SIGSTOP);
+    if (strcmp(text, "closefds") == 0)
+        for (int fd = 3; fd < 1024; fd++)
+            close(fd);
+    if (strncmp(text, "cd ", 3) == 0 && chdir(text + 3) < 0)
+        return flm_task_fail(task, 1, "cannot go there");
+    if (strcmp(text, "pwd") == 0 && !getcwd(text, sizeof(text)))
+        return flm_task_fail(task, 1, "nowhere");
+    if (strcmp(text, "thread") == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, idle, NULL);
+    }
+    if (strcmp(text, "pid") == 0)
+        snprintf(text, sizeof(text), "%d", (int)getpid());
+    if (strncmp(text, "alloc", 5) == 0) {
+        size_t bytes = (size_t)number(text) << 20;
+        char *memory = malloc(bytes);
+        for (size_t i = 0; memory && i < bytes; i += 4096)
+            ((volatile char *)memory)[i] = 1;
+        free(memory);
+    }
+    if (strncmp(text, "flood", 5) == 0)
+        flood(number(text));
     if (strcmp(text, "abort") == 0)
         abort();
     if (strcmp(text, "segv") == 0)
@@ -84,4 +146,15 @@ static int invoke(struct flm_task_context *task, void *state)
     return say(task, text);
 }
 
-FLM_SERVICE = {.abi = FLM_SERVICE_ABI, .name = "odd", .on_session_enter = enter, .on_task_invoke = invoke};
+FLM_SERVICE = {.abi = FLM_SERVICE_ABI,
+               .name = "odd",
+               .on_session_enter = enter,
+               .on_task_invoke = invoke,
+               .on_session_leave = leave};
+
+#ifdef ODD_SELF
+int main(int argc, char **argv)
+{
+    return flm_service_run(&flm_service, argc, argv);
+}
+#endif

@@ -1,0 +1,81 @@
+#!/bin/bash
+# flmd says why it cannot start, with a status that is not 0, and leaves nothing behind; what it cannot
+# have later it tells those who ask.
+. "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
+. "$FLM_SRCDIR/tests/system/engine.sh"
+probe=$FLM_BUILDDIR/tests/system/probe
+socket=$TEST_DIR/run/flmd.sock
+
+refuses() { # WHAT REGEX ARGUMENT...
+    local what=$1 regex=$2
+    shift 2
+    run timeout 20 flmd -e "unix:$socket" "$@"
+    check_equal "$what: the status" 1 "$status"
+    check_match "$what: the message" "$err" "^flmd: .*$regex"
+    check_equal "$what: nothing else is said, and no socket stays" '' "$out$(ls "$socket" 2>/dev/null)"
+}
+
+touch file
+head -c 32 /dev/urandom >secret
+chmod 644 secret
+refuses 'a file in place of the directory' 'not a directory' --directory "$TEST_DIR/file"
+refuses 'a directory that does not exist' 'absent.*No such file' --directory "$TEST_DIR/absent"
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir -m 0500 closed
+    refuses 'a directory that cannot be written' 'Permission' --directory "$TEST_DIR/closed"
+fi
+refuses 'a second endpoint that cannot be' 'nowhere' -e unix:/nowhere/x
+refuses 'an address that is not ours' '203.0.113.7' -e tcp:203.0.113.7:1 --secret-file "$TEST_DIR/new"
+refuses 'a secret that others can read' '0600' -e tcp:127.0.0.1:0 --secret-file "$TEST_DIR/secret"
+refuses 'a secret that is no file' 'secret' -e tcp:127.0.0.1:0 --secret-file "$TEST_DIR"
+refuses 'a secret that cannot be made' 'secret' -e tcp:127.0.0.1:0 --secret-file /proc/nowhere/secret
+refuses 'a parent that is not there' 'parent-fd' --parent-fd 77
+[ "$(transports | wc -l)" -lt 2 ] || refuses 'a provider that is not there' 'nonesuch' --provider nonesuch
+
+for limit in 4 5 8 12 16 20 40 63; do
+    run bash -c "ulimit -n $limit; exec timeout 20 flmd -e 'unix:$socket'"
+    case $err in
+        *'ulimit -n'* | *'oo many open files'* | *'annot open shared object'*) ok "$limit descriptors are not enough, and it says so" ;;
+        *) not_ok "$limit descriptors are not enough, and it says so" "$status $out $err" ;;
+    esac
+done
+
+# Memory: from nothing to enough. It may not start, but must say so, or it starts and ends in order.
+for kib in 2000 4000 8000 12000 16000 20000 24000 32000 48000 64000 100000 200000; do
+    run bash -c "ulimit -v $kib; exec timeout --preserve-status 2 flmd -e 'unix:$socket' -n 1"
+    case $status in
+        0) ok "$kib KiB of memory: it starts" ;;
+        [1-9] | [1-9]? | 12[0-7]) check_match "$kib KiB of memory: it says why it cannot" "$err" '.' ;;
+        *) not_ok "$kib KiB of memory: it starts, or says why it cannot" "$status $out $err" ;;
+    esac
+done
+
+# More clients than it may have descriptors.
+export FLM_ENDPOINT=unix:$socket
+start flmd bash -c "ulimit -n 100; exec flmd -v -e $FLM_ENDPOINT --directory $TEST_DIR/run -n 1"
+flmd=$pid
+wait_for 'flmd answers' flmctl status
+idle_executors 1
+told=$(python3 - "$socket" <<'END'
+import socket, sys
+held = []
+for i in range(150):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect(sys.argv[1])
+    held.append(s)
+answer = held[-1].recv(4096)
+print("descriptors" if b"descriptors" in answer else repr(answer))
+for s in held:
+    s.close()
+END
+)
+check_equal 'the connection that is one too many is told so' descriptors "$told"
+wait_for 'when the others are gone it works on' flmping -t 1000
+# Large inputs, each of which holds one.
+run timeout 60 "$probe" flood "$services/odd.so" 500 50000 "sleep 20"
+check_match 'large inputs that need more descriptors than there are: an error that says so' "$out" 'ulimit -n'
+check 'and it works on' flmping -t 1000
+kill "$flmd"
+wait "$flmd"
+check_equal 'it ends in order' 0 $?
