@@ -26,7 +26,7 @@ Name: flm
 Description: Flame in its build tree
 Version: 0
 Libs: -L$FLM_BUILDDIR/lib/.libs -lflm
-Cflags: -I$FLM_SRCDIR/include
+Cflags: -I$FLM_SRCDIR/include ${FLM_TEST_SANITIZERS:+-fsanitize=$FLM_TEST_SANITIZERS}
 P
 
 ran=0
