@@ -29,15 +29,10 @@ static void turn_away(struct listener *l)
                                "again later, or start it with a higher limit (ulimit -n)";
     close(l->spare);
     int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    struct flm__conn *c = fd >= 0 ? flm__conn_new_take(fd) : NULL;
-    if (c) {
-        Flm__Refused r = FLM__REFUSED__INIT;
-        r.code = FLM_EFULL;
-        r.text = (char *)(uintptr_t)text;
-        FLM__MESSAGE(m, refused, REFUSED, &r);
-        flm__conn_send(c, &m, NULL, 0);
+    if (fd >= 0) {
+        flm__conn_last_words(fd, FLM_EFULL, text);
+        close(fd);
     }
-    flm__conn_free(c);
     l->manager->refused++;
     l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }

@@ -24,6 +24,8 @@ enum {
     GREETING_MS = 10000,      /* whoever has not greeted by then is sent away */
 };
 
+static const char no_memory[] = "the session manager has no memory for another connection";
+
 static void on_event(uv_poll_t *poll, int status, int events);
 
 /* Watches for what is needed now. */
@@ -50,18 +52,19 @@ static bool same_user(int fd, int *pid)
 void peer_accept(struct manager *m, int fd)
 {
     struct peer *p = calloc(1, sizeof(*p));
-    if (!p) {
-        close(fd);
+    struct flm__conn *conn = p ? flm__conn_new(fd) : NULL;
+    if (!conn || uv_poll_init(&m->uv, &p->poll, fd) < 0) {
+        flm__conn_last_words(fd, FLM_ENOMEM, no_memory);
+        if (conn)
+            flm__conn_free(conn);
+        else
+            close(fd);
+        free(p);
         return;
     }
     p->manager = m;
     p->since = flm__now_ns();
-    p->conn = flm__conn_new_take(fd);
-    if (!p->conn || uv_poll_init(&m->uv, &p->poll, fd) < 0) {
-        flm__conn_free(p->conn);
-        free(p);
-        return;
-    }
+    p->conn = conn;
     p->poll.data = p;
     DL_APPEND(m->peers, p);
     if (flm__conn_is_unix(p->conn) && !same_user(fd, &p->pid)) {
@@ -141,8 +144,9 @@ void peer_refuse(struct peer *p, int code, const char *text)
     r.code = code;
     r.text = (char *)(uintptr_t)text;
     FLM__MESSAGE(m, refused, REFUSED, &r);
-    if (p->state != PEER_GONE)
-        flm__conn_send(p->conn, &m, NULL, 0);
+    if (p->state != PEER_GONE && flm__conn_send(p->conn, &m, NULL, 0) == FLM_ENOMEM &&
+        !flm__conn_pending(p->conn))
+        flm__conn_last_words(flm__conn_fd(p->conn), code, text);
     peer_end(p, text);
 }
 
@@ -458,7 +462,11 @@ void peer_read(struct peer *p)
         peer_refuse(p, FLM_EFULL,
                     "the session manager has too many files open, each large payload that waits is one: "
                     "allow it more (ulimit -n), or submit less at once");
-    if (lost < 0 && p->state != PEER_GONE)
+    if (lost == FLM_ENOMEM && (p->state == PEER_NEW || p->state == PEER_CHALLENGED)) {
+        flm__conn_last_words(flm__conn_fd(p->conn), FLM_ENOMEM, no_memory);
+        peer_end(p, no_memory);
+    }
+    if (lost == FLM_EDISCONNECTED && p->state != PEER_GONE)
         peer_end(p, "the connection was closed");
 }
 

@@ -71,19 +71,25 @@ static int bytes_room(struct bytes *b, size_t n, size_t max)
     return 0;
 }
 
-struct flm__conn *flm__conn_new_take(int fd)
+struct flm__conn *flm__conn_new(int fd)
 {
     struct flm__conn *c = calloc(1, sizeof(*c));
-    if (!c) {
-        close(fd);
+    if (!c)
         return NULL;
-    }
     c->fd = fd;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
     c->is_unix = getsockname(fd, (struct sockaddr *)&address, &size) == 0 && address.ss_family == AF_UNIX;
+    return c;
+}
+
+struct flm__conn *flm__conn_new_take(int fd)
+{
+    struct flm__conn *c = flm__conn_new(fd);
+    if (!c)
+        close(fd);
     return c;
 }
 
@@ -164,6 +170,23 @@ int flm__conn_send(struct flm__conn *c, const Flm__Message *message, const int *
     c->out.end += FLM__FRAME_HEADER + size;
     c->queued += FLM__FRAME_HEADER + size;
     return flm__conn_flush(c);
+}
+
+void flm__conn_last_words(int fd, int code, const char *text)
+{
+    uint8_t frame[FLM__FRAME_HEADER + 512];
+    Flm__Refused r = FLM__REFUSED__INIT;
+    r.code = code;
+    r.text = (char *)(uintptr_t)text;
+    FLM__MESSAGE(m, refused, REFUSED, &r);
+    size_t size = flm__message__get_packed_size(&m);
+    if (size > sizeof(frame) - FLM__FRAME_HEADER)
+        return;
+    struct flm__frame header = {FLM__FRAME_MAGIC, (uint32_t)size, 0};
+    memcpy(frame, &header, sizeof(header));
+    flm__message__pack(&m, frame + FLM__FRAME_HEADER);
+    ssize_t n = send(fd, frame, FLM__FRAME_HEADER + size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)n;
 }
 
 /* Room for the descriptors of one call. CMSG_SPACE rounds up, so one more may come than a frame has. */
@@ -253,8 +276,9 @@ int flm__conn_fill(struct flm__conn *c)
 {
     while (!c->eof) {
         /* A whole frame is bounded, so is what is read ahead of it. */
-        if (bytes_room(&c->in, READ_BYTES, 2 * (size_t)FLM__FRAME_MAX + READ_BYTES) < 0)
-            return c->in.end - c->in.start > FLM__FRAME_MAX + FLM__FRAME_HEADER ? 0 : FLM_EDISCONNECTED;
+        int rc = bytes_room(&c->in, READ_BYTES, 2 * (size_t)FLM__FRAME_MAX + READ_BYTES);
+        if (rc < 0)
+            return rc == FLM_EFULL ? 0 : rc;
         struct iovec iov = {c->in.data + c->in.end, c->in.room - c->in.end};
         union control control;
         struct msghdr m = {.msg_iov = &iov,

@@ -16,7 +16,10 @@ struct flm__conn;
 
 enum { FLM__CONN_OUT_MAX = 64 << 20 }; /* a peer that does not read for so long is given up */
 
-/* Takes the socket; makes it non-blocking and close-on-exec. NULL: no memory, fd is closed. */
+/* Makes the socket non-blocking and close-on-exec; it belongs to the connection then. NULL: no memory, and
+ * the socket is still the caller's. */
+struct flm__conn *flm__conn_new(int fd);
+/* The same, but the socket is closed also when there is no memory. */
 struct flm__conn *flm__conn_new_take(int fd);
 void flm__conn_free(struct flm__conn *conn); /* closes; NULL is allowed */
 int flm__conn_fd(const struct flm__conn *conn);
@@ -26,12 +29,17 @@ bool flm__conn_is_unix(const struct flm__conn *conn);
  * wait). 0, FLM_EDISCONNECTED, FLM_ETOOBIG, FLM_EFULL, FLM_ENOMEM. */
 int flm__conn_send(struct flm__conn *conn, const Flm__Message *message, const int *fds, unsigned n_fds);
 
+/* Tells a stranger, on a socket that nothing else was sent on, why it is refused: without any memory, as
+ * far as the socket takes it. fd stays open. */
+void flm__conn_last_words(int fd, int code, const char *text);
+
 /* Sends what waits. 0 (also when some is left) or FLM_EDISCONNECTED. */
 int flm__conn_flush(struct flm__conn *conn);
 bool flm__conn_pending(const struct flm__conn *conn); /* something waits to be sent */
 
-/* Reads from the socket what is there. 0, FLM_EDISCONNECTED, or FLM_EFULL: descriptors were lost because
- * this process has no room for more, so the connection is of no use any more. (Messages read before can
+/* Reads from the socket what is there. 0, FLM_EDISCONNECTED, FLM_ENOMEM (nothing is lost, try again later),
+ * or FLM_EFULL: descriptors were lost because this process has no room for more, so the connection is of
+ * no use any more. (Messages read before can
  * still be taken.) */
 int flm__conn_fill(struct flm__conn *conn);
 

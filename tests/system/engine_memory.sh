@@ -35,7 +35,7 @@ check_equal 'results for which there is no memory wait, and none is lost' '12000
 # Clients until there is no room for the ring of another.
 clients=()
 for i in $(seq 120); do
-    start "wait$i" "$client" -l "$services/odd.so" -i 'sleep 3000' -n 1 -m 1
+    start "wait$i" "$client" -l "$services/odd.so" -i 'sleep 1000' -n 1 -m 1
     clients+=("$pid")
 done
 refused=0
