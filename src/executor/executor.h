@@ -40,7 +40,8 @@ struct flm__executor {
     /* Main thread. */
     struct flm__identity identity;
     uint16_t wire_lane;
-    int bell; /* eventfd: the peer of the ring rings it, and our second thread */
+    int bell;          /* eventfd: the peer of the ring rings it, and our second thread */
+    int64_t waited_ns; /* for work, last time */
     uint64_t next_blob;
     struct flm__session session;
     const struct flm_service *self; /* shim self: the service of this program */

@@ -14,6 +14,7 @@
 
 enum {
     SPIN_NS = 20000,
+    SELDOM_NS = 200000,       /* who waited so long last time does not spin this time */
     SPINS_PER_LOOK = 16,      /* at the clock, and a yield: the peer may need our core */
     CONSUME_BYTES = 16 << 10, /* room given back at least this often within a batch */
 };
@@ -36,22 +37,32 @@ static bool has_events(struct flm__executor *e)
     return atomic_load_explicit(&e->control.events, memory_order_acquire);
 }
 
-/* Until there is something to do. */
-static void rest(struct flm__executor *e)
+/* Looks for work for a while. True: there is some. */
+static bool spin(struct flm__executor *e, int64_t until)
 {
     const void *data;
-    int64_t until = flm__now_ns() + SPIN_NS;
     do {
         for (int i = 0; i < SPINS_PER_LOOK; i++) {
             if (flm__link_peek(e->link, &data) || has_events(e))
-                return;
+                return true;
             flm__relax();
         }
         sched_yield();
     } while (flm__now_ns() < until);
-    if (flm__link_arm(e->link, false) && !has_events(e))
-        flm__inbox_sleep(e);
-    flm__link_disarm(e->link);
+    return false;
+}
+
+/* Until there is something to do. Where tasks come seldom there is no spinning: those who are to pass on
+ * the result that was just written may need this very core. */
+static void rest(struct flm__executor *e)
+{
+    int64_t begin = flm__now_ns();
+    if (e->waited_ns > SELDOM_NS || !spin(e, begin + SPIN_NS)) {
+        if (flm__link_arm(e->link, false) && !has_events(e))
+            flm__inbox_sleep(e);
+        flm__link_disarm(e->link);
+    }
+    e->waited_ns = flm__now_ns() - begin;
 }
 
 static void run_batch(struct flm__executor *e, const char *data, size_t n)
