@@ -90,6 +90,8 @@ static unsigned turn(struct manager *m)
         work += (unsigned)m->fabric_ops->progress(m->fabric);
     work += serve_clients(m);
     work += serve_executors(m);
+    if (m->sweeping)
+        work += session_sweep(m);
     if (m->schedule)
         scheduler_run(m);
     flush_clients(m);

@@ -62,6 +62,7 @@ struct manager {
     struct session **session_by_number;
     uint32_t session_numbers; /* room */
     uint32_t next_session;
+    unsigned sweeping; /* sessions, see session_sweep */
     struct node *nodes;
     struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */
     unsigned n_executors;

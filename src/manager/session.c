@@ -20,6 +20,7 @@ enum {
     BIND_FAILURES_MAX = 3,
     CANCEL_GRACE_MS = 5000, /* a running task that does not heed a cancel is killed with its executor */
     RETRY_LIMIT_MAX = 10000,
+    SWEEP_TASKS = 4096, /* in one turn of the loop: a millisecond or two */
 };
 
 /* More than any machine has, and sums of it stay far from overflowing. */
@@ -235,19 +236,73 @@ void session_close(struct session *s)
     session_settle(s);
 }
 
-static bool want_cancel(struct task_ref ref, void *arg)
+/* ---- sweeping: the tasks that wait are ended, some in each turn of the loop, for there may be millions
+ * ---- */
+
+static void end_waiting(struct session *s, struct task_ref ref)
 {
-    struct session *s = arg;
-    struct flm__record *r = queue_record(ref);
-    if (r->type == QUEUE_RUNNING)
-        return true;
+    bool failed = s->state != SESSION_CANCELLING && s->trouble[0];
     outbound_end_waiting(s, ref,
-                         &(struct ending){.state = FLM_TASK_CANCELLED,
-                                          .reason = FLM_REASON_CANCELLED,
-                                          .code = FLM_ECANCELLED,
-                                          .attempts = r->lane,
-                                          .text = "cancelled before it began"});
+                         &(struct ending){.state = failed ? FLM_TASK_FAILED : FLM_TASK_CANCELLED,
+                                          .reason = failed ? FLM_REASON_BIND : FLM_REASON_CANCELLED,
+                                          .code = failed ? FLM_EBIND : FLM_ECANCELLED,
+                                          .attempts = queue_record(ref)->lane,
+                                          .text = failed ? s->trouble : "cancelled before it began"});
+}
+
+struct sweep {
+    struct session *session;
+    unsigned ended;
+    bool paused; /* at session->sweep_from */
+};
+
+static bool sweep_task(struct task_ref ref, void *arg)
+{
+    struct sweep *w = arg;
+    struct flm__record *r = queue_record(ref);
+    if (w->ended == SWEEP_TASKS || (w->session->client && session_results_full(w->session))) {
+        w->paused = true;
+        w->session->sweep_from = r->task;
+        return false;
+    }
+    if (r->type != QUEUE_RUNNING) {
+        end_waiting(w->session, ref);
+        w->ended++;
+    }
     return true;
+}
+
+static unsigned sweep_some(struct session *s)
+{
+    struct sweep w = {.session = s};
+    queue_each(&s->queue, s->sweep_from, sweep_task, &w);
+    outbound_credit(s);
+    if (!w.paused) {
+        s->sweeping = false;
+        s->manager->sweeping--;
+        session_settle(s);
+    }
+    return w.ended;
+}
+
+static void sweep_begin(struct session *s)
+{
+    queue_forget_back(&s->queue);
+    s->sweep_from = 0;
+    if (!s->sweeping)
+        s->manager->sweeping++;
+    s->sweeping = true;
+    sweep_some(s);
+}
+
+unsigned session_sweep(struct manager *m)
+{
+    struct session *s, *next;
+    unsigned ended = 0;
+    HASH_ITER(hh, m->sessions, s, next)
+    if (s->sweeping)
+        ended += sweep_some(s);
+    return ended;
 }
 
 /* Asks for the running task to stop; what was sent ahead is taken back. */
@@ -278,11 +333,9 @@ void session_cancel(struct session *s, const char *why)
         return;
     s->state = SESSION_CANCELLING;
     events_add(&s->events, FLM_ECANCELLED, 0, -1, "cancelled: %s", why);
-    queue_forget_back(&s->queue);
-    queue_each(&s->queue, 0, want_cancel, s);
     for (unsigned i = 0; i < s->n_bound; i++)
         stop_executor(s->bound[i]);
-    session_settle(s);
+    sweep_begin(s);
 }
 
 /* The executor that was sent the task, and where it stands there. */
@@ -311,7 +364,7 @@ int session_cancel_task(struct session *s, uint64_t task, flm_error *error)
         return flm__error_set(error, FLM_ENOTFOUND, "session %s has no task %" PRIu64, s->id, task);
     }
     if (queue_record(ref)->type != QUEUE_RUNNING) {
-        want_cancel(ref, s);
+        end_waiting(s, ref);
         outbound_credit(s);
         session_settle(s);
         return 0;
@@ -341,7 +394,7 @@ void session_settle(struct session *s)
 {
     if (s->state == SESSION_OPEN || s->state == SESSION_CLOSED)
         return;
-    if (session_unfinished(s) || s->fetching)
+    if (session_unfinished(s) || s->fetching || s->sweeping)
         return;
     s->state = SESSION_CLOSED;
     s->closed_ns = flm__wall_ns();
@@ -358,21 +411,6 @@ void session_settle(struct session *s)
     s->manager->forget = true;
 }
 
-static bool fail_bind(struct task_ref ref, void *arg)
-{
-    struct session *s = arg;
-    struct flm__record *r = queue_record(ref);
-    if (r->type == QUEUE_RUNNING)
-        return true;
-    outbound_end_waiting(s, ref,
-                         &(struct ending){.state = FLM_TASK_FAILED,
-                                          .reason = FLM_REASON_BIND,
-                                          .code = FLM_EBIND,
-                                          .attempts = r->lane,
-                                          .text = s->trouble});
-    return true;
-}
-
 void session_bind_failed(struct session *s, int executor, int code, const char *text)
 {
     s->bind_failures++;
@@ -387,10 +425,7 @@ void session_bind_failed(struct session *s, int executor, int code, const char *
     }
     snprintf(s->trouble, sizeof(s->trouble), "no executor can enter the session: %s", text);
     events_add(&s->events, FLM_EBIND, 0, -1, "takes no more executors after %u failures", s->bind_failures);
-    queue_forget_back(&s->queue);
-    queue_each(&s->queue, 0, fail_bind, s);
-    outbound_credit(s);
-    session_settle(s);
+    sweep_begin(s);
 }
 
 void session_bind_succeeded(struct session *s)

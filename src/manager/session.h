@@ -47,6 +47,9 @@ struct session {
     double served;     /* executor-seconds / weight: who has the least is next */
     unsigned deserved; /* by the scheduler */
 
+    bool sweeping;       /* its waiting tasks are being ended, */
+    uint64_t sweep_from; /* from this id on */
+
     unsigned bind_failures; /* in a row */
     int64_t bind_retry_ns;  /* not before */
     char trouble[200];
@@ -78,6 +81,11 @@ void session_close(struct session *s);
 /* Pending tasks are answered CANCELLED, running ones are asked to stop. */
 void session_cancel(struct session *s, const char *why);
 int session_cancel_task(struct session *s, uint64_t task, flm_error *error);
+
+/* Goes on with ending the waiting tasks of sessions that were cancelled or cannot go on, while
+ * manager->sweeping is not 0. Returns how many it ended: 0 when their clients have to take results first.
+ */
+unsigned session_sweep(struct manager *m);
 
 /* Looks whether it can become Closed, and answers who waits for that. */
 void session_settle(struct session *s);

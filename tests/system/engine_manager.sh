@@ -35,6 +35,14 @@ for transport in $(transports); do
         '310 of 310 answered, the late ones: the session is closed' "$out"
     run timeout 100 "$probe" clever-id "$services/odd.so"
     check_equal 'ids that look like ours are in nobody'\''s way' 'all could be created' "$out"
+    start many "$client" -l "$services/odd.so" -i 'sleep 100000' -n 100000 -r 200000 -I many -H 1500
+    many=$pid
+    wait_for 'a hundred thousand tasks wait' bash -c \
+        '[ "$(flmctl -o json list -s | jq "[.[] | select(.id == \"many\") | .pending + .running] | add")" = 100000 ]'
+    check 'they are cancelled' flmctl cancel many
+    wait $many
+    check_equal 'each is answered once, to a client that takes them late, too' 100000 \
+        "$(sed -n 's/^\([0-9]*\) x Cancelled.*/\1/p' many.log | awk '{ n += $1 } END { print n }')"
     check 'the session manager works on' flmping -t 1000
     engine_end
 done
