@@ -85,6 +85,9 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
                                               .code = status,
                                               .text = "the input could not be read from the client"});
         outbound_credit(s);
+    } else if (r->flags & SESSION_CANCEL_WANTED || s->state == SESSION_CANCELLING) {
+        session_end_waiting(s, ref);
+        outbound_credit(s);
     } else if (deferred) {
         queue_push_back(&s->queue, ref);
     }

@@ -239,14 +239,20 @@ void session_close(struct session *s)
 /* ---- sweeping: the tasks that wait are ended, some in each turn of the loop, for there may be millions
  * ---- */
 
-static void end_waiting(struct session *s, struct task_ref ref)
+void session_end_waiting(struct session *s, struct task_ref ref)
 {
+    struct flm__record *r = queue_record(ref);
+    if (r->type == QUEUE_FETCHING || r->type == QUEUE_DEFERRED) {
+        /* Its client may use the memory again when it is answered, so not while we read there. */
+        r->flags |= SESSION_CANCEL_WANTED;
+        return;
+    }
     bool failed = s->state != SESSION_CANCELLING && s->trouble[0];
     outbound_end_waiting(s, ref,
                          &(struct ending){.state = failed ? FLM_TASK_FAILED : FLM_TASK_CANCELLED,
                                           .reason = failed ? FLM_REASON_BIND : FLM_REASON_CANCELLED,
                                           .code = failed ? FLM_EBIND : FLM_ECANCELLED,
-                                          .attempts = queue_record(ref)->lane,
+                                          .attempts = r->lane,
                                           .text = failed ? s->trouble : "cancelled before it began"});
 }
 
@@ -266,7 +272,7 @@ static bool sweep_task(struct task_ref ref, void *arg)
         return false;
     }
     if (r->type != QUEUE_RUNNING) {
-        end_waiting(w->session, ref);
+        session_end_waiting(w->session, ref);
         w->ended++;
     }
     return true;
@@ -364,7 +370,7 @@ int session_cancel_task(struct session *s, uint64_t task, flm_error *error)
         return flm__error_set(error, FLM_ENOTFOUND, "session %s has no task %" PRIu64, s->id, task);
     }
     if (queue_record(ref)->type != QUEUE_RUNNING) {
-        end_waiting(s, ref);
+        session_end_waiting(s, ref);
         outbound_credit(s);
         session_settle(s);
         return 0;

@@ -66,7 +66,8 @@ struct session *session_by_id(struct manager *m, const char *id);
 /* By the number in records; NULL also for a number that is past. */
 struct session *session_by_number(struct manager *m, uint32_t number);
 
-/* Bit in the flags of a stored record: somebody asked to cancel this running task. Never travels. */
+/* Bit in the flags of a stored record: somebody asked to cancel this task, which is running or whose input
+ * is being read. Never travels. */
 enum { SESSION_CANCEL_WANTED = 0x80 };
 
 /* Creates a session; NULL: error. common is taken. */
@@ -82,6 +83,9 @@ void session_close(struct session *s);
 void session_cancel(struct session *s, const char *why);
 int session_cancel_task(struct session *s, uint64_t task, flm_error *error);
 
+/* Answers a task that waits: cancelled, or failed when no executor can enter the session. One whose input
+ * is being read is answered when that is over. */
+void session_end_waiting(struct session *s, struct task_ref ref);
 /* Goes on with ending the waiting tasks of sessions that were cancelled or cannot go on, while
  * manager->sweeping is not 0. Returns how many it ended: 0 when their clients have to take results first.
  */

@@ -24,6 +24,14 @@ for transport in $(transports); do
         '2000 of 2000 answered, 2000 succeeded, FLM_OK, many at a time' "$out"
     run timeout 100 "$probe" large-and-sync "$services/odd.so"
     check_equal 'requests right behind large tasks' '1250 of 1250 answered, 0 failed' "$out"
+    clients=()
+    for k in $(seq 12); do
+        start "large$k" timeout 100 "$probe" large-and-sync "$services/odd.so"
+        clients+=("$pid")
+    done
+    wait "${clients[@]}"
+    check_equal 'inputs that are read when their task is cancelled' '12 1250 of 1250 answered, 0 failed' \
+        "$(cat large*.log | sort | uniq -c | sed 's/^ *//')"
     before=$(descriptors)
     run timeout 100 "$probe" cancel-large "$services/odd.so"
     check_equal 'large inputs that wait are cancelled' '100 answered' "$out"
