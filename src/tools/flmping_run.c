@@ -33,6 +33,12 @@ struct buffer {
     char *data;
 };
 
+struct warm_up {
+    bool done;
+    int state, reason;
+    char message[300];
+};
+
 struct ping {
     const struct flmping_options *o;
     struct flmping_outcome *out;
@@ -48,6 +54,7 @@ struct ping {
     unsigned sample_shift;
     uint64_t *started_ns; /* per sampled task */
     struct buffer *buffers, *free_buffers;
+    struct warm_up warm_up; /* here, since after Ctrl-C its callback comes with the end of the session */
     unsigned examples;
     struct progress progress;
 };
@@ -335,12 +342,6 @@ static int create_session(struct ping *p, const char *service, flm_error *error)
     return p->session ? 0 : error->code;
 }
 
-struct warm_up {
-    bool done;
-    int state, reason;
-    char message[300];
-};
-
 static void on_warm_up(const struct flm_result *r, void *arg)
 {
     struct warm_up *w = arg;
@@ -354,17 +355,17 @@ static void on_warm_up(const struct flm_result *r, void *arg)
  * count. */
 static int warm_up(struct ping *p, flm_error *error)
 {
-    struct warm_up w = {0};
+    struct warm_up *w = &p->warm_up;
     flmping_stamp_on(p->input, p->input_size, 0, FLMPING_INPUT);
     uint64_t begin = now_ns();
-    int rc = check_id(0, flm_run_task(p->session, p->input, p->input_size, on_warm_up, &w), error);
-    while (!rc && !w.done && !*p->stop)
+    int rc = check_id(0, flm_run_task(p->session, p->input, p->input_size, on_warm_up, w), error);
+    while (!rc && !w->done && !*p->stop)
         rc = receive(p, error);
     p->out->start_seconds = (double)(now_ns() - begin) / 1e9;
-    if (rc || !w.done || w.state == FLM_TASK_SUCCEED)
+    if (rc || !w->done || w->state == FLM_TASK_SUCCEED)
         return rc;
-    snprintf(error->text, sizeof(error->text), "the first task failed (%s): %s", flm_reason_name(w.reason),
-             *w.message ? w.message : "no reason given");
+    snprintf(error->text, sizeof(error->text), "the first task failed (%s): %s", flm_reason_name(w->reason),
+             *w->message ? w->message : "no reason given");
     return error->code = FLM_ESERVICE;
 }
 

@@ -63,7 +63,8 @@ for transport in $(transports); do
     agent=$(flmctl -o json list -n | jq '.[0].pid')
     run timeout 120 "$client" -l "$odd" -i 'flood 300'
     check_equal 'a service that prints 300 MiB' '1 x Succeed none 0 [flood 300]' "$out"
+    # AddressSanitizer keeps what is freed: 256 MiB of it.
     check_equal 'costs its agent little memory' true \
-        "$([ "$(awk '/VmHWM/ {print $2}' /proc/"$agent"/status)" -lt 150000 ] && echo true)"
+        "$([ "$(awk '/VmHWM/ {print $2}' /proc/"$agent"/status)" -lt "$(sized 150000 600000)" ] && echo true)"
     engine_end
 done
