@@ -15,7 +15,7 @@ check_contains 'which says what to do' "$err" --help
 
 check './quickstart --prefix' clone/quickstart --no-packages --prefix "$prefix"
 check_contains 'estimates pi' "$out" 3.14
-check_match 'says how sure it is' "$out" 'estimate .*(±|\+/-)'
+check_match 'says how sure it is' "$out" 'estimate .*(±|\+/?-)'
 check_match 'and how many tasks a second' "$out" 'tasks/s'
 result=$(grep -oE '[^ ]*\.h5' <<<"$out" | head -n 1)
 check_match 'and where the results are' "$result" 'h5$'
