@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *argp_program_version;
-
 enum {
     OPT_SIZE = 256,
     OPT_A,

@@ -13,8 +13,6 @@
 #define MAX_TASK_SAMPLES       (UINT64_C(1) << 36)
 #define MAX_TASKS              UINT64_C(1000000000000)
 
-const char *argp_program_version;
-
 enum {
     OPT_SEED = 256,
     OPT_PAYOFF,

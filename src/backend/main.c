@@ -1,5 +1,5 @@
 /* flm-backend - hosts one backend plugin for flmd, which is at the other end of descriptor 3. A plugin may
- * block and its library may exit: that ends this process, not the session manager. */
+ * block and its library may exit: not inside the session manager, which then ends in order. */
 #define _GNU_SOURCE
 #include "backend/host.h"
 #include "backend/plugin.h"
@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-const char *argp_program_version = "flm-backend (Flame) " FLM_VERSION;
 
 enum {
     MANAGER_FD = 3,
@@ -269,6 +267,8 @@ int main(int argc, char **argv)
         NULL};
     struct backend b = {0};
     argp_err_exit_status = 2;
+    /* Assigned, not defined here: symbols are hidden, and the C library would not see a definition. */
+    argp_program_version = "flm-backend (Flame) " FLM_VERSION;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &b);
     b.configuration = (const char *const *)(uintptr_t)(argv + argc);
     for (int i = 1; i < argc; i++)

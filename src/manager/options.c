@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *argp_program_version = "flmd (Flame) " FLM_VERSION;
-
 enum key {
     KEY_ENDPOINT = 'e',
     KEY_SLOTS = 'n',
@@ -232,5 +230,7 @@ void options_parse(struct options *o, int argc, char **argv)
     o->loss_ms = 10000;
     o->ready_fd = o->parent_fd = -1;
     argp_err_exit_status = 2;
+    /* Assigned, not defined here: symbols are hidden, and the C library would not see a definition. */
+    argp_program_version = "flmd (Flame) " FLM_VERSION;
     argp_parse(&argp, argc, argv, 0, NULL, o);
 }

@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *argp_program_version = "flm-node (Flame) " FLM_VERSION;
-
 enum {
     KEY_BLOCK = 256,
     KEY_BLOCK_NUMBER,
@@ -171,6 +169,8 @@ void node_options_parse(struct node_options *out, int argc, char **argv)
         NULL,
         NULL,
         NULL};
+    /* Assigned, not defined here: symbols are hidden, and the C library would not see a definition. */
+    argp_program_version = "flm-node (Flame) " FLM_VERSION;
     argp_parse(&argp, argc, argv, 0, NULL, out);
     if (!out->name) {
         if (gethostname(host, sizeof(host) - 1) < 0 || !host[0])

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *argp_program_version = "flmrun (Flame) " FLM_VERSION;
-
 enum {
     KEY_CORES = 256,
     KEY_BIND,
@@ -144,5 +142,7 @@ void flmrun_parse(struct flmrun_options *options, int argc, char **argv)
         NULL};
     *options = (struct flmrun_options){.grace_s = 5, .wrap_executor = "0"};
     argp_err_exit_status = STATUS_USAGE;
+    /* Assigned, not defined here: symbols are hidden, and the C library would not see a definition. */
+    argp_program_version = "flmrun (Flame) " FLM_VERSION;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options);
 }
