@@ -44,6 +44,22 @@ check_equal 'doctor: few files: status 1' 1 $?
 check_equal 'doctor: few files: FAIL' FAIL "$(json '[c["state"] for c in d if c["check"] == "open files"][0]')"
 out=$(TMPDIR=/nonexistent flmctl doctor -o json)
 check_equal 'doctor: no TMPDIR: FAIL' FAIL "$(json '[c["state"] for c in d if c["check"] == "disk (TMPDIR)"][0]')"
+mkdir -m 700 xdg
+out=$(XDG_RUNTIME_DIR=$PWD/xdg flmctl doctor -o json)
+check_match 'doctor: the runtime folder can be made' "$(json '[c["state"] + " " + c["found"] for c in d if c["check"] == "runtime folder"][0]')" \
+    '^ok .*/'
+check_equal 'doctor: leaves nothing there' '' "$(ls xdg)"
+touch xdg/flame
+out=$(XDG_RUNTIME_DIR=$PWD/xdg flmctl doctor -o json)
+check_equal 'doctor: the runtime folder cannot be made: status 1' 1 $?
+check_equal 'doctor: the runtime folder cannot be made: FAIL' FAIL "$(json '[c["state"] for c in d if c["check"] == "runtime folder"][0]')"
+rm xdg/flame
+if [ "$(id -u)" != 0 ]; then
+    chmod 500 xdg
+    out=$(XDG_RUNTIME_DIR=$PWD/xdg flmctl doctor -o json)
+    check_equal 'doctor: a runtime folder with mode 0500: FAIL' FAIL "$(json '[c["state"] for c in d if c["check"] == "runtime folder"][0]')"
+    chmod 700 xdg
+fi
 out=$(taskset -c "$(taskset -cp $$ | grep -oE '[0-9]+' | tail -1)" flmctl doctor -o json)
 check_match 'doctor: fewer cores are seen' "$(json '[c["found"] for c in d if c["check"] == "cores"][0]')" '^1 '
 
@@ -166,6 +182,7 @@ check_equal 'view --tasks: the failed ones' "[('Failed', 'service', 7), ('Failed
 task=$(json 'd["tasks"][0]["id"]')
 run flmctl view pings "$task" -o json
 check_equal 'view SESSION TASK: what the service said' True "$(json '"failed as asked" in d["message"]')"
+check_equal 'view SESSION TASK: the input of what has ended is not known' None "$(json 'd["input_bytes"]')"
 run flmctl view pings "$task"
 check_match 'view SESSION TASK: for people' "$out" '^Reason +service$'
 run flmctl view pings 2
@@ -180,7 +197,8 @@ check_equal 'logs: csv' True "$(csv 'any(r[3] == "stderr" and r[4].startswith("t
 out=$(flmctl logs -o json mine | grep trouble | tail -1)
 check_equal 'logs: json' "('stderr', 'mine')" "$(json '(d["stream"], d["session"])')"
 run flmctl logs nothing
-check_equal 'logs: of nobody: nothing' '' "$out"
+check_equal 'logs: of nobody: nothing, status 1' '1 ' "$status $out"
+check_contains 'logs: of nobody: it is said' "$err" "there is no session 'nothing'"
 start follow flmctl logs -f mine
 follow=$pid
 followed() { grep -q 'entered mine' follow.log; }

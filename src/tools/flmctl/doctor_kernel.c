@@ -3,6 +3,7 @@
 #include "tools/flmctl/doctor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+enum { RUNTIME_FOLDER_MAX = 54 }; /* of flmrun: leaves room for the names of sockets */
 
 /* Rings are sealed memfds with an eventfd as doorbell. */
 static void check_shared_memory(struct doctor *d)
@@ -64,22 +67,70 @@ static void check_ptrace(struct doctor *d)
                scope);
 }
 
-static void check_runtime_folder(struct doctor *d)
+static bool ours_alone(const char *folder)
+{
+    struct stat st;
+    return lstat(folder, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 077);
+}
+
+/* The folder that flmrun and flmd use for their sockets; says so when it is not the one in the
+ * environment. */
+static void runtime_folder(struct doctor *d, char *out, size_t n)
 {
     const char *folder = getenv("XDG_RUNTIME_DIR");
     struct stat st;
+    snprintf(out, n, "/tmp/flame-%u", (unsigned)geteuid());
     if (!folder || !*folder)
-        doctor_say(d, DOCTOR_OK, "XDG_RUNTIME_DIR", "", "not set: /tmp/flame-UID is used");
-    else if (stat(folder, &st))
+        return;
+    if (*folder != '/' || strlen(folder) >= RUNTIME_FOLDER_MAX)
+        doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR",
+                   "set another, or unset it: then /tmp/flame-UID is used", "%.150s is %s", folder,
+                   *folder != '/' ? "no absolute path" : "too long");
+    else if (lstat(folder, &st))
         doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR", "unset it: then /tmp/flame-UID is used", "%.150s: %s",
                    folder, strerror(errno));
-    else if (st.st_uid != geteuid() || (st.st_mode & 077))
+    else if (!ours_alone(folder))
         doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR",
                    "make it 0700, or unset it: then /tmp/flame-UID is used",
                    "%.150s is not ours alone (owner %u, mode %03o)", folder, (unsigned)st.st_uid,
                    (unsigned)st.st_mode & 0777);
     else
-        doctor_say(d, DOCTOR_OK, "XDG_RUNTIME_DIR", "", "%.150s", folder);
+        snprintf(out, n, "%s/flame", folder);
+}
+
+/* Makes it as flmrun does, and a file in it; what was not there before is removed. */
+static void check_runtime_folder(struct doctor *d)
+{
+    char folder[RUNTIME_FOLDER_MAX + 8], file[RUNTIME_FOLDER_MAX + 32];
+    runtime_folder(d, folder, sizeof(folder));
+    bool made = mkdir(folder, 0700) == 0;
+    if (!made && errno != EEXIST) {
+        doctor_say(d, DOCTOR_FAIL, "runtime folder",
+                   "flmrun and flmd cannot start: set XDG_RUNTIME_DIR to a folder of yours with mode 0700",
+                   "cannot make %s: %s", folder, strerror(errno));
+        return;
+    }
+    if (!ours_alone(folder)) {
+        doctor_say(
+            d, DOCTOR_FAIL, "runtime folder",
+            "flmrun and flmd cannot start: remove it, or set XDG_RUNTIME_DIR to a folder of yours with "
+            "mode 0700",
+            "%s is not a folder of ours with mode 0700", folder);
+        return;
+    }
+    snprintf(file, sizeof(file), "%s/doctor-XXXXXX", folder);
+    int fd = mkostemp(file, O_CLOEXEC);
+    if (fd < 0)
+        doctor_say(d, DOCTOR_FAIL, "runtime folder", "flmrun and flmd cannot start: make it writable",
+                   "cannot make a file in %s: %s", folder, strerror(errno));
+    else
+        doctor_say(d, DOCTOR_OK, "runtime folder", "", "%s", folder);
+    if (fd >= 0) {
+        unlink(file);
+        close(fd);
+    }
+    if (made)
+        rmdir(folder);
 }
 
 void doctor_kernel(struct doctor *d)

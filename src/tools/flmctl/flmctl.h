@@ -49,6 +49,9 @@ bool flmctl_number(const char *what, const char *text, uint64_t max, uint64_t *o
 void flmctl_report_executors(struct report *r, const struct flm_executor_view *list, int n,
                              const char *session);
 void flmctl_report_events(struct report *r, const struct flm_event *list, int n);
+/* The bytes of a task's input; nothing when it has ended: the session manager keeps the end, not the input.
+ */
+void flmctl_report_input(struct report *r, const struct flm_task_view *t);
 void flmctl_report_tasks(struct report *r, const struct flm_task_view *list, int n);
 
 #endif

@@ -87,10 +87,30 @@ static int print_lines(const struct flmctl *ctl, const struct flm_log_line *list
     return fflush(stdout) || ferror(stdout) ? -1 : 0;
 }
 
+/* Whether the session is open or remembered, or an executor has still a line of it. */
+static bool session_known(struct flmctl *ctl, const char *id)
+{
+    flm_error ignored;
+    uint64_t cursor = 0;
+    struct flm_session_view *view = NULL;
+    struct flm_log_line *list = NULL;
+    int rc = flm_get_session(ctl->client, id, &view, &ctl->error);
+    if (view)
+        flm_free_sessions(view, 1);
+    if (rc != FLM_ENOTFOUND)
+        return rc >= 0;
+    int got = flm_read_logs(ctl->client, id, -1, &cursor, &list, &ignored);
+    if (got >= 0)
+        flm_free_logs(list, got);
+    return got > 0;
+}
+
 static int run(struct flmctl *ctl, int n, char **args)
 {
     uint64_t cursor = 0;
     const struct timespec pause = {0, PAUSE_MS * 1000000L};
+    if (n && !session_known(ctl, args[0]))
+        return flmctl_fail(ctl, args[0]);
     if (ctl->format == REPORT_CSV) {
         for (unsigned i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
             printf("%s%s", i ? "," : "", columns[i].title);

@@ -61,6 +61,14 @@ void flmctl_report_events(struct report *r, const struct flm_event *list, int n)
     }
 }
 
+void flmctl_report_input(struct report *r, const struct flm_task_view *t)
+{
+    if (t->input_size || t->state == FLM_TASK_PENDING || t->state == FLM_TASK_RUNNING)
+        report_number(r, (int64_t)t->input_size);
+    else
+        report_none(r);
+}
+
 void flmctl_report_tasks(struct report *r, const struct flm_task_view *list, int n)
 {
     static const struct report_column columns[] = {
@@ -86,7 +94,7 @@ void flmctl_report_tasks(struct report *r, const struct flm_task_view *list, int
             report_number(r, t->executor);
         else
             report_none(r);
-        report_number(r, (int64_t)t->input_size);
+        flmctl_report_input(r, t);
         report_text(r, t->message);
     }
 }

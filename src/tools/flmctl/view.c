@@ -127,7 +127,7 @@ static void report_task(struct report *r, const struct flm_task_view *t)
         report_number(r, t->executor);
     else
         report_none(r);
-    report_number(r, (int64_t)t->input_size);
+    flmctl_report_input(r, t);
 }
 
 static int view_task(struct flmctl *ctl, const char *id, const char *number)
