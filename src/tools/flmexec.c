@@ -14,9 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Set for the flmexec inside flmrun, to notice when that gives no endpoint. */
-static const char inner_name[] = "FLMEXEC_INNER";
-
 static int dry_run(struct flmexec_options *o)
 {
     struct flmexec_arguments a;
@@ -55,7 +52,7 @@ static bool nothing_to_do(const struct flmexec_options *o)
 static int run_in_private_instance(const struct flmexec_options *o, int argc, char **argv)
 {
     char self[PATH_MAX], flmrun[PATH_MAX + 8], jobs[16];
-    if (getenv(inner_name))
+    if (o->inner)
         flmexec_die(FLMEXEC_TROUBLE, "flmrun has set no FLM_ENDPOINT: is it the flmrun of this flmexec?");
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n < 0)
@@ -74,7 +71,7 @@ static int run_in_private_instance(const struct flmexec_options *o, int argc, ch
     list[k++] = self;
     for (int i = 1; i < argc; i++)
         list[k++] = argv[i];
-    setenv(inner_name, "1", 1);
+    setenv(FLMEXEC_INNER, "1", 1);
     execv(flmrun, list);
     execvp("flmrun", list);
     flmexec_die(FLMEXEC_TROUBLE, "cannot start flmrun, neither '%s' nor the one in PATH: %s", flmrun,
@@ -94,7 +91,7 @@ int main(int argc, char **argv)
     else if (!endpoint || !endpoint[0])
         status = run_in_private_instance(&o, argc, argv);
     else {
-        unsetenv(inner_name);
+        unsetenv(FLMEXEC_INNER);
         status = flmexec_run(&o);
     }
     flmexec_options_free(&o);

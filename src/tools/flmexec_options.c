@@ -290,7 +290,7 @@ static void finish_command(struct parsing *p)
         return;
     if (p->shell || (p->n_words == 1 && flmexec_template_needs_shell(t)))
         t->shell = p->shell_name;
-    else
+    else if (!p->o->inner) /* the flmexec outside has said it */
         warn_of_operators(p->words, p->n_words);
 }
 
@@ -429,7 +429,7 @@ static void print_version(FILE *stream, struct argp_state *state)
 void flmexec_options_parse(struct flmexec_options *o, int argc, char **argv)
 {
     struct parsing p = {.o = o, .shell_name = "sh"};
-    *o = (struct flmexec_options){.tries = 1};
+    *o = (struct flmexec_options){.tries = 1, .inner = getenv(FLMEXEC_INNER) != NULL};
     o->inputs.per_job = 1;
     o->inputs.delimiter = '\n';
     argp_err_exit_status = FLMEXEC_USAGE;

@@ -12,11 +12,16 @@
 enum flmexec_halt_when { HALT_NEVER, HALT_SOON, HALT_NOW };
 enum flmexec_halt_why { HALT_FAIL, HALT_SUCCESS, HALT_DONE };
 
+/* In the environment of the flmexec inside flmrun: it notices when that gives no endpoint, and does not
+ * warn of what the one outside has warned of. */
+#define FLMEXEC_INNER "FLMEXEC_INNER"
+
 struct flmexec_options {
     struct flmexec_template command;
     struct flmexec_inputs inputs;
     unsigned jobs; /* executors; 0: all */
     bool unordered, tag, dry_run;
+    bool inner; /* flmexec has started itself again */
     bool resume, resume_failed;
     const char *joblog, *results;
     enum flmexec_halt_when halt;

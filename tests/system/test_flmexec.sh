@@ -18,6 +18,8 @@ check_contains 'and is named' "$err" '1 of 3 jobs failed; it was job 2 (exit sta
 check_status 'no arguments are a success' 0 flmexec false :::
 check_status 'nor on standard input' 0 flmexec -j 1 false
 check_equal 'which ran nothing' '' "$out$err"
+run flmexec -j 1 echo {} '>' ::: 1
+check_equal 'an operator is warned of once' 1 "$(grep -c "'>' is given" <<<"$err")"
 check_status '-j 0 is refused' 2 flmexec -j 0 true ::: 1
 check_status 'an unknown option' 2 flmexec --no-such-option true ::: 1
 check_status 'a file that is not there' 2 flmexec -a no-such-file echo
