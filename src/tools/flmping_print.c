@@ -37,11 +37,13 @@ static void print_trouble(const struct flmping_options *o, const struct flmping_
         printf("%s failed, %s cancelled, %s with wrong content, %s not due\n", grouped(out->failed, a),
                grouped(out->cancelled, b), grouped(out->wrong, c), grouped(out->duplicated, d));
     if (out->retried)
-        printf("%s were run again after an executor was lost\n", grouped(out->retried, a));
+        printf("%s %s run again after an executor was lost\n", grouped(out->retried, a),
+               out->retried == 1 ? "was" : "were");
     if (out->submitted > out->done)
-        printf("%s have no result\n", grouped(out->submitted - out->done, a));
+        printf("%s %s no result\n", grouped(out->submitted - out->done, a),
+               out->submitted - out->done == 1 ? "has" : "have");
     if (out->interrupted)
-        printf("interrupted: %s of %s tasks were done\n", grouped(out->succeeded + out->failed, a),
+        printf("interrupted: %s of %s tasks done\n", grouped(out->succeeded + out->failed, a),
                grouped(o->tasks, b));
     for (int i = 0; i < FLMPING_EXAMPLES && out->examples[i][0]; i++)
         fprintf(stderr, "flmping: %s\n", out->examples[i]);
@@ -51,10 +53,11 @@ static void print_text(const struct flmping_options *o, const struct flmping_out
 {
     const struct histogram *h = &out->round_trip;
     char a[32], b[32], c[32], d[32];
-    printf("%s tasks, %s B in, %s B out", grouped(out->succeeded + out->failed, a),
+    uint64_t tasks = out->succeeded + out->failed;
+    printf("%s task%s, %s B in, %s B out", grouped(tasks, a), tasks == 1 ? "" : "s",
            grouped(o->input_size, b), grouped(o->output_size, c));
     if (o->duration_ns)
-        printf(", %g us each%s", us(o->duration_ns), o->sleep ? " (sleeping)" : "");
+        printf(", %.15g us each%s", us(o->duration_ns), o->sleep ? " (sleeping)" : "");
     printf(": %.3f s, %s tasks/s\n", out->seconds, grouped((uint64_t)rate(out), d));
     if (h->count) {
         printf("round trip in us: p50 %.1f  p90 %.1f  p99 %.1f  max %.1f", us(histogram_percentile(h, 0.5)),
@@ -63,8 +66,9 @@ static void print_text(const struct flmping_options *o, const struct flmping_out
             printf("  (1 of %" PRIu64 " tasks)", out->sample);
         printf("\n");
     }
-    printf("%u executor%s, %s, window %s, service ready after %.3f s\n", out->executors,
-           out->executors == 1 ? "" : "s", out->provider, grouped(out->window, a), out->start_seconds);
+    printf("%u executor%s%s%s, window %s, service ready after %.3f s\n", out->executors,
+           out->executors == 1 ? "" : "s", *out->provider ? ", " : "", out->provider,
+           grouped(out->window, a), out->start_seconds);
     print_trouble(o, out);
 }
 

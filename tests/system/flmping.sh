@@ -21,6 +21,8 @@ for bad in '-t 0' '-t x' '-t 1.5' '-s 2G' '-s -1' '-o 1x' '-w 0' '-d fast' '--mi
     check_match "flmping $bad: it is said" "$err" '^flmping: '
 done
 
+run flmping --endpoint inproc: -t 1 -d 1s
+check_match 'a long duration and a single task, in words' "$out" '^1 task, .*, 1000000 us each: '
 run flmping --endpoint inproc: -t 5000 --json
 check_equal 'inproc: runs without a session manager' 0 "$status"
 check_equal 'inproc: all succeed' 5000 "$(field succeeded)"
