@@ -24,6 +24,7 @@ struct agent {
     unsigned n_slots;
     char directory[108]; /* of our socket */
     bool own_directory;  /* we made it */
+    int directory_lock;  /* open and locked while it is ours */
     char socket[128];    /* "unix:PATH", for executors */
     char executor[4096]; /* the program */
     struct flm__watch *manager;

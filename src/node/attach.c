@@ -6,10 +6,13 @@
 #include "base/time.h"
 #include "node/agent.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -160,6 +163,40 @@ static bool is_left_over(const char *directory)
            (st.st_mode & 077) == 0;
 }
 
+/* An agent holds a lock on its directory as long as it lives: process numbers mean nothing where several
+ * machines or containers share a file system. -1: somebody else has it. without_locks: where the file
+ * system has no locks take it all the same. */
+static int lock_directory(int at, const char *name, bool without_locks)
+{
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && (errno == EWOULDBLOCK || !without_locks)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Removes the directories that killed agents have left. */
+static void sweep(const char *base)
+{
+    DIR *dir = opendir(base);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        int fd =
+            strncmp(entry->d_name, "node-", 5) == 0 ? lock_directory(dirfd(dir), entry->d_name, false) : -1;
+        if (fd < 0)
+            continue;
+        struct stat st;
+        if (fstat(fd, &st) == 0 && st.st_uid == geteuid()) {
+            unlinkat(fd, "s", 0);
+            unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+        }
+        close(fd);
+    }
+    if (dir)
+        closedir(dir);
+}
+
 /* The directory that was given, or one of our own in the runtime directory. */
 static int choose_directory(struct agent *agent, flm_error *error)
 {
@@ -168,6 +205,7 @@ static int choose_directory(struct agent *agent, flm_error *error)
     int rc = given ? 0 : flm__runtime_directory(base, sizeof(base), error);
     if (rc < 0)
         return rc;
+    sweep(given ? given : base);
     int n = snprintf(agent->directory, sizeof(agent->directory), "%s/node-%d", given ? given : base,
                      (int)getpid());
     /* sun_path has 108 bytes, and the socket's name comes behind. */
@@ -182,6 +220,10 @@ static int choose_directory(struct agent *agent, flm_error *error)
         return rc;
     }
     agent->own_directory = true;
+    agent->directory_lock = lock_directory(AT_FDCWD, agent->directory, true);
+    if (agent->directory_lock < 0) /* an agent that was just sweeping took it for a left-over */
+        return flm__error_set(error, FLM_EBUSY, "the directory %s is used by another agent: try again",
+                              agent->directory);
     return 0;
 }
 
@@ -225,7 +267,10 @@ void attach_close(struct agent *agent)
         unlink(agent->socket + strlen("unix:"));
         agent->attach = NULL;
     }
-    if (agent->own_directory)
+    if (agent->own_directory) {
         rmdir(agent->directory);
+        if (agent->directory_lock >= 0)
+            close(agent->directory_lock);
+    }
     agent->own_directory = false;
 }

@@ -52,6 +52,5 @@ int main(void)
 C
 # shellcheck disable=SC2046
 check 'a client is built with pkg-config' cc client.c -o client $(pkg-config --cflags --libs flm)
-export LD_LIBRARY_PATH=$prefix/lib
 check 'and connects' flmrun -n 1 -- ./client
 check_equal 'and says so' connected "$out"

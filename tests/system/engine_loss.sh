@@ -79,6 +79,7 @@ for transport in $(transports); do
     done
     wait $ping
     check_equal "an agent that is killed comes back, and nothing is lost ($transport)" 0 $?
+    check_equal 'and its successor has cleared up after it' 1 "$(find run -name 'node-*' | wc -l)"
 
     start ping flmping -t 100000000
     ping=$pid
