@@ -265,9 +265,9 @@ static int due(struct flm__executor *e, int64_t *stop_at)
 {
     struct flm__control *c = &e->control;
     int timeout = flm__deadline_look(&e->deadline);
-    if (timeout == -2)
+    if (timeout == -2) /* the main thread stays in that task, and no other overwrites its id */
         flm__end_now(e, FLM_REASON_DEADLINE, "task %llu ran beyond its deadline",
-                     (unsigned long long)atomic_load(&e->status->began));
+                     (unsigned long long)e->task.id);
     int look = flm__outbox_look(e);
     if (look >= 0 && (timeout < 0 || timeout > look))
         timeout = look;

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -150,6 +151,14 @@ static void fini(struct flm__executor *e)
     free(e);
 }
 
+/* What a service prints reaches the logs by the line, not when the executor ends or, after a crash, never.
+ * A program of its own that asked for no buffer at all keeps that. */
+static void print_by_the_line(void)
+{
+    if (__fbufsize(stdout) != 1)
+        setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
 int flm__executor_serve(const struct flm_service *self, const char *program)
 {
     flm_error error = {0};
@@ -166,6 +175,7 @@ int flm__executor_serve(const struct flm_service *self, const char *program)
         free(e);
         return EXIT_BY_HAND;
     }
+    print_by_the_line();
     rc = init(e, self, &error);
     if (rc == 0)
         rc = flm__identity_settle(&e->identity, &error);

@@ -5,11 +5,13 @@
 #include "executor/shim_stdio.h"
 
 #include "base/error.h"
+#include "base/time.h"
 #include "executor/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PIPE_SIZE = 1024 * 1024, FAILURE_TEXT_MAX = 64 * 1024, NO_PIDFD_MS = 5 };
+enum { PIPE_SIZE = 1024 * 1024, FAILURE_TEXT_MAX = 64 * 1024, NO_PIDFD_MS = 5, OWN_END_MS = 200 };
 
 struct stdio {
     struct flm__shim shim;
@@ -86,6 +88,20 @@ static int stop(struct stdio *x, int why)
     close_pipes(x);
     flm__watch_wait(&x->watch, &x->process);
     return flm__process_reap(&x->process);
+}
+
+/* The end of a service that closed its output: mostly it is ending, and its own status tells why. */
+static int stop_ending(struct stdio *x)
+{
+    int64_t until = flm__now_ns() + OWN_END_MS * 1000000LL;
+    while (x->watch.why == FLM__WATCH_NONE && !flm__process_ended(&x->process)) {
+        int64_t left = (until - flm__now_ns()) / 1000000;
+        if (left <= 0)
+            break;
+        struct pollfd fd = {x->process.pidfd, POLLIN, 0};
+        poll(&fd, 1, x->process.pidfd >= 0 || left < NO_PIDFD_MS ? (int)left : NO_PIDFD_MS);
+    }
+    return stop(x, FLM__WATCH_LIMIT);
 }
 
 /* A pipe above the first three descriptors, which a child needs for itself. */
@@ -292,7 +308,7 @@ static int greet(struct stdio *x, flm_error *error)
     if (how == DONE)
         how = exchange(x, &s, NULL, 0);
     if (how != DONE)
-        return say_how_it_ended(x, stop(x, FLM__WATCH_LIMIT), error);
+        return say_how_it_ended(x, stop_ending(x), error);
     if (r.code == 0)
         return 0;
     stop(x, FLM__WATCH_LIMIT);
@@ -393,7 +409,7 @@ static void give_up(struct stdio *x, struct flm__shim_task *t, int code, const c
 static void bury(struct stdio *x, struct flm__shim_task *t)
 {
     int why = x->watch.why;
-    int status = stop(x, FLM__WATCH_LIMIT);
+    int status = stop_ending(x);
     flm__outcome_of_child(t, status, why, &x->oom, x->app->command[0]);
     if (t->state == FLM_TASK_SUCCEED)
         flm__outcome_fail(t, FLM_REASON_EXIT, 0, "'%.200s' ended (status 0) before it had answered",

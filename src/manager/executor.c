@@ -276,12 +276,35 @@ void executor_returned(struct executor *e, const Flm__Returned *returned)
 
 /* ---- loss ------------------------------------------------------------------ */
 
+/* An executor ends itself to end a task that ran too long: that is no loss of the task. */
+static void end_late_task(struct executor *e, struct session *s, struct task_ref ref)
+{
+    struct flm__record *r = queue_record(ref);
+    uint64_t ms = s->deadline_ms, own = 0;
+    char text[100];
+    if (r->flags & FLM__RECORD_DEADLINE && r->size >= sizeof(own))
+        memcpy(&own, queue_payload(ref), sizeof(own));
+    snprintf(text, sizeof(text), "the task was ended after %" PRIu64 " ms, its deadline", own ? own : ms);
+    outbound_end_task(s, ref,
+                      &(struct ending){.state = FLM_TASK_FAILED,
+                                       .reason = FLM_REASON_DEADLINE,
+                                       .code = FLM_EDEADLINE,
+                                       .attempts = r->lane,
+                                       .executor = e->id,
+                                       .text = text});
+    outbound_finish_task(s, ref);
+}
+
 /* The task that ran when its executor died. */
 static void lose_task(struct executor *e, struct session *s, struct task_ref ref, bool charged, int reason,
                       int code, const char *text)
 {
     struct flm__record *r = queue_record(ref);
     bool cancelled = s->state == SESSION_CANCELLING || r->flags & SESSION_CANCEL_WANTED;
+    if (charged && !cancelled && reason == FLM_REASON_DEADLINE) {
+        end_late_task(e, s, ref);
+        return;
+    }
     if (charged)
         r->lane++;
     struct ending end = {.state = FLM_TASK_FAILED,
@@ -298,7 +321,7 @@ static void lose_task(struct executor *e, struct session *s, struct task_ref ref
                               .executor = e->id,
                               .text = "cancelled while it ran"};
     char why[FLM__MESSAGE_MAX];
-    if (charged && !cancelled && reason != FLM_REASON_DEADLINE) {
+    if (charged && !cancelled) {
         if (r->lane < s->retry_limit) {
             events_add(&s->events, FLM_ELOST, r->task, (int)e->id,
                        "task %" PRIu64 " runs again (%u of %u losses): %s", (uint64_t)r->task, r->lane,

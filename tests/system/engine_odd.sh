@@ -30,8 +30,19 @@ for transport in $(transports); do
         for deadline in -d -D; do
             # shellcheck disable=SC2086
             run timeout 60 "$client" $what -i loop $deadline 200
-            check_match "a loop beyond its deadline: $what $deadline ($transport)" "$out" '^1 x Failed deadline '
+            check_match "a loop beyond its deadline: $what $deadline ($transport)" "$out" \
+                '^1 x Failed deadline -22 .* was ended after 200 ms, its deadline$'
         done
+    done
+    # The executors have served since: that is not what the task is called by.
+    run timeout 60 "$client" -l "$odd" -n 20 -i before
+    run timeout 60 "$client" -l "$odd" -i loop -d 200
+    check_equal 'the log names the task as its owner does' 'task 1 ran beyond its deadline' \
+        "$(flmctl logs | grep -o 'task [0-9]* ran beyond its deadline' | sort -u)"
+    for what in "-l $odd" '-a self.app'; do
+        # shellcheck disable=SC2086
+        run timeout 60 "$client" $what -i "line of $what"
+        check_contains "what a service printed before it crashed is in the log: $what" "$(flmctl logs)" "line of $what"
     done
     run timeout 60 "$client" -a stdio.app -n 5 -i on
     check_equal 'and a stdio service serves again' '5 x Succeed none 0 [on]' "$out"

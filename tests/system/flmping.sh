@@ -81,6 +81,7 @@ run flmping -t 4 -d 5s --sleep --deadline 200ms --json
 check_equal 'a deadline: status 1' 1 "$status"
 check_equal 'a deadline: all fail' 4 "$(field failed)"
 check_contains 'a deadline: is the reason' "$(field failures)" deadline
+check_equal 'a deadline: is no loss' 0 "$(field retried)"
 
 run flmping -t 1000 --mix 10:1ms --json
 check_equal '--mix: status 0' 0 "$status"

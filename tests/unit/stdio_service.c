@@ -24,6 +24,14 @@ static void reply(uint64_t task, int32_t code, const void *data, size_t size)
     fflush(stdout);
 }
 
+/* As an interpreter does: its output is closed before the process ends. */
+static void exit_late(int status)
+{
+    fclose(stdout);
+    usleep(20000);
+    _exit(status);
+}
+
 static void hello(const char *how)
 {
     unsigned char head[12];
@@ -38,6 +46,8 @@ static void hello(const char *how)
         reply(0, 42, "no licence left", 15);
     else if (strcmp(how, "exit") == 0)
         _exit(3);
+    else if (strcmp(how, "exit late") == 0)
+        exit_late(4);
     else if (strcmp(how, "sleep") == 0)
         sleep(1000);
     else if (strcmp(how, "chatter") == 0)
@@ -56,6 +66,8 @@ static void serve(uint64_t task, const char *input, size_t size)
     char text[64];
     if (is(input, size, "exit "))
         _exit(atoi(input + 5));
+    if (is(input, size, "late "))
+        exit_late(atoi(input + 5));
     if (is(input, size, "kill "))
         kill(getpid(), atoi(input + 5));
     if (is(input, size, "sleep"))

@@ -91,6 +91,7 @@ static void test_misbehaviour(void **state)
     } cases[] = {
         {"exit 3", FLM_TASK_FAILED, FLM_REASON_EXIT, 3},
         {"exit 0", FLM_TASK_FAILED, FLM_REASON_EXIT, 0},
+        {"late 3", FLM_TASK_FAILED, FLM_REASON_EXIT, 3},
         {"kill 10", FLM_TASK_FAILED, FLM_REASON_SIGNAL, SIGUSR1},
         {"kill 9", FLM_TASK_FAILED, FLM_REASON_SIGNAL, SIGKILL},
         {"fail for a reason", FLM_TASK_FAILED, FLM_REASON_SERVICE, 5},
@@ -161,6 +162,7 @@ static void test_bad_start(void **state)
     (void)state;
     refuses(COMMAND(SERVICE, "refuse"), "no licence left");
     refuses(COMMAND(SERVICE, "exit"), "status 3");
+    refuses(COMMAND(SERVICE, "exit late"), "status 4");
     refuses(COMMAND(SERVICE, "chatter"), "protocol");
     refuses(COMMAND("cat"), "protocol");
     refuses(COMMAND("true"), "status 0");

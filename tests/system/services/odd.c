@@ -1,8 +1,9 @@
 /* A service that does what its input says: "ok", "fail N", "exit N", "_exit N", "abort", "segv", "stop",
- * "loop", "sleep MS", "big N", "common", "cancel" (runs until it is cancelled), "print TEXT", "flood MIB"
- * (to stdout), "closefds", "cd DIR", "pwd", "thread" (leaves one behind), "pid", "alloc MIB". The
- * environment can make it odd on enter, ODD_ENTER=fail|crash|exit, and on leave: ODD_LEAVE=FILE takes half
- * a second and writes it. With ODD_SELF it is a program of its own. */
+ * "loop", "sleep MS", "big N", "common", "cancel" (runs until it is cancelled), "print TEXT", "line TEXT"
+ * (not flushed, and then it crashes), "flood MIB" (to stdout), "closefds", "cd DIR", "pwd", "thread"
+ * (leaves one behind), "pid", "alloc MIB". The environment can make it odd on enter,
+ * ODD_ENTER=fail|crash|exit, and on leave: ODD_LEAVE=FILE takes half a second and writes it. With ODD_SELF
+ * it is a program of its own. */
 #define _GNU_SOURCE
 #include <flm/service.h>
 #include <pthread.h>
@@ -131,6 +132,10 @@ static int invoke(struct flm_task_context *task, void *state)
         printf("out %s\n", text + 6);
         fflush(stdout);
         fprintf(stderr, "err %s\n", text + 6);
+    }
+    if (strncmp(text, "line", 4) == 0) {
+        printf("line %s\n", text + 5);
+        crash();
     }
     if (strncmp(text, "big", 3) == 0) {
         char *out = flm_task_output(task, (size_t)number(text));
