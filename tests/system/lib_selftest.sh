@@ -35,7 +35,10 @@ check_equal 'a test without a check fails' 1 "$status"
 try 'ok fine; exit 3'
 check_equal 'a test that ends early fails' 3 "$status"
 
-try 'ok fine; (setsid sleep 100 & )'
+# Until it has its own name, it has not its own environment either, and cannot be told.
+# shellcheck disable=SC2016
+try 'ok fine; (setsid sh -c "echo \$\$ >there; exec sleep 100" & )
+    until [ -s there ] && [ "$(cat /proc/"$(cat there)"/comm)" = sleep ]; do sleep 0.01; done'
 check_equal 'a process that is left fails the test' 1 "$status"
 check_contains 'which says which' "$out" 'sleep 100'
 sleeper=$(sed -n 's/^ *\([0-9]*\): sleep 100.*/\1/p' <<<"$out")
