@@ -25,7 +25,8 @@ extern "C" {
 /* What the session manager wants. Texts live during the call. */
 struct flm_block_request {
     uint64_t block;            /* number of the block, chosen by the manager */
-    unsigned nodes;            /* at least 1 */
+    unsigned nodes;            /* 0: the backend's choice: all of an allocation, else one */
+    const char *node;          /* NULL: any; else this one of an allocation, whose agent was lost */
     unsigned slots;            /* per node; 0: as many as there are cores */
     unsigned time_s;           /* 0: the site's default, or no end */
     const char *name;          /* for people: "flame:SESSION" */
@@ -48,7 +49,8 @@ struct flm_backend_host {
     /* Calls fn(arg) once after ms; returns a number for cancel_timer. */
     int (*timer)(void *handle, unsigned ms, void (*fn)(void *arg), void *arg);
     void (*cancel_timer)(void *handle, int timer);
-    /* Starts a process; fn(arg, pid, status as from wait(2)) when it ends. It is killed when
+    /* Starts a process in our environment, changed by the NULL-terminated list (NULL: as it is):
+     * NAME=VALUE sets, NAME takes away. fn(arg, pid, status as from wait(2)) when it ends. It is killed when
      * flm-backend ends. Returns its pid or a negative FLM_E*. */
     int (*spawn)(void *handle, const char *const *argv, const char *const *environment,
                  void (*fn)(void *arg, int pid, int status), void *arg);

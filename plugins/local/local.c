@@ -4,7 +4,7 @@
  * fabric). It is granted once its agents run, and ends when the last of them has ended; flmd decides what
  * comes then.
  *
- *   nodes=N       agents of a block, when flmd asks for one node (default 1)
+ *   nodes=N       agents of a block, when flmd leaves their number to us (default 1)
  *   world=CMD     starts MPI ranks, "{n}" stands for how many (default: mpirun -n {n})
  */
 #define _GNU_SOURCE
@@ -178,6 +178,13 @@ static int lowest_free_index(const struct local *local)
     }
 }
 
+/* Of a node whose agent was lost, from its name HOST.INDEX. */
+static int index_of(const struct local *local, const char *node)
+{
+    size_t n = strlen(local->host_name);
+    return strncmp(node, local->host_name, n) == 0 && node[n] == '.' ? atoi(node + n + 1) : 0;
+}
+
 static int start_agent(struct local *local, struct block *block, const struct flm_block_request *request,
                        int several, flm_error *error)
 {
@@ -187,9 +194,11 @@ static int start_agent(struct local *local, struct block *block, const struct fl
     struct agent *agent = calloc(1, sizeof(*agent));
     if (!agent)
         return fail(error, FLM_ENOMEM, "backend local: no memory");
-    agent->index = lowest_free_index(local);
+    agent->index = request->node ? index_of(local, request->node) : lowest_free_index(local);
     agent->block = block;
-    if (agent->index || several)
+    if (request->node)
+        snprintf(name, sizeof(name), "%s", request->node);
+    else if (agent->index || several)
         snprintf(name, sizeof(name), "%s.%d", local->host_name, agent->index);
     else
         snprintf(name, sizeof(name), "%s", local->host_name);
@@ -243,7 +252,7 @@ static void release(struct block *block)
 static int local_get_block(void *state, const struct flm_block_request *request, flm_error *error)
 {
     struct local *local = state;
-    unsigned nodes = request->nodes > 1 ? request->nodes : local->nodes;
+    unsigned nodes = request->nodes ? request->nodes : local->nodes;
     if (!request->agent_command || !request->agent_command[0])
         return fail(error, FLM_EINVAL, "backend local: there is no agent command");
     if (nodes > NODES_MAX)
@@ -258,7 +267,7 @@ static int local_get_block(void *state, const struct flm_block_request *request,
     local->blocks = block;
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < nodes; i++)
-        rc = start_agent(local, block, request, nodes > 1, error);
+        rc = start_agent(local, block, request, nodes > 1 || request->node, error);
     if (rc < 0 && block->running == 0) {
         free_block(block);
         return rc;
@@ -297,7 +306,7 @@ static int local_dry_run(void *state, const struct flm_block_request *request, c
                          flm_error *error)
 {
     const struct local *local = state;
-    unsigned nodes = request->nodes > 1 ? request->nodes : local->nodes;
+    unsigned nodes = request->nodes ? request->nodes : local->nodes;
     size_t used = 0;
     (void)error;
     if (!size)

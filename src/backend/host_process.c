@@ -31,12 +31,12 @@ static bool is_replaced(const char *assignment, const char *const *by)
 {
     size_t n = strcspn(assignment, "=");
     for (; by && *by; by++)
-        if (strncmp(*by, assignment, n) == 0 && (*by)[n] == '=')
+        if (strncmp(*by, assignment, n) == 0 && ((*by)[n] == '=' || !(*by)[n]))
             return true;
     return false;
 }
 
-/* Ours, with what the plugin says put over it. The strings are borrowed. */
+/* Ours, with what the plugin says put over it or taken away. The strings are borrowed. */
 static const char **merge(const char *const *over)
 {
     size_t n = 0, m = 0, used = 0;
@@ -49,7 +49,8 @@ static const char **merge(const char *const *over)
         if (!is_replaced(environ[i], over))
             all[used++] = environ[i];
     for (size_t i = 0; all && i < m; i++)
-        all[used++] = over[i];
+        if (strchr(over[i], '='))
+            all[used++] = over[i];
     return all;
 }
 

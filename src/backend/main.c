@@ -74,7 +74,8 @@ static void on_request(struct backend *b, const Flm__BlockRequest *r)
     const char **options = list(r->site_options, r->n_site_options);
     const char **command = list(r->agent_command, r->n_agent_command);
     const struct flm_block_request request = {.block = r->block,
-                                              .nodes = r->nodes ? r->nodes : 1,
+                                              .nodes = r->nodes,
+                                              .node = r->node[0] ? r->node : NULL,
                                               .slots = r->slots,
                                               .time_s = r->time_s,
                                               .name = r->name,

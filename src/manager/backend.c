@@ -1,11 +1,11 @@
 /* The helper is started before any transport is open, by posix_spawn, with its end of a socket pair as
- * descriptor 3. A block that ends although nobody asked for that is asked for again, later each time. */
+ * descriptor 3. */
 #define _GNU_SOURCE
 #include "manager/backend.h"
 
 #include "base/error.h"
 #include "base/paths.h"
-#include "base/time.h"
+#include "manager/blocks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,34 +21,14 @@
 
 extern char **environ;
 
-enum {
-    RETRY_FIRST_MS = 100,
-    RETRY_MAX_MS = 10000,
-    ATTEMPTS_BEFORE_GIVING_UP = 5,
-    RETRY_JOINED_MAX_MS = 1600, /* of blocks whose nodes join and then end */
-    STAYED_MS = 10000,          /* a block that lived so long begins to count anew */
-};
-
 struct backend {
     struct manager *manager;
     struct flm__conn *conn;
     uv_poll_t poll;
-    uv_timer_t retry;
     int pid;
-    uint64_t block;    /* the local block */
-    unsigned failures; /* in a row, without a node in between */
-    unsigned ends;     /* in a row, of blocks that did not stay */
-    int64_t asked_ns;
     bool stopping, gone;
     char world[512]; /* how a world is started: words separated by blanks */
-    char trouble[300];
 };
-
-static void say(struct manager *m, const char *text)
-{
-    fprintf(stderr, "flmd: %s\n", text);
-    (void)m;
-}
 
 static int backend_say(struct backend *b, const Flm__Message *m)
 {
@@ -56,7 +36,7 @@ static int backend_say(struct backend *b, const Flm__Message *m)
 }
 
 /* The agent's command line: what is given once per node. */
-static unsigned agent_command(struct backend *b, char **argv, unsigned room)
+static unsigned agent_command(struct backend *b, uint64_t block, char **argv, unsigned room)
 {
     static char program[PATH_MAX], numbers[4][32];
     struct manager *m = b->manager;
@@ -65,14 +45,17 @@ static unsigned agent_command(struct backend *b, char **argv, unsigned room)
     if (flm__find_program("flm-node", program, sizeof(program)) < 0)
         snprintf(program, sizeof(program), "flm-node");
     snprintf(numbers[0], sizeof(numbers[0]), "%u", o->slots);
-    snprintf(numbers[1], sizeof(numbers[1]), "%lu", (unsigned long)b->block);
+    snprintf(numbers[1], sizeof(numbers[1]), "%lu", (unsigned long)block);
     snprintf(numbers[2], sizeof(numbers[2]), "%u", o->loss_ms);
     char *fixed[] = {
-        program,    "--endpoint",  m->endpoints,     "--directory", (char *)(uintptr_t)o->directory,
-        "--block",  "local",       "--block-number", numbers[1],    "--slots",
-        numbers[0], "--loss-time", numbers[2],       NULL};
+        program,          "--endpoint", m->endpoints,  "--directory", (char *)(uintptr_t)o->directory,
+        "--block-number", numbers[1],   "--loss-time", numbers[2],    NULL};
     for (unsigned i = 0; fixed[i] && n < room - 1; i++)
         argv[n++] = fixed[i];
+    if (o->slots && n < room - 3) {
+        argv[n++] = "--slots";
+        argv[n++] = numbers[0];
+    }
     if (o->provider && n < room - 3) {
         argv[n++] = "--provider";
         argv[n++] = (char *)(uintptr_t)o->provider;
@@ -91,50 +74,27 @@ static unsigned agent_command(struct backend *b, char **argv, unsigned room)
     return n;
 }
 
-static void ask_for_block(struct backend *b)
+void backend_ask(struct manager *m, uint64_t number, const char *node)
 {
     char *argv[64];
     Flm__BlockRequest r = FLM__BLOCK_REQUEST__INIT;
-    b->block++;
-    b->asked_ns = flm__now_ns();
-    r.block = b->block;
-    r.nodes = b->manager->options.nodes;
-    r.slots = b->manager->options.slots;
+    r.block = number;
+    r.nodes = *node ? 1 : m->options.nodes;
+    r.node = (char *)(uintptr_t)node;
+    r.slots = m->options.slots;
     r.name = "flame";
-    r.n_agent_command = agent_command(b, argv, 64);
+    r.n_agent_command = agent_command(m->backend, number, argv, 64);
     r.agent_command = argv;
-    FLM__MESSAGE(m, block_request, BLOCK_REQUEST, &r);
-    backend_say(b, &m);
+    FLM__MESSAGE(message, block_request, BLOCK_REQUEST, &r);
+    backend_say(m->backend, &message);
 }
 
-static void retry(uv_timer_t *timer)
+void backend_release(struct manager *m, uint64_t number)
 {
-    struct backend *b = timer->data;
-    if (!b->stopping && !b->gone)
-        ask_for_block(b);
-}
-
-static void block_failed(struct backend *b, const char *text)
-{
-    char line[400];
-    struct manager *m = b->manager;
-    snprintf(b->trouble, sizeof(b->trouble), "%s", text);
-    if (b->stopping || m->stopping)
-        return;
-    b->failures++;
-    snprintf(line, sizeof(line), "the block of nodes ended: %s", text);
-    say(m, line);
-    if (b->failures >= ATTEMPTS_BEFORE_GIVING_UP || (m->options.private_instance && b->failures > 1)) {
-        m->exit_status = 1;
-        manager_stop(m, "no node can be had");
-        return;
-    }
-    if (flm__now_ns() - b->asked_ns > STAYED_MS * 1000000LL)
-        b->ends = 0;
-    unsigned most = b->failures > 1 ? RETRY_MAX_MS : RETRY_JOINED_MAX_MS;
-    unsigned ms = RETRY_FIRST_MS << (b->ends < 8 ? b->ends : 8);
-    b->ends++;
-    uv_timer_start(&b->retry, retry, ms < most ? ms : most, 0);
+    Flm__BlockRelease r = FLM__BLOCK_RELEASE__INIT;
+    r.block = number;
+    FLM__MESSAGE(message, block_release, BLOCK_RELEASE, &r);
+    backend_say(m->backend, &message);
 }
 
 static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
@@ -146,18 +106,22 @@ static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
             size_t used = strlen(b->world);
             snprintf(b->world + used, sizeof(b->world) - used, "%s%s", i ? " " : "", e->world_command[i]);
         }
-        ask_for_block(b);
-        break;
-    case FLM__BLOCK_EVENT__KIND__REFUSED:
-    case FLM__BLOCK_EVENT__KIND__ENDED:
-        if (e->block == b->block || e->block == 0)
-            block_failed(b, e->text);
+        if (!b->stopping)
+            blocks_start(b->manager);
         break;
     case FLM__BLOCK_EVENT__KIND__LOG:
         if (b->manager->options.verbose)
-            say(b->manager, e->text);
+            fprintf(stderr, "flmd: %s\n", e->text);
+        break;
+    case FLM__BLOCK_EVENT__KIND__REFUSED:
+        if (!e->block) { /* the plugin cannot begin */
+            fprintf(stderr, "flmd: %s\n", e->text);
+            break;
+        }
+        blocks_event(b->manager, e);
         break;
     default:
+        blocks_event(b->manager, e);
         break;
     }
 }
@@ -261,8 +225,7 @@ int backend_start(struct manager *m, flm_error *error)
         b->gone = true;
         return rc;
     }
-    uv_timer_init(&m->uv, &b->retry);
-    b->poll.data = b->retry.data = b;
+    b->poll.data = b;
     uv_poll_start(&b->poll, UV_READABLE, on_readable);
     m->backend = b;
     return 0;
@@ -274,11 +237,7 @@ void backend_stop(struct manager *m)
     if (!b || b->stopping)
         return;
     b->stopping = true;
-    uv_timer_stop(&b->retry);
-    Flm__BlockRelease r = FLM__BLOCK_RELEASE__INIT;
-    r.block = b->block;
-    FLM__MESSAGE(message, block_release, BLOCK_RELEASE, &r);
-    backend_say(b, &message);
+    blocks_stop(m);
     if (!b->gone)
         shutdown(flm__conn_fd(b->conn), SHUT_WR);
 }
@@ -306,16 +265,4 @@ void backend_free(struct manager *m)
     }
     free(b);
     m->backend = NULL;
-}
-
-void backend_node_joined(struct manager *m, struct node *n)
-{
-    if (m->backend && n->block_number)
-        m->backend->failures = 0;
-}
-
-void backend_node_left(struct manager *m, struct node *n)
-{
-    (void)m;
-    (void)n;
 }

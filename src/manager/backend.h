@@ -4,14 +4,15 @@
 
 #include "manager/node.h"
 
-/* Starts the helper and asks for the first block. Before any transport is opened. */
+/* Starts the helper; once it is ready blocks_start is called. Before any transport is opened. */
 int backend_start(struct manager *m, flm_error *error);
 void backend_stop(struct manager *m); /* asks it to release everything */
 void backend_free(struct manager *m);
 bool backend_running(const struct manager *m);
 
-/* The block that a node belongs to. */
-void backend_node_joined(struct manager *m, struct node *n);
-void backend_node_left(struct manager *m, struct node *n);
+/* Asks for a block with this number: of all nodes, or (node not "") of that one. Answered by
+ * blocks_event. */
+void backend_ask(struct manager *m, uint64_t number, const char *node);
+void backend_release(struct manager *m, uint64_t number);
 
 #endif

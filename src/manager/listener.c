@@ -3,6 +3,7 @@
 #include "manager/peer.h"
 
 #include "base/error.h"
+#include "net/address.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +64,21 @@ static void drop_socket(struct listener *l)
         close(l->spare);
 }
 
+/* What others are told: where it listens at all addresses, one of them. */
+static void announce(struct manager *m, const char *endpoint)
+{
+    static const char any[] = "tcp:*:";
+    char own[FLM__ADDRESS_TEXT];
+    size_t used = strlen(m->endpoints), room = sizeof(m->endpoints) - used;
+    const char *comma = used ? "," : "";
+    if (strncmp(endpoint, any, strlen(any)) == 0 &&
+        flm__own_address(m->options.interface, own, sizeof(own)))
+        snprintf(m->endpoints + used, room, strchr(own, ':') ? "%stcp:[%s]:%s" : "%stcp:%s:%s", comma, own,
+                 endpoint + strlen(any));
+    else
+        snprintf(m->endpoints + used, room, "%s%s", comma, endpoint);
+}
+
 int listener_open(struct manager *m, const char *endpoint, flm_error *error)
 {
     struct listener *l = calloc(1, sizeof(*l));
@@ -87,8 +103,7 @@ int listener_open(struct manager *m, const char *endpoint, flm_error *error)
     rc = uv_poll_start(&l->poll, UV_READABLE, on_connection);
     if (rc < 0)
         return flm__error_set(error, FLM_EIO, "cannot watch %s: %s", endpoint, uv_strerror(rc));
-    size_t used = strlen(m->endpoints);
-    snprintf(m->endpoints + used, sizeof(m->endpoints) - used, "%s%s", used ? "," : "", l->endpoint);
+    announce(m, l->endpoint);
     return 0;
 }
 

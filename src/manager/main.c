@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "manager/backend.h"
+#include "manager/blocks.h"
 #include "manager/executor.h"
 #include "manager/logs.h"
 #include "manager/loop.h"
@@ -269,6 +270,7 @@ static void fini(struct manager *m)
     while (uv_run(&m->uv, UV_RUN_NOWAIT))
         ;
     backend_free(m);
+    blocks_free(m);
     listener_free_all(m);
     session_free_all(m);
     node_free_all(m);

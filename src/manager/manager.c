@@ -12,6 +12,7 @@
 #include "manager/flow.h"
 #include "manager/loop.h"
 #include "manager/scheduler.h"
+#include "net/address.h"
 #include "net/ring.h"
 
 #include <sched.h>
@@ -252,7 +253,10 @@ struct flm__fabric *manager_fabric(struct manager *m, flm_error *error)
         m->fabric_ops = flm__fabric_load(error);
     if (!m->fabric_ops)
         return NULL;
-    struct flm__fabric_options o = {.provider = m->options.provider, .interface = m->options.interface};
+    char own[FLM__ADDRESS_TEXT];
+    bool known = flm__own_address(m->options.interface, own, sizeof(own));
+    struct flm__fabric_options o = {
+        .provider = m->options.provider, .interface = m->options.interface, .address = known ? own : NULL};
     if (m->fabric_ops->open(&o, &m->fabric, error) < 0) {
         m->fabric = NULL;
         return NULL;

@@ -32,6 +32,7 @@ struct node;
 struct peer;
 struct application;
 struct backend;
+struct block;
 struct log_question;
 
 enum { MANAGER_EXECUTORS_MAX = 65536 };
@@ -67,6 +68,8 @@ struct manager {
     struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */
     unsigned n_executors;
     struct backend *backend;
+    struct block *blocks;      /* of blocks.c */
+    uint64_t block_numbers;    /* the last */
     struct log_question *logs; /* waiting for answers of nodes */
     uint64_t log_questions;
 

@@ -1,7 +1,7 @@
 #include "manager/node.h"
 
 #include "base/error.h"
-#include "manager/backend.h"
+#include "manager/blocks.h"
 #include "manager/client.h"
 #include "manager/executor.h"
 #include "manager/logs.h"
@@ -61,7 +61,7 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
     }
     p->node = n;
     DL_APPEND(m->nodes, n);
-    backend_node_joined(m, n);
+    blocks_node_joined(m, n);
     return 0;
 }
 
@@ -76,7 +76,7 @@ void node_gone(struct node *n, const char *why)
     n->peer->node = NULL;
     n->peer = NULL;
     DL_DELETE(m->nodes, n);
-    backend_node_left(m, n);
+    blocks_node_left(m, n);
     node_free(n);
     m->schedule = true;
 }

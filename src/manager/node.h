@@ -12,8 +12,8 @@ struct node {
     bool relay, drained;
     unsigned n_slots;
     struct executor **lanes; /* by lane */
-    int64_t end_time_s;
-    int64_t heard_ns; /* last sign of life of a relay */
+    int64_t end_time_s;      /* of its block, since the epoch; 0: none known */
+    int64_t heard_ns;        /* last sign of life of a relay */
     uint64_t ping;
 };
 

@@ -35,8 +35,8 @@ enum key {
 
 static const struct argp_option table[] = {
     {"endpoint", KEY_ENDPOINT, "ENDPOINT", 0,
-     "Listen at unix:PATH or tcp:HOST:PORT; may be repeated (default: a socket "
-     "in the runtime directory of this user)",
+     "Listen at unix:PATH or tcp:HOST:PORT (tcp:*:0: at all addresses, any port); may be repeated "
+     "(default: a socket in the runtime directory of this user)",
      0},
     {"slots", KEY_SLOTS, "N", 0, "Executors per node (default: one per core that may be used)", 0},
     {"cores-per-slot", KEY_CORES, "N", 0, "Cores of each executor (default: 1)", 0},
@@ -49,13 +49,14 @@ static const struct argp_option table[] = {
     {"backend-option", KEY_BACKEND_OPTION, "NAME=VALUE", 0,
      "An option of the backend plugin; may be repeated", 0},
     {"nodes", KEY_NODES, "N", 0,
-     "Node agents to start; more than one only for tests on one machine (default: 1)", 0},
+     "Nodes to use (default: all that the backend has; local: 1, more pretend that this machine is many)",
+     0},
     {"provider", KEY_PROVIDER, "NAME", 0,
      "Use this libfabric provider for everybody, also on the node, for example "
      "\"tcp;ofi_rxm\" (default: rings in shared memory on the node)",
      0},
-    {"interface", KEY_INTERFACE, "NAME", 0, "Network interface for libfabric on nodes that have several",
-     0},
+    {"interface", KEY_INTERFACE, "NAME", 0,
+     "Network interface between nodes, where they have several (default: that of the host's name)", 0},
     {"secret-file", KEY_SECRET, "FILE", 0,
      "Secret for connections over TCP; made if it does not exist (default: "
      "$FLM_SECRET_FILE, ~/.config/flame/secret)",
@@ -185,6 +186,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_INTERFACE:
         o->interface = arg;
+        pass_on(o, "--interface", arg);
         return 0;
     case KEY_BACKEND:
         o->backend = arg;
@@ -223,7 +225,6 @@ void options_parse(struct options *o, int argc, char **argv)
     };
     memset(o, 0, sizeof(*o));
     o->backend = "local";
-    o->nodes = 1;
     o->ring_bytes = FLM__RING_BYTES;
     o->spin_us = 20;
     o->quantum_ms = 100;

@@ -18,7 +18,7 @@ struct options {
     unsigned slots;                /* per node, 0: one per core */
     const char *agent_options[32]; /* passed on to flm-node */
     unsigned n_agent_options;
-    unsigned nodes;
+    unsigned nodes; /* 0: all that the backend has */
     unsigned ring_bytes;
     unsigned spin_us;
     unsigned quantum_ms; /* an executor stays so long with a session when others wait */

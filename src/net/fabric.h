@@ -35,6 +35,8 @@ enum { FLM__FABRIC_ADDRESS_MAX = 256 };
 struct flm__fabric_options {
     const char *provider;  /* "tcp;ofi_rxm", ...; NULL: the best by capability, never shm */
     const char *interface; /* name or address to use on multi-homed nodes; NULL: any */
+    const char *address;   /* numeric, by which peers reach us: for providers over sockets, where no
+                              interface is named; NULL: any */
     unsigned batch_bytes;  /* largest message, the same at all peers; 0: what suits the provider */
     unsigned buffers;      /* receive buffers; 0: default */
 };

@@ -5,11 +5,10 @@
 #include "base/error.h"
 #include "base/signals.h"
 #include "base/time.h"
+#include "net/address.h"
 #include "wire/record.h"
 
 #include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,31 +36,6 @@ static void prepare_environment(const char *provider)
     setenv("FI_OFI_RXM_EAGER_LIMIT", "65536", 0);
     setenv("FI_OFI_RXM_BUFFER_SIZE", no_verbs ? "4096" : "65536", 0);
     setenv("FI_OFI_RXM_MSG_RX_SIZE", "128", 0);
-}
-
-/* The numeric address of a local interface of that name; false: there is none. */
-static bool interface_address(const char *name, char *text, size_t n)
-{
-    struct ifaddrs *all = NULL;
-    int best = 0; /* 2: IPv4, 1: IPv6 */
-    if (getifaddrs(&all))
-        return false;
-    for (struct ifaddrs *i = all; i; i = i->ifa_next) {
-        if (!i->ifa_addr || strcmp(i->ifa_name, name))
-            continue;
-        if (i->ifa_addr->sa_family == AF_INET && best < 2) {
-            best = 2;
-            inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr, text, (socklen_t)n);
-        } else if (i->ifa_addr->sa_family == AF_INET6 && best < 1) {
-            const struct in6_addr *a = &((struct sockaddr_in6 *)(void *)i->ifa_addr)->sin6_addr;
-            if (IN6_IS_ADDR_LINKLOCAL(a))
-                continue;
-            best = 1;
-            inet_ntop(AF_INET6, a, text, (socklen_t)n);
-        }
-    }
-    freeifaddrs(all);
-    return best > 0;
 }
 
 static bool is_address(const char *text)
@@ -93,24 +67,49 @@ static struct fi_info *make_hints(const char *provider)
     return h;
 }
 
+/* A provider over sockets, which takes any address that the machine has when it is not told which. */
+static bool is_over_sockets(const struct fi_info *info)
+{
+    const char *name = info->fabric_attr->prov_name;
+    return !strncmp(name, "tcp", 3) || !strncmp(name, "net", 3) || !strncmp(name, "udp", 3) ||
+           !strncmp(name, "sockets", 7);
+}
+
+static struct fi_info *offers_at(const struct fi_info *hints, const char *address)
+{
+    struct fi_info *found = NULL;
+    uint64_t flags = address ? FI_SOURCE | FI_NUMERICHOST : 0;
+    return fi_getinfo(API, address, NULL, flags, hints, &found) ? NULL : found;
+}
+
+/* Of the interface that was named: one with an Internet address, an address, or a device. */
+static struct fi_info *offers_of_interface(struct fi_info *hints, const char *interface)
+{
+    char address[FLM__ADDRESS_TEXT];
+    bool known = flm__interface_address(interface, address, sizeof(address));
+    const char *source = known ? address : is_address(interface) ? interface : NULL;
+    struct fi_info *found = source ? offers_at(hints, source) : NULL;
+    if (found)
+        return found;
+    hints->domain_attr->name = strdup(interface);
+    return offers_at(hints, NULL);
+}
+
 /* What libfabric offers for these options, best first; NULL: nothing. */
 static struct fi_info *offers(const struct flm__fabric_options *o)
 {
-    char node[INET6_ADDRSTRLEN];
-    struct fi_info *hints = make_hints(o->provider), *found = NULL;
+    struct fi_info *hints = make_hints(o->provider), *found;
     if (!hints)
         return NULL;
-    if (!o->interface) {
-        if (fi_getinfo(API, NULL, NULL, 0, hints, &found))
-            found = NULL;
+    if (o->interface) {
+        found = offers_of_interface(hints, o->interface);
     } else {
-        bool known = interface_address(o->interface, node, sizeof(node));
-        const char *source = known ? node : is_address(o->interface) ? o->interface : NULL;
-        if (!source || fi_getinfo(API, source, NULL, FI_SOURCE | FI_NUMERICHOST, hints, &found)) {
-            /* Not an Internet address: perhaps the name of a device. */
-            hints->domain_attr->name = strdup(o->interface);
-            if (fi_getinfo(API, NULL, NULL, 0, hints, &found))
-                found = NULL;
+        found = offers_at(hints, NULL);
+        struct fi_info *better =
+            found && o->address && is_over_sockets(found) ? offers_at(hints, o->address) : NULL;
+        if (better) {
+            fi_freeinfo(found);
+            found = better;
         }
     }
     fi_freeinfo(hints);

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HELLO_MS = 10000, STRANGERS_MAX = 64 };
+enum { HELLO_MS = 10000, STRANGERS_MAX = 64, DIRECTORY_TRIES = 10 };
 
 /* Connected, and has not said who it is. */
 struct stranger {
@@ -155,14 +155,6 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     a->n_strangers++;
 }
 
-/* Of a killed agent that had our process number. */
-static bool is_left_over(const char *directory)
-{
-    struct stat st;
-    return errno == EEXIST && lstat(directory, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
-           (st.st_mode & 077) == 0;
-}
-
 /* An agent holds a lock on its directory as long as it lives: process numbers mean nothing where several
  * machines or containers share a file system. -1: somebody else has it. without_locks: where the file
  * system has no locks take it all the same. */
@@ -197,34 +189,52 @@ static void sweep(const char *base)
         closedir(dir);
 }
 
-/* The directory that was given, or one of our own in the runtime directory. */
-static int choose_directory(struct agent *agent, flm_error *error)
+/* In the directory that flmd named, if it is there (it may be on flmd's node alone), else in the runtime
+ * directory. */
+static int choose_base(const struct agent *agent, char *base, size_t n, flm_error *error)
 {
-    char base[FLM__ENDPOINT_MAX];
     const char *given = agent->options->directory;
-    int rc = given ? 0 : flm__runtime_directory(base, sizeof(base), error);
-    if (rc < 0)
-        return rc;
-    sweep(given ? given : base);
-    int n = snprintf(agent->directory, sizeof(agent->directory), "%s/node-%d", given ? given : base,
-                     (int)getpid());
+    if (!given || access(given, F_OK) < 0)
+        return flm__runtime_directory(base, n, error);
+    return snprintf(base, n, "%s", given) < (int)n
+               ? 0
+               : flm__error_set(error, FLM_ETOOBIG, "the directory %s is too long a path", given);
+}
+
+/* FLM_EBUSY: an agent that was just sweeping took ours for a left-over. */
+static int make_directory(struct agent *agent, const char *base, flm_error *error)
+{
+    int n = snprintf(agent->directory, sizeof(agent->directory), "%s/node-XXXXXX", base);
     /* sun_path has 108 bytes, and the socket's name comes behind. */
     if (n >= (int)sizeof(agent->directory) - 8) {
         agent->directory[0] = 0;
-        return flm__error_set(error, FLM_ETOOBIG, "the directory %s is too long a path for a socket",
-                              given ? given : base);
+        return flm__error_set(error, FLM_ETOOBIG, "the directory %s is too long a path for a socket", base);
     }
-    if (mkdir(agent->directory, 0700) < 0 && !is_left_over(agent->directory)) {
-        rc = flm__error_errno(error, FLM_EIO, errno, "cannot make the directory %s", agent->directory);
+    if (!mkdtemp(agent->directory)) {
         agent->directory[0] = 0;
-        return rc;
+        return flm__error_errno(error, FLM_EIO, errno, "cannot make a directory in %s", base);
     }
-    agent->own_directory = true;
     agent->directory_lock = lock_directory(AT_FDCWD, agent->directory, true);
-    if (agent->directory_lock < 0) /* an agent that was just sweeping took it for a left-over */
-        return flm__error_set(error, FLM_EBUSY, "the directory %s is used by another agent: try again",
-                              agent->directory);
-    return 0;
+    return agent->directory_lock >= 0
+               ? 0
+               : flm__error_set(error, FLM_EBUSY, "other agents sweep the directory %s again and again",
+                                base);
+}
+
+static int choose_directory(struct agent *agent, flm_error *error)
+{
+    char base[FLM__ENDPOINT_MAX];
+    int rc = choose_base(agent, base, sizeof(base), error);
+    if (rc < 0)
+        return rc;
+    sweep(base);
+    for (int tries = 0; tries < DIRECTORY_TRIES; tries++) {
+        rc = make_directory(agent, base, error);
+        if (rc != FLM_EBUSY)
+            break;
+    }
+    agent->own_directory = rc == 0;
+    return rc;
 }
 
 int attach_open(struct agent *agent, flm_error *error)

@@ -206,7 +206,7 @@ static int open_relay(struct agent *agent, struct flm__conn *conn, const Flm__Re
         return flm__error_set(error, FLM_ENOTSUP,
                               "flmd offers no fabric, which this node needs (is its module "
                               "flm-fabric.so installed where flmd runs?)");
-    int rc = relay_open(agent, ready, address, &size, &agent->relay, error);
+    int rc = relay_open(agent, flm__conn_fd(conn), ready, address, &size, &agent->relay, error);
     return rc < 0 ? rc : give_address(conn, address, size, deadline_ns, error);
 }
 

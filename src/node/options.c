@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "node/options.h"
 
+#include "node/launcher.h"
+
 #include <argp.h>
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +18,8 @@ enum {
     KEY_SPREAD,
     KEY_SECRET,
     KEY_PROVIDER,
+    KEY_INTERFACE,
+    KEY_CPUS,
     KEY_RELAY,
     KEY_DIRECTORY,
     KEY_WRAPPER,
@@ -30,16 +34,25 @@ enum {
 static const struct argp_option table[] = {
     {"endpoint", 'e', "ENDPOINT", 0, "where flmd listens: unix:PATH or tcp:HOST:PORT, or a list of these",
      0},
-    {"name", 'N', "NAME", 0, "name of this node (default: the host's)", 0},
-    {"block", KEY_BLOCK, "ID", 0, "the allocation that this node belongs to (default: local)", 0},
+    {"name", 'N', "NAME", 0, "name of this node (default: what the batch system calls it, or the host's)",
+     0},
+    {"block", KEY_BLOCK, "ID", 0, "the allocation that this node belongs to (default: the job, or local)",
+     0},
     {"block-number", KEY_BLOCK_NUMBER, "N", 0, "flmd's number of that allocation", 0},
-    {"slots", 'n', "N", 0, "executors; 0 (default): one per cores that this process may use", 0},
+    {"slots", 'n', "N", 0,
+     "executors; 0 (default): one per cores that this process may use; 4(x2),2: 4 on the first two nodes "
+     "of "
+     "the step, then 2",
+     0},
+    {"cpus", KEY_CPUS, "N", 0, "as many CPUs are ours, should we see more; a list like that of --slots", 0},
     {"cores-per-slot", KEY_CORES, "C", 0, "cores of each executor (default 1)", 0},
     {"bind", KEY_BIND, "WHAT", 0, "bind executors to: core (default), l3, numa, none", 0},
     {"spread", KEY_SPREAD, NULL, 0, "place neighbours far apart instead of packed", 0},
     {"topology", KEY_TOPOLOGY, "FILE", OPTION_HIDDEN, "another machine's topology, for tests", 0},
     {"secret-file", KEY_SECRET, "FILE", 0, "secret for TCP endpoints", 0},
     {"provider", KEY_PROVIDER, "NAME", 0, "talk to flmd by this libfabric provider, also on one node", 0},
+    {"interface", KEY_INTERFACE, "NAME", 0,
+     "network interface for libfabric (default: where flmd is reached)", 0},
     {"relay", KEY_RELAY, NULL, 0, "move records between flmd and the executors, also on one node", 0},
     {"directory", KEY_DIRECTORY, "DIR", 0, "private directory for sockets (default: one of its own)", 0},
     {"executor-wrapper", KEY_WRAPPER, "CMD", 0, "start an executor under CMD, for example \"valgrind -q\"",
@@ -64,12 +77,27 @@ static long number(struct argp_state *state, const char *name, const char *text,
     return value;
 }
 
+/* This node's entry in a list. */
+static unsigned of_this_node(struct argp_state *state, const char *name, const char *list)
+{
+    struct launcher launcher;
+    unsigned value;
+    launcher_read(&launcher);
+    if (!launcher_count(list, launcher.index, &value) || value > PLACEMENT_MAX_SLOTS)
+        argp_error(state, "--%s takes a number from 0 to %d, or a list like 4(x2),2, not '%s'", name,
+                   PLACEMENT_MAX_SLOTS, list);
+    return value;
+}
+
 static error_t parse_place(int key, char *arg, struct argp_state *state)
 {
     struct node_options *o = state->input;
     switch (key) {
     case 'n':
-        o->placement.slots = (unsigned)number(state, "slots", arg, 0, PLACEMENT_MAX_SLOTS);
+        o->placement.slots = of_this_node(state, "slots", arg);
+        return 0;
+    case KEY_CPUS:
+        o->placement.cpus = of_this_node(state, "cpus", arg);
         return 0;
     case KEY_CORES:
         o->placement.cores_per_slot = (unsigned)number(state, "cores-per-slot", arg, 1, 1 << 16);
@@ -136,6 +164,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_PROVIDER:
         o->provider = *arg ? arg : NULL;
         return 0;
+    case KEY_INTERFACE:
+        o->interface = *arg ? arg : NULL;
+        return 0;
     case KEY_RELAY:
         o->relay = true;
         return 0;
@@ -157,7 +188,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 void node_options_parse(struct node_options *out, int argc, char **argv)
 {
     static char host[256];
-    *out = (struct node_options){.block = "local", .world_command = "mpirun -n {n}", .loss_ms = 10000};
+    struct launcher launcher;
+    launcher_read(&launcher);
+    *out = (struct node_options){.name = launcher.node,
+                                 .block = launcher.job ? launcher.job : "local",
+                                 .world_command = "mpirun -n {n}",
+                                 .loss_ms = 10000};
     out->placement.cores_per_slot = 1;
     out->placement.bind = PLACEMENT_CORE;
     const struct argp argp = {

@@ -10,11 +10,12 @@
 struct node_options {
     const char *endpoint; /* of flmd; a list is tried in order */
     const char *name;     /* of this node */
-    const char *block;
+    const char *block;    /* the job's id, "local" without one */
     uint64_t block_number;
     struct placement_options placement;
     const char *secret_file;
-    const char *provider; /* NULL: rings where the endpoint is a Unix socket */
+    const char *provider;  /* NULL: rings where the endpoint is a Unix socket */
+    const char *interface; /* for libfabric on nodes that have several; NULL: any that flmd is reached by */
     bool relay;
     const char *directory;        /* NULL: one of our own in the runtime directory */
     const char *executor_wrapper; /* "gdb --args": put before the command of one executor */

@@ -283,9 +283,25 @@ static int make_chunks(struct plan *plan, unsigned wanted, bool spread)
 
 /* --- slots --- */
 
-static unsigned count_slots(const struct plan *plan)
+/* Fewer CPUs are ours than we may use: a batch system that shares nodes and does not confine jobs. */
+static bool is_shared(const struct plan *plan, const struct placement_options *options)
 {
-    unsigned n = plan->n_cores / plan->cores_per_slot;
+    return options->cpus && options->cpus < (unsigned)hwloc_bitmap_weight(plan->allowed);
+}
+
+/* Cores that are ours; the threads of a core count as one. */
+static unsigned own_cores(const struct plan *plan, const struct placement_options *options)
+{
+    if (!is_shared(plan, options))
+        return plan->n_cores;
+    unsigned cpus = (unsigned)hwloc_bitmap_weight(plan->allowed);
+    return (unsigned)(((uint64_t)options->cpus * plan->n_cores + cpus - 1) / cpus);
+}
+
+static unsigned count_slots(const struct plan *plan, const struct placement_options *options)
+{
+    unsigned n = own_cores(plan, options) / plan->cores_per_slot;
+    n = n ? n : 1;
     double quota = plan->here ? quota_cpus("") / plan->cores_per_slot : 0;
     if (quota > 0 && quota < n) {
         unsigned whole = (unsigned)quota;
@@ -343,7 +359,7 @@ static int bind_slot(const struct plan *plan, const struct chunk *chunk, enum pl
 
 static int make_slots(struct plan *plan, const struct placement_options *options, struct placement *out)
 {
-    unsigned n = options->slots ? options->slots : count_slots(plan);
+    unsigned n = options->slots ? options->slots : count_slots(plan, options);
     struct placement_slot *slots = calloc(n, sizeof(*slots));
     if (!slots || make_chunks(plan, n, options->spread)) {
         free(slots);
@@ -351,7 +367,9 @@ static int make_slots(struct plan *plan, const struct placement_options *options
     }
     bool crowded = n > plan->n_chunks;
     unsigned share = plan->n_cores / n;
-    enum placement_bind bind = crowded && options->bind == PLACEMENT_CORE ? PLACEMENT_NONE : options->bind;
+    /* Which cores are ours is not known on a shared node: others may be bound to the first ones too. */
+    bool free_choice = (crowded && options->bind == PLACEMENT_CORE) || is_shared(plan, options);
+    enum placement_bind bind = free_choice ? PLACEMENT_NONE : options->bind;
     int rc = 0;
     for (unsigned i = 0; !rc && i < n; i++) {
         slots[i].cores = !crowded ? plan->cores_per_slot : share ? share : 1;

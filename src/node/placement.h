@@ -17,6 +17,7 @@ struct placement_options {
     enum placement_bind bind;
     bool spread;          /* neighbours far apart; else packed */
     const char *topology; /* XML file or "synthetic:..." instead of this machine; NULL */
+    unsigned cpus;        /* as many hardware threads belong to us, of those that we may use; 0: all */
     const char *allowed;  /* CPU list to stay within, "0-3,8"; NULL: this process's affinity */
 };
 

@@ -2,6 +2,7 @@
 #include "node/relay.h"
 
 #include "base/error.h"
+#include "net/address.h"
 #include "node/relay_inside.h"
 
 #include <flm/client.h>
@@ -452,10 +453,15 @@ static void on_fabric(uv_poll_t *poll, int status, int events)
     (void)events;
 }
 
-static int open_fabric(struct relay *r, const Flm__Ready *ready, void *address, size_t *size,
+/* fd: the connection to flmd; where it is reached, peers of the fabric are too. */
+static int open_fabric(struct relay *r, int fd, const Flm__Ready *ready, void *address, size_t *size,
                        flm_error *error)
 {
-    const struct flm__fabric_options options = {.provider = ready->provider};
+    char own[FLM__ADDRESS_TEXT];
+    bool known = flm__socket_address(fd, own, sizeof(own));
+    const struct flm__fabric_options options = {.provider = ready->provider,
+                                                .interface = r->agent->options->interface,
+                                                .address = known ? own : NULL};
     r->ops = flm__fabric_load(error);
     if (!r->ops)
         return error->code;
@@ -468,7 +474,7 @@ static int open_fabric(struct relay *r, const Flm__Ready *ready, void *address, 
     return rc;
 }
 
-int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size_t *size,
+int relay_open(struct agent *agent, int fd, const Flm__Ready *ready, void *address, size_t *size,
                struct relay **out, flm_error *error)
 {
     flm_error why = {FLM_ENOMEM, "no memory for the relay"};
@@ -478,7 +484,7 @@ int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size
     int rc = r && lanes && bell >= 0 ? 0 : FLM_ENOMEM;
     if (rc == 0) {
         *r = (struct relay){.agent = agent, .lanes = lanes, .n_lanes = agent->n_slots, .bell = bell};
-        rc = open_fabric(r, ready, address, size, &why);
+        rc = open_fabric(r, fd, ready, address, size, &why);
     }
     if (rc < 0) {
         if (r && r->ops)

@@ -22,8 +22,8 @@ struct relay;
 struct common;
 
 /* Opens the provider that flmd named and connects; the address that flmd must be told is stored in
- * address (*size in and out). */
-int relay_open(struct agent *agent, const Flm__Ready *ready, void *address, size_t *size,
+ * address (*size in and out). fd: the connection to flmd. */
+int relay_open(struct agent *agent, int fd, const Flm__Ready *ready, void *address, size_t *size,
                struct relay **out, flm_error *error);
 /* Closes all; the memory is for relay_free, once the loop has let go of its handles. NULL is allowed. */
 void relay_close(struct relay *relay);

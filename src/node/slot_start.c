@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "net/handshake.h"
 #include "node/agent.h"
+#include "node/gpus.h"
 #include "node/process.h"
 
 #include <errno.h>
@@ -78,17 +79,19 @@ bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
     return same;
 }
 
-/* "mpirun -n {n}" with the ranks in it. */
-static int add_world(struct texts *command, const char *template, uint32_t ranks)
+/* "mpirun -n {n}" with the ranks in it; {node} is this node. */
+static int add_world(struct texts *command, const char *template, uint32_t ranks, const char *node)
 {
     struct texts words = {0};
     int rc = texts_add_words(&words, template);
     for (size_t i = 0; rc == 0 && i < words.n; i++) {
-        const char *mark = strstr(words.list[i], "{n}");
-        if (mark)
-            texts_addf(command, "%.*s%u%s", (int)(mark - words.list[i]), words.list[i], ranks, mark + 3);
+        const char *word = words.list[i], *mark;
+        if ((mark = strstr(word, "{n}")))
+            texts_addf(command, "%.*s%u%s", (int)(mark - word), word, ranks, mark + strlen("{n}"));
+        else if ((mark = strstr(word, "{node}")))
+            texts_addf(command, "%.*s%s%s", (int)(mark - word), word, node, mark + strlen("{node}"));
         else
-            texts_add(command, words.list[i]);
+            texts_add(command, word);
     }
     texts_free(&words);
     return rc;
@@ -107,7 +110,7 @@ static int build_command(const struct slot *slot, const Flm__Application *self, 
     if (slot_is_wrapped(slot) && texts_add_words(command, o->executor_wrapper) < 0)
         return flm__error_set(error, FLM_EINVAL, "the wrapper '%s' is not a command line",
                               o->executor_wrapper);
-    if (slot->kind.ranks && add_world(command, o->world_command, slot->kind.ranks) < 0)
+    if (slot->kind.ranks && add_world(command, o->world_command, slot->kind.ranks, o->name) < 0)
         return flm__error_set(error, FLM_EINVAL, "the command for worlds, '%s', is not a command line",
                               o->world_command);
     if (self && !self->n_command)
@@ -147,6 +150,17 @@ static void set_mpi(const struct slot *slot, struct texts *environment)
     }
 }
 
+/* A world's ranks see what their launcher gives them. */
+static void set_gpus(const struct slot *slot, struct texts *environment)
+{
+    char share[1024];
+    for (const char *const *name = gpus_variables; *name; name++) {
+        const char *all = texts_get(environment, *name);
+        if (all && gpus_share(all, slot->lane, slot->agent->n_slots, share, sizeof(share)))
+            texts_set(environment, *name, share);
+    }
+}
+
 static void build_environment(const struct slot *slot, const Flm__Application *self,
                               struct texts *environment)
 {
@@ -154,6 +168,8 @@ static void build_environment(const struct slot *slot, const Flm__Application *s
     for (char **e = environ; *e; e++)
         if (!is_launchers(*e))
             texts_add(environment, *e);
+    if (!slot->kind.ranks)
+        set_gpus(slot, environment);
     for (size_t i = 0; self && i < self->n_environment; i++)
         texts_put(environment, self->environment[i]);
     texts_set(environment, "FLM_AGENT", agent->socket);

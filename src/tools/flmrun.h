@@ -26,6 +26,8 @@ struct flmrun_options {
     const char *cores_per_slot;
     const char *bind;
     const char *nodes;
+    const char *backend; /* "local", "slurm"; chosen by flmrun_parse */
+    const char *interface;
     const char *provider;
     const char *wrap;
     const char *wrap_executor;

@@ -15,6 +15,8 @@ enum {
     KEY_PROVIDER,
     KEY_TIMEOUT,
     KEY_NODES,
+    KEY_BACKEND,
+    KEY_INTERFACE,
     KEY_WRAP,
     KEY_WRAP_EXECUTOR,
     KEY_KEEP_LOGS,
@@ -22,12 +24,22 @@ enum {
 };
 
 static const struct argp_option table[] = {
-    {"slots", 'n', "N", 0, "executors (default: one per core that this process may use)", 0},
+    {"slots", 'n', "N", 0,
+     "executors, over all nodes (default: one per core that this process may use; in a job one per task, "
+     "or "
+     "per core of the job)",
+     0},
     {"cores-per-slot", KEY_CORES, "C", 0, "cores of each executor (default 1)", 0},
     {"bind", KEY_BIND, "WHAT", 0, "bind executors to core (default), l3, numa or none", 0},
     {"spread", KEY_SPREAD, NULL, 0, "place neighbouring executors far apart", 0},
     {"provider", KEY_PROVIDER, "NAME", 0, "use this libfabric provider also on the node", 0},
-    {"nodes", KEY_NODES, "K", 0, "pretend that this machine is K nodes, for tests", 0},
+    {"nodes", KEY_NODES, "K", 0,
+     "use K nodes of the job (default: all); on one machine pretend that it is K nodes, for tests", 0},
+    {"backend", KEY_BACKEND, "NAME", 0,
+     "where nodes come from: local, this machine; slurm, the job that we are in (default: auto, slurm in a "
+     "job, else local)",
+     0},
+    {"interface", KEY_INTERFACE, "NAME", 0, "network interface between nodes, where they have several", 0},
     {"timeout", KEY_TIMEOUT, "S", 0, "end CMD after S seconds, with status 124", 0},
     {"grace", KEY_GRACE, "S", 0, "seconds between SIGTERM and SIGKILL at the end (default 5)", 0},
     {"wrap", KEY_WRAP, "CMD", 0, "start an executor under CMD, for example \"valgrind -q\"", 0},
@@ -62,6 +74,27 @@ static const char *bind_name(struct argp_state *state, const char *text)
         strcmp(text, "none") != 0)
         argp_error(state, "--bind takes core, l3, numa or none, not '%s'", text);
     return text;
+}
+
+/* In a job all that it has; the plugin makes sure that there is such a job. */
+static const char *backend_name(struct argp_state *state, const char *text)
+{
+    if (text && strcmp(text, "auto") != 0) {
+        if (strcmp(text, "local") != 0 && strcmp(text, "slurm") != 0)
+            argp_error(state, "--backend takes auto, local or slurm, not '%s'", text);
+        return text;
+    }
+    const char *job = getenv("SLURM_JOB_ID");
+    if (!job || !*job)
+        return "local";
+#ifdef FLM_WITH_SLURM
+    return "slurm";
+#else
+    say("this is a Slurm job, but Flame was built without Slurm (libslurm-dev was missing): only this node "
+        "is "
+        "used");
+    return "local";
+#endif
 }
 
 static error_t parse_how(int key, char *arg, struct argp_state *state)
@@ -110,7 +143,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->provider = arg;
         return 0;
     case KEY_NODES:
-        o->nodes = number(state, "--nodes", arg, 1, 64);
+        o->nodes = number(state, "--nodes", arg, 1, 1024);
+        return 0;
+    case KEY_BACKEND:
+        o->backend = arg;
+        return 0;
+    case KEY_INTERFACE:
+        o->interface = arg;
         return 0;
     case ARGP_KEY_ARG: /* the rest is CMD's */
         o->command = state->argv + state->next - 1;
@@ -119,6 +158,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!o->command)
             argp_error(state, "which command? For example: flmrun -n 2 -- ./my-client");
+        o->backend = backend_name(state, o->backend);
         return 0;
     }
     return parse_how(key, arg, state);
@@ -130,7 +170,9 @@ void flmrun_parse(struct flmrun_options *options, int argc, char **argv)
         table,
         parse,
         "[--] CMD [ARG...]",
-        "Starts a session manager and executors of its own on this machine, runs CMD with FLM_ENDPOINT set "
+        "Starts a session manager and executors of its own on this machine, or on all nodes of the Slurm "
+        "job "
+        "that it is in, runs CMD with FLM_ENDPOINT set "
         "so that "
         "clients of Flame in it find them, and ends everything when CMD ends.\vThe exit status is that of "
         "CMD; "

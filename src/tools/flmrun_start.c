@@ -21,22 +21,39 @@ extern char **environ;
 
 enum { READY_FD = 3, PARENT_FD = 4, ARGUMENTS_MAX = 48 };
 
+/* In a job executors are counted over all its nodes, which reach flmd over TCP. */
+static size_t add_slurm(const char **argv, size_t n, const struct flmrun_options *o)
+{
+    static char executors[40];
+    argv[n++] = "--endpoint";
+    argv[n++] = "tcp:*:0";
+    if (o->slots) {
+        snprintf(executors, sizeof(executors), "executors=%s", o->slots);
+        argv[n++] = "--backend-option";
+        argv[n++] = executors;
+    }
+    return n;
+}
+
 static void build_arguments(const char **argv, const char *program, const char *endpoint,
                             const struct instance *instance, const struct flmrun_options *o)
 {
     size_t n = 0;
+    bool slurm = strcmp(o->backend, "slurm") == 0;
+    const char *cpus_per_task = slurm ? getenv("SLURM_CPUS_PER_TASK") : NULL;
     const struct {
         const char *name, *value;
     } pairs[] = {
         {"--endpoint", endpoint},
         {"--directory", instance->directory},
-        {"--backend", "local"},
+        {"--backend", o->backend},
         {"--ready-fd", "3"},
         {"--parent-fd", "4"},
-        {"--slots", o->slots},
+        {"--slots", slurm ? NULL : o->slots},
         {"--bind", o->bind},
-        {"--cores-per-slot", o->cores_per_slot},
+        {"--cores-per-slot", o->cores_per_slot ? o->cores_per_slot : cpus_per_task},
         {"--provider", o->provider},
+        {"--interface", o->interface},
         {"--nodes", o->nodes},
         {"--executor-wrapper", o->wrap},
         {"--wrap-executor", o->wrap ? o->wrap_executor : NULL},
@@ -49,6 +66,8 @@ static void build_arguments(const char **argv, const char *program, const char *
         argv[n++] = pairs[i].name;
         argv[n++] = pairs[i].value;
     }
+    if (slurm)
+        n = add_slurm(argv, n, o);
     if (o->spread)
         argv[n++] = "--spread";
     if (o->verbose || o->keep_logs)

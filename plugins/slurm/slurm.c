@@ -1,0 +1,217 @@
+/* The backend `slurm`: node agents on all nodes of the Slurm job that we are in.
+ *
+ *   executors=N     in all, spread over the nodes (default: the job's tasks, else one per core)
+ *   srun=OPTION     one more option for srun, verbatim; may be repeated
+ */
+#define _GNU_SOURCE
+#include "slurm.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ASK_AGAIN_MS = 60000, /* the end of the job can be moved */
+    EXECUTORS_MAX = 1000000,
+};
+
+int slurm_fail(flm_error *error, int code, const char *format, ...)
+{
+    va_list args;
+    if (!error)
+        return code;
+    va_start(args, format);
+    error->code = code;
+    vsnprintf(error->text, sizeof(error->text), format, args);
+    va_end(args);
+    return code;
+}
+
+void slurm_log(const struct slurm *s, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    s->host->log(s->host->handle, text);
+}
+
+void slurm_free(struct slurm *s)
+{
+    for (unsigned i = 0; i < s->n_srun_options; i++)
+        free(s->srun_options[i]);
+    free(s);
+}
+
+static int number(const char *name, const char *text, unsigned long high, unsigned *out, flm_error *error)
+{
+    char *end;
+    errno = 0;
+    unsigned long n = strtoul(text, &end, 10);
+    if (errno || *end || *text < '0' || *text > '9' || n < 1 || n > high)
+        return slurm_fail(error, FLM_EINVAL, "backend slurm: %s is a number from 1 to %lu, not '%.60s'",
+                          name, high, text);
+    *out = (unsigned)n;
+    return 0;
+}
+
+static int set(struct slurm *s, const char *option, flm_error *error)
+{
+    if (strncmp(option, "executors=", 10) == 0)
+        return number("executors", option + 10, EXECUTORS_MAX, &s->executors, error);
+    if (strncmp(option, "srun=", 5) == 0) {
+        if (s->n_srun_options == SLURM_SITE_OPTIONS)
+            return slurm_fail(error, FLM_ETOOBIG, "backend slurm takes at most %d options for srun",
+                              SLURM_SITE_OPTIONS);
+        s->srun_options[s->n_srun_options] = strdup(option + 5);
+        if (!s->srun_options[s->n_srun_options])
+            return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
+        s->n_srun_options++;
+        return 0;
+    }
+    return slurm_fail(error, FLM_EINVAL,
+                      "backend slurm has no option '%.100s': it knows executors and srun", option);
+}
+
+/* Which job, and how it was asked for. */
+static int read_job(struct slurm *s, flm_error *error)
+{
+    const char *id = getenv("SLURM_JOB_ID"), *nodes = getenv("SLURM_JOB_NUM_NODES");
+    unsigned n;
+    if (!id || !*id)
+        return slurm_fail(
+            error, FLM_ENOTFOUND,
+            "there is no Slurm job here (SLURM_JOB_ID is not set): the backend slurm works in a "
+            "script of sbatch and in a shell of salloc");
+    if (!nodes)
+        nodes = getenv("SLURM_NNODES");
+    int rc = number("SLURM_JOB_ID", id, UINT32_MAX - 1, &n, error);
+    if (rc == 0)
+        rc = number("SLURM_JOB_NUM_NODES", nodes ? nodes : "1", 1000000, &s->job_nodes, error);
+    s->job_id = n;
+    snprintf(s->job, sizeof(s->job), "%.30s", id);
+    return rc;
+}
+
+static void ask_again(void *arg)
+{
+    struct slurm *s = arg;
+    int64_t end;
+    if (job_ask(s->job_id, &end, NULL) == 0 && end != s->end_time_s) {
+        s->end_time_s = end;
+        step_tell_time(s);
+    }
+    int timer = s->host->timer(s->host->handle, ASK_AGAIN_MS, ask_again, s);
+    s->ask_timer = timer > 0 ? timer : 0;
+}
+
+static int begin(struct slurm *s, const char *const *configuration, flm_error *error)
+{
+    int rc = 0;
+    for (; rc == 0 && *configuration; configuration++)
+        rc = set(s, *configuration, error);
+    if (rc == 0)
+        rc = read_job(s, error);
+    if (rc)
+        return rc;
+    flm_error why = {0, ""};
+    rc = job_ask(s->job_id, &s->end_time_s, &why);
+    if (rc == FLM_ENOTFOUND)
+        return slurm_fail(error, rc, "%s", why.text);
+    if (rc)
+        slurm_log(s, "%s; going on without knowing when the job ends", why.text);
+    int timer = s->host->timer(s->host->handle, ASK_AGAIN_MS, ask_again, s);
+    s->ask_timer = timer > 0 ? timer : 0;
+    return 0;
+}
+
+static int slurm_backend_init(const struct flm_backend_host *host, const char *const *configuration,
+                              void **state, flm_error *error)
+{
+    struct slurm *s = calloc(1, sizeof(*s));
+    if (!s)
+        return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
+    s->host = host;
+    int rc = begin(s, configuration, error);
+    if (rc < 0) {
+        slurm_free(s);
+        return rc;
+    }
+    *state = s;
+    return 0;
+}
+
+static void slurm_backend_fini(void *state)
+{
+    struct slurm *s = state;
+    if (s->ask_timer)
+        s->host->cancel_timer(s->host->handle, s->ask_timer);
+    step_release_all(s);
+    s->ending = true;
+    if (!s->steps)
+        slurm_free(s);
+}
+
+static int get_block(void *state, const struct flm_block_request *request, flm_error *error)
+{
+    if (!request->agent_command || !request->agent_command[0])
+        return slurm_fail(error, FLM_EINVAL, "backend slurm: there is no agent command");
+    return step_start(state, request, error);
+}
+
+static int release_block(void *state, uint64_t block, flm_error *error)
+{
+    return step_release(state, block, error);
+}
+
+static int dry_run(void *state, const struct flm_block_request *request, char *text, size_t size,
+                   flm_error *error)
+{
+    return step_describe(state, request, text, size, error);
+}
+
+/* A step of its own, on the agent's node: its ranks share a fate, and nobody else's. */
+static int world_command(void *state, unsigned ranks, const char *const *program, const char **argv,
+                         size_t n, flm_error *error)
+{
+    static char tasks[32];
+    (void)state;
+    snprintf(tasks, sizeof(tasks), "--ntasks=%u", ranks);
+    const char *const words[] = {"srun",
+                                 "--mpi=pmix",
+                                 "--overlap",
+                                 "--oversubscribe",
+                                 "--no-kill",
+                                 "--nodes=1",
+                                 "--nodelist={node}",
+                                 tasks,
+                                 "--cpu-bind=none",
+                                 "--input=none",
+                                 "--export=ALL",
+                                 "--quiet"};
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words) && used < n; i++)
+        argv[used++] = words[i];
+    for (; *program && used < n; program++)
+        argv[used++] = *program;
+    if (used >= n)
+        return slurm_fail(error, FLM_ETOOBIG, "the command for a world has more than %zu words", n - 1);
+    argv[used] = NULL;
+    return 0;
+}
+
+FLM_API const struct flm_backend flm_backend = {
+    .abi = FLM_BACKEND_ABI,
+    .size = sizeof(struct flm_backend),
+    .name = "slurm",
+    .description = "the nodes of the Slurm job that we are in",
+    .init = slurm_backend_init,
+    .fini = slurm_backend_fini,
+    .get_block = get_block,
+    .release_block = release_block,
+    .dry_run = dry_run,
+    .world_command = world_command,
+};

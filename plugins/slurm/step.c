@@ -1,0 +1,258 @@
+/* step.c - a block in the job that we are in: one step, an agent on each of its nodes.
+ *
+ * The agents fork the executors. So a rank that dies is one agent, or one executor that its agent replaces
+ * and tells about; had each executor been a rank of the step, srun would report every death as its own
+ * failure, and nobody here would know a signal or a status. Nothing in the step initialises PMIx: no fates
+ * are tied. Services that ask for MPI get a step of their own (slurm.c, world_command).
+ */
+#define _GNU_SOURCE
+#include "slurm.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+enum {
+    GRACE_MS = 2500, /* for agents, which flmd has told to end, before their srun is told */
+    NUMBER = 48,
+};
+
+struct step {
+    struct step *next;
+    struct slurm *slurm;
+    uint64_t block;
+    int pid, timer;
+    bool released, told;
+};
+
+/* Of our job, or of the step that we may run in: for the new step they would be options. */
+static const char *const removed[] = {"SLURM_NTASKS",
+                                      "SLURM_NPROCS",
+                                      "SLURM_TASKS_PER_NODE",
+                                      "SLURM_NTASKS_PER_NODE",
+                                      "SLURM_NTASKS_PER_GPU",
+                                      "SLURM_NTASKS_PER_CORE",
+                                      "SLURM_NTASKS_PER_SOCKET",
+                                      "SLURM_DISTRIBUTION",
+                                      "SLURM_CPUS_PER_TASK",
+                                      "SLURM_CPUS_PER_GPU",
+                                      "SLURM_CPU_BIND",
+                                      "SLURM_CPU_BIND_LIST",
+                                      "SLURM_CPU_BIND_TYPE",
+                                      "SLURM_CPU_BIND_VERBOSE",
+                                      "SLURM_MEM_PER_CPU",
+                                      "SLURM_MEM_PER_NODE",
+                                      "SLURM_MEM_PER_GPU",
+                                      "SLURM_MEM_BIND",
+                                      "SLURM_HINT",
+                                      "SLURM_THREADS_PER_CORE",
+                                      "SLURM_GPUS_PER_TASK",
+                                      "SLURM_GPU_BIND",
+                                      "SLURM_EXACT",
+                                      "SLURM_EXCLUSIVE",
+                                      "SLURM_STEP_ID",
+                                      "SLURM_STEPID",
+                                      "SLURM_STEP_NODELIST",
+                                      "SLURM_STEP_NUM_NODES",
+                                      "SLURM_STEP_NUM_TASKS",
+                                      "SLURM_STEP_TASKS_PER_NODE",
+                                      "SLURM_NNODES",
+                                      "SLURM_NODELIST",
+                                      "SLURM_KILL_BAD_EXIT",
+                                      "SLURM_WAIT",
+                                      "SLURM_MPI_TYPE",
+                                      "SLURM_LABELIO",
+                                      "SRUN_CPUS_PER_TASK",
+                                      NULL};
+
+struct words {
+    const char *list[SLURM_WORDS + 1];
+    unsigned n;
+    char nodes[NUMBER], slots[2 * NUMBER];
+};
+
+static void add(struct words *w, const char *word)
+{
+    if (w->n < SLURM_WORDS)
+        w->list[w->n++] = word;
+}
+
+static unsigned nodes_wanted(const struct slurm *s, const struct flm_block_request *r)
+{
+    unsigned n = r->node ? 1 : r->nodes ? r->nodes : s->job_nodes;
+    return s->executors && s->executors < n ? s->executors : n;
+}
+
+/* How many executors on each node, as flm-node reads it ("--slots LIST"): so many in all; or the tasks that
+ * the job was asked for; else as many as it has CPUs. */
+static void add_slots(struct words *w, const struct slurm *s, const struct flm_block_request *r)
+{
+    const char *tasks = getenv("SLURM_TASKS_PER_NODE"), *cpus = getenv("SLURM_JOB_CPUS_PER_NODE");
+    unsigned nodes = nodes_wanted(s, r);
+    if (s->executors) {
+        unsigned each = s->executors / nodes, more = s->executors % nodes;
+        if (more)
+            snprintf(w->slots, sizeof(w->slots), "%u(x%u),%u", each + 1, more, each);
+        else
+            snprintf(w->slots, sizeof(w->slots), "%u", each);
+        add(w, "--slots");
+        add(w, w->slots);
+    } else if (!r->slots && getenv("SLURM_NTASKS") && tasks) {
+        add(w, "--slots");
+        add(w, tasks);
+    }
+    if (cpus) {
+        add(w, "--cpus");
+        add(w, cpus);
+    }
+}
+
+static void build(struct words *w, const struct slurm *s, const struct flm_block_request *r)
+{
+    static const char *const fixed[] = {
+        "srun",         "--mpi=none", "--no-kill",       "--kill-on-bad-exit=0",
+        "--wait=0",     "--overlap",  "--input=none",    "--cpu-bind=none",
+        "--export=ALL", "--quiet",    "--job-name=flame"};
+    *w = (struct words){.n = 0};
+    for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
+        add(w, fixed[i]);
+    snprintf(w->nodes, sizeof(w->nodes), "%u", nodes_wanted(s, r));
+    add(w, "--nodes");
+    add(w, w->nodes);
+    add(w, "--ntasks");
+    add(w, w->nodes);
+    add(w, "--ntasks-per-node=1");
+    if (r->node) {
+        add(w, "--nodelist");
+        add(w, r->node);
+    }
+    for (unsigned i = 0; i < s->n_srun_options; i++)
+        add(w, s->srun_options[i]);
+    for (const char *const *word = r->site_options; word && *word; word++)
+        add(w, *word);
+    for (const char *const *word = r->agent_command; *word; word++)
+        add(w, *word);
+    add_slots(w, s, r);
+}
+
+/* ---- the life of a step ------------------------------------------------------------------------ */
+
+static void drop(struct step *step)
+{
+    struct slurm *s = step->slurm;
+    for (struct step **p = &s->steps; *p; p = &(*p)->next) {
+        if (*p == step) {
+            *p = step->next;
+            break;
+        }
+    }
+    if (step->timer)
+        s->host->cancel_timer(s->host->handle, step->timer);
+    free(step);
+    if (s->ending && !s->steps)
+        slurm_free(s);
+}
+
+static void on_end(void *arg, int pid, int status)
+{
+    struct step *step = arg;
+    const struct flm_backend_host *host = step->slurm->host;
+    char text[200];
+    (void)pid;
+    if (step->released)
+        snprintf(text, sizeof(text), "released");
+    else if (WIFSIGNALED(status))
+        snprintf(text, sizeof(text), "srun of job %s was killed by signal %d (%s)", step->slurm->job,
+                 WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(text, sizeof(text), "the step in job %s has ended, srun with status %d", step->slurm->job,
+                 WEXITSTATUS(status));
+    host->ended(host->handle, step->block, step->released || !status ? 0 : FLM_ELOST, text);
+    drop(step);
+}
+
+int step_start(struct slurm *s, const struct flm_block_request *request, flm_error *error)
+{
+    struct words w;
+    build(&w, s, request);
+    if (w.n == SLURM_WORDS)
+        return slurm_fail(error, FLM_ETOOBIG, "backend slurm: the command of the step has too many words");
+    if (nodes_wanted(s, request) > s->job_nodes)
+        return slurm_fail(error, FLM_EINVAL, "the job %s has %u nodes, not %u", s->job, s->job_nodes,
+                          request->nodes);
+    struct step *step = calloc(1, sizeof(*step));
+    if (!step)
+        return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
+    step->slurm = s;
+    step->block = request->block;
+    step->pid = s->host->spawn(s->host->handle, w.list, removed, on_end, step);
+    if (step->pid < 0) {
+        int rc = step->pid;
+        free(step);
+        return slurm_fail(error, rc, "cannot start srun: %s (is Slurm's bin directory in PATH?)",
+                          flm_strerror(rc));
+    }
+    step->next = s->steps;
+    s->steps = step;
+    s->host->granted(s->host->handle, step->block, s->job, s->end_time_s);
+    return 0;
+}
+
+static void on_grace_over(void *arg)
+{
+    struct step *step = arg;
+    const struct flm_backend_host *host = step->slurm->host;
+    kill(step->pid, step->told ? SIGKILL : SIGTERM);
+    step->told = true;
+    int timer = host->timer(host->handle, GRACE_MS, on_grace_over, step);
+    step->timer = timer > 0 ? timer : 0;
+}
+
+/* flmd tells the agents to end, and then the step ends by itself. */
+static void release(struct step *step)
+{
+    const struct flm_backend_host *host = step->slurm->host;
+    if (step->released)
+        return;
+    step->released = true;
+    int timer = host->timer(host->handle, GRACE_MS, on_grace_over, step);
+    step->timer = timer > 0 ? timer : 0;
+}
+
+int step_release(struct slurm *s, uint64_t block, flm_error *error)
+{
+    for (struct step *step = s->steps; step; step = step->next) {
+        if (step->block == block) {
+            release(step);
+            return 0;
+        }
+    }
+    return slurm_fail(error, FLM_ENOTFOUND, "backend slurm: there is no block %llu",
+                      (unsigned long long)block);
+}
+
+void step_release_all(struct slurm *s)
+{
+    for (struct step *step = s->steps; step; step = step->next)
+        release(step);
+}
+
+void step_tell_time(const struct slurm *s)
+{
+    for (const struct step *step = s->steps; step; step = step->next)
+        s->host->time_left(s->host->handle, step->block, s->end_time_s);
+}
+
+int step_describe(const struct slurm *s, const struct flm_block_request *request, char *text, size_t size,
+                  flm_error *error)
+{
+    struct words w;
+    size_t used = 0;
+    (void)error;
+    build(&w, s, request);
+    for (unsigned i = 0; i < w.n && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i ? " " : "", w.list[i]);
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* manager/blocks.h - the ledger of blocks: what flmd has asked its backend for, and what became of it.
+ *
+ * There is one block for all nodes, and, where one of its nodes is lost while others stay, one more for
+ * that node alone. A block that ends although nobody asked for that is asked for again, later each time.
+ * Each attempt has a number of its own, so that what belongs to an earlier one is told apart.
+ *
+ *     waits --time--> asked --granted--> granted --ended--> waits
+ *                       '-----refused-----------------------^
+ */
+#ifndef MANAGER_BLOCKS_H
+#define MANAGER_BLOCKS_H
+
+#include "manager/node.h"
+
+/* The backend is ready. */
+void blocks_start(struct manager *m);
+/* Gives all back, and asks for nothing any more. */
+void blocks_stop(struct manager *m);
+/* After the loop. */
+void blocks_free(struct manager *m);
+
+/* Granted, refused, waiting, ended, time left. */
+void blocks_event(struct manager *m, const Flm__BlockEvent *event);
+
+void blocks_node_joined(struct manager *m, struct node *n);
+void blocks_node_left(struct manager *m, const struct node *n);
+
+#endif
