@@ -9,12 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool runs(const slurm_job_info_t *job)
-{
-    uint32_t state = job->job_state & JOB_STATE_BASE;
-    return state == JOB_RUNNING || state == JOB_SUSPENDED;
-}
-
 /* libslurm's own plugins take its symbols from the global scope, where a library that came along with one
  * of our plugins is not. */
 static void begin(void)
@@ -27,6 +21,23 @@ static void begin(void)
     if (dladdr((void *)(uintptr_t)slurm_init, &info) && info.dli_fname)
         dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD);
     slurm_init(NULL);
+}
+
+bool job_tasks_are_bound(void)
+{
+    slurm_conf_t *conf = NULL;
+    begin();
+    if (slurm_load_ctl_conf(0, &conf) != SLURM_SUCCESS)
+        return false;
+    bool bound = conf->task_plugin && strstr(conf->task_plugin, "affinity");
+    slurm_free_ctl_conf(conf);
+    return bound;
+}
+
+static bool runs(const slurm_job_info_t *job)
+{
+    uint32_t state = job->job_state & JOB_STATE_BASE;
+    return state == JOB_RUNNING || state == JOB_SUSPENDED;
 }
 
 int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error)

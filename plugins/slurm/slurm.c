@@ -123,6 +123,7 @@ static int begin(struct slurm *s, const char *const *configuration, flm_error *e
         return slurm_fail(error, rc, "%s", why.text);
     if (rc)
         slurm_log(s, "%s; going on without knowing when the job ends", why.text);
+    s->binds = job_tasks_are_bound();
     int timer = s->host->timer(s->host->handle, ASK_AGAIN_MS, ask_again, s);
     s->ask_timer = timer > 0 ? timer : 0;
     return 0;
@@ -178,23 +179,17 @@ static int world_command(void *state, unsigned ranks, const char *const *program
                          size_t n, flm_error *error)
 {
     static char tasks[32];
-    (void)state;
+    const struct slurm *s = state;
     snprintf(tasks, sizeof(tasks), "--ntasks=%u", ranks);
-    const char *const words[] = {"srun",
-                                 "--mpi=pmix",
-                                 "--overlap",
-                                 "--oversubscribe",
-                                 "--no-kill",
-                                 "--nodes=1",
-                                 "--nodelist={node}",
-                                 tasks,
-                                 "--cpu-bind=none",
-                                 "--input=none",
-                                 "--export=ALL",
-                                 "--quiet"};
+    const char *const words[] = {
+        "srun",      "--mpi=pmix",        "--overlap", "--oversubscribe", "--no-kill",
+        "--nodes=1", "--nodelist={node}", tasks,       "--input=none",    "--export=ALL",
+        "--quiet"};
     size_t used = 0;
     for (size_t i = 0; i < sizeof(words) / sizeof(*words) && used < n; i++)
         argv[used++] = words[i];
+    if (s->binds && used < n)
+        argv[used++] = "--cpu-bind=none";
     for (; *program && used < n; program++)
         argv[used++] = *program;
     if (used >= n)

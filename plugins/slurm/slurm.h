@@ -22,12 +22,12 @@ struct slurm {
     uint32_t job_id;
     unsigned job_nodes;
     unsigned executors;                         /* in all; 0: as the job was asked for */
-    unsigned cores_per_slot;                    /* as the job was asked for */
     char *srun_options[SLURM_SITE_OPTIONS + 1]; /* NULL-terminated, owned */
     unsigned n_srun_options;
     struct step *steps;
     int64_t end_time_s; /* -1: none, or not known */
     int ask_timer;      /* 0: none */
+    bool binds;         /* Slurm would bind tasks to cores */
     bool ending;
 };
 
@@ -48,5 +48,7 @@ int step_describe(const struct slurm *s, const struct flm_block_request *request
 /* job.c: asks slurmctld. 0; FLM_ENOTFOUND: there is no such job, or it has ended, and error says so;
  * FLM_EIO: no answer. *end_time_s: -1 none. */
 int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error);
+/* Whether Slurm binds tasks to cores here, unless told not to. */
+bool job_tasks_are_bound(void);
 
 #endif

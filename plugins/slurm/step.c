@@ -112,12 +112,13 @@ static void add_slots(struct words *w, const struct slurm *s, const struct flm_b
 static void build(struct words *w, const struct slurm *s, const struct flm_block_request *r)
 {
     static const char *const fixed[] = {
-        "srun",         "--mpi=none", "--no-kill",       "--kill-on-bad-exit=0",
-        "--wait=0",     "--overlap",  "--input=none",    "--cpu-bind=none",
-        "--export=ALL", "--quiet",    "--job-name=flame"};
+        "srun",         "--mpi=none",   "--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--overlap",
+        "--input=none", "--export=ALL", "--quiet",   "--job-name=flame"};
     *w = (struct words){.n = 0};
     for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
         add(w, fixed[i]);
+    if (s->binds) /* hwloc does, within what the step may use; srun warns of it where nobody would */
+        add(w, "--cpu-bind=none");
     snprintf(w->nodes, sizeof(w->nodes), "%u", nodes_wanted(s, r));
     add(w, "--nodes");
     add(w, w->nodes);

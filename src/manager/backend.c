@@ -106,8 +106,10 @@ static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
             size_t used = strlen(b->world);
             snprintf(b->world + used, sizeof(b->world) - used, "%s%s", i ? " " : "", e->world_command[i]);
         }
-        if (!b->stopping)
-            blocks_start(b->manager);
+        if (b->stopping)
+            break;
+        manager_ready(b->manager);
+        blocks_start(b->manager);
         break;
     case FLM__BLOCK_EVENT__KIND__LOG:
         if (b->manager->options.verbose)
@@ -116,6 +118,8 @@ static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
     case FLM__BLOCK_EVENT__KIND__REFUSED:
         if (!e->block) { /* the plugin cannot begin */
             fprintf(stderr, "flmd: %s\n", e->text);
+            b->manager->exit_status = 1;
+            manager_stop(b->manager, "the backend cannot begin");
             break;
         }
         blocks_event(b->manager, e);

@@ -216,18 +216,6 @@ static int open_endpoints(struct manager *m, flm_error *error)
     return 0;
 }
 
-static void say_ready(struct manager *m)
-{
-    int fd = m->options.ready_fd;
-    if (fd >= 0) {
-        dprintf(fd, "%s\n", m->endpoints);
-        close(fd);
-    } else {
-        printf("flmd %s is ready at %s\n", FLM_VERSION, m->endpoints);
-        fflush(stdout);
-    }
-}
-
 static int init(struct manager *m, flm_error *error)
 {
     int rc = raise_limits(error);
@@ -294,7 +282,8 @@ int main(int argc, char **argv)
         fini(&m);
         return 1;
     }
-    say_ready(&m);
+    if (!m.backend) /* else once that is ready */
+        manager_ready(&m);
     loop_run(&m);
     fini(&m);
     return m.exit_status;

@@ -269,6 +269,19 @@ struct flm__fabric *manager_fabric(struct manager *m, flm_error *error)
     return m->fabric;
 }
 
+void manager_ready(struct manager *m)
+{
+    int fd = m->options.ready_fd;
+    if (fd >= 0) {
+        dprintf(fd, "%s\n", m->endpoints);
+        close(fd);
+        m->options.ready_fd = -1;
+    } else {
+        printf("flmd %s is ready at %s\n", FLM_VERSION, m->endpoints);
+        fflush(stdout);
+    }
+}
+
 void manager_stop(struct manager *m, const char *why)
 {
     if (m->stopping)

@@ -91,6 +91,8 @@ struct manager {
 struct flm__fabric *manager_fabric(struct manager *m, flm_error *error);
 
 /* Begins to end everything: sessions cancelled, agents told. */
+/* Clients can connect and the backend is there: tells whoever started flmd. */
+void manager_ready(struct manager *m);
 void manager_stop(struct manager *m, const char *why);
 
 /* Tells the loop that time matters now: the scheduler runs each tick while there is work. */

@@ -308,10 +308,14 @@ static void welcome(struct peer *p)
     ready.lease_ms = m->options.loss_ms / 2;
     snprintf(p->name, sizeof(p->name), "%s", h->name);
     p->incarnation = h->incarnation;
+    if (!flm__conn_is_unix(p->conn))
+        p->pid = h->pid; /* on its own node; for people */
     if (h->role == FLM__ROLE__ROLE_CLIENT) {
         rc = wants_fabric ? offer_fabric(p, &ready, address, &size, &error)
                           : make_ring(p, &ready, fds, &error);
         p->state = PEER_CLIENT;
+    } else if (h->role == FLM__ROLE__ROLE_AGENT && m->stopping) {
+        rc = flm__error_set(&error, FLM_ECLOSED, "the session manager is ending");
     } else if (h->role == FLM__ROLE__ROLE_AGENT) {
         rc = node_join(p, h->node, &error);
         p->state = PEER_NODE;

@@ -41,6 +41,7 @@ struct agent {
     char why[256];    /* it ends */
 };
 
+/* FLM_ECLOSED: flmd is ending already. */
 int agent_init(struct agent *agent, const struct node_options *options, flm_error *error);
 /* Runs until the end; returns the exit status. */
 int agent_run(struct agent *agent);

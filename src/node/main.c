@@ -11,10 +11,13 @@ int main(int argc, char **argv)
     flm_error error = {0, ""};
     node_options_parse(&options, argc, argv);
     int status = 1;
-    if (agent_init(&agent, &options, &error) < 0)
-        fprintf(stderr, "flm-node %s: %s\n", options.name, error.text);
-    else
+    int rc = agent_init(&agent, &options, &error);
+    if (rc == 0)
         status = agent_run(&agent);
+    else if (rc == FLM_ECLOSED) /* there is nothing to do any more */
+        status = 0;
+    else
+        fprintf(stderr, "flm-node %s: %s\n", options.name, error.text);
     agent_fini(&agent);
     return status;
 }

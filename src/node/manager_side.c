@@ -188,6 +188,10 @@ static int give_address(struct flm__conn *conn, void *address, size_t size, int6
         if (done && got->reply->code < 0)
             rc = flm__error_set(error, got->reply->code, "flmd cannot reach this node over the fabric: %s",
                                 got->reply->text);
+        if (got->body_case == FLM__MESSAGE__BODY_SHUTDOWN) { /* it will not take the address any more */
+            rc = flm__error_set(error, FLM_ECLOSED, "flmd is ending: %s", got->shutdown->text);
+            done = true;
+        }
         flm__message__free_unpacked(got, NULL);
         if (done)
             return rc < 0 ? rc : 0;

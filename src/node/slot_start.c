@@ -23,11 +23,13 @@ extern char **environ;
 /* Variables by which a launcher's MPI would believe that this process is a rank of it. A service that is
  * not in a world must not join the launcher's: one dead rank would end all. */
 static const char *const launcher_prefixes[] = {
-    "PMI_",          "PMIX_",          "OMPI_COMM_",      "OMPI_UNIVERSE_", "OMPI_APP_",
-    "OMPI_NUM_",     "OMPI_FIRST_",    "OMPI_FILE_",      "OMPI_ARGV",      "OMPI_COMMAND",
-    "OMPI_MCA_ess_", "OMPI_MCA_orte_", "OMPI_MCA_pmix",   "HYDI_",          "HYDRA_",
-    "MPI_LOCAL",     "SLURM_STEP",     "SLURM_PROCID",    "SLURM_LOCALID",  "SLURM_GTIDS",
-    "SLURM_MPI_",    "SLURM_PMIX",     "SLURM_SRUN_COMM", "SLURM_TASK_PID", "SLURM_LAUNCH_NODE",
+    "PMI_",           "PMIX_",          "OMPI_COMM_",           "OMPI_UNIVERSE_", "OMPI_APP_",
+    "OMPI_NUM_",      "OMPI_FIRST_",    "OMPI_FILE_",           "OMPI_ARGV",      "OMPI_COMMAND",
+    "OMPI_MCA_ess_",  "OMPI_MCA_orte_", "OMPI_MCA_pmix",        "HYDI_",          "HYDRA_",
+    "MPI_LOCAL",      "SLURM_STEP",     "SLURM_PROCID",         "SLURM_LOCALID",  "SLURM_GTIDS",
+    "SLURM_MPI_",     "SLURM_PMIX",     "SLURM_SRUN_COMM",      "SLURM_TASK_PID", "SLURM_LAUNCH_NODE",
+    "SLURM_NTASKS",   "SLURM_NPROCS",   "SLURM_TASKS_PER_NODE", "SLURM_NNODES",   "SLURM_DISTRIBUTION",
+    "SLURM_CPU_BIND",
 };
 
 static bool is_launchers(const char *assignment)

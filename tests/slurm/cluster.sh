@@ -1,0 +1,92 @@
+# Tests on a real Slurm cluster begin with
+#
+#     . "${FLM_SRCDIR:?run me by make check}/tests/slurm/cluster.sh"
+#
+# in place of lib.sh, which this reads. They then have a network of their own, and skip where there is no
+# Slurm or where they are not root. Every node has a runtime directory of its own.
+#
+#     cluster N                    starts N nodes of 4 CPUs, n1, n2, ...
+#     testbed COMMAND...           what tests/slurm/testbed can do with them
+#     job OPTION... -- COMMAND...  runs it as a batch job and waits; fills $status, $out, $err
+#     submit OPTION... -- COMMAND  the same without waiting; the job's number in $job
+#     job_end                      waits for that
+# shellcheck shell=bash disable=SC2034 # what `job` fills is for the tests
+
+if [ -z "${FLM_TEST_OWN_NETWORK:-}" ] && [ "$(id -u)" = 0 ] && unshare -n ip link set lo up 2>/dev/null; then
+    export FLM_TEST_OWN_NETWORK=1
+    # shellcheck disable=SC2016
+    exec unshare -n "$BASH" -c 'ip link set lo up && exec "$BASH" "$@"' "$0" "$0" "$@"
+fi
+. "$FLM_SRCDIR/tests/system/lib.sh"
+. "$FLM_SRCDIR/tests/system/engine.sh"
+
+[ -n "${FLM_TEST_OWN_NETWORK:-}" ] || skip 'a cluster of namespaces needs root'
+[ -e "$FLM_BUILDDIR/lib/flame/.libs/flm-backend-slurm.so" ] || skip 'built without Slurm'
+[ -e "$FLM_BUILDDIR/lib/flame/.libs/flm-fabric.so" ] || skip 'built without libfabric'
+PATH=$PATH:/usr/sbin:/sbin
+for tool in slurmctld slurmd munged sbatch nsenter ip; do
+    command -v $tool >/dev/null || skip "there is no $tool"
+done
+
+testbed() {
+    "$FLM_SRCDIR/tests/slurm/testbed" -d "$TEST_DIR/c" "$@"
+}
+
+cluster_end() {
+    testbed down >"$TEST_DIR/down.log" 2>&1
+}
+
+cluster() {
+    chmod 0711 "$TEST_DIR" # munged wants its socket to be in reach of all
+    export SLURM_TESTBED_PRIVATE_DIR=$XDG_RUNTIME_DIR
+    trap 'cluster_end; finish' EXIT
+    testbed up "$1" >"$TEST_DIR/up.log" 2>&1 || fail 'the cluster starts' "$(tail -n 30 "$TEST_DIR/up.log")"
+    eval "$(testbed env)"
+    mkdir -p "$TEST_DIR/jobs"
+}
+
+# What all jobs run: their command, and then a file that says that it has ended and how.
+cat >"$TEST_DIR/job.sh" <<'END'
+#!/bin/bash
+"$@" >"$FLM_JOB.out" 2>"$FLM_JOB.err"
+echo $? >"$FLM_JOB.tmp"
+mv "$FLM_JOB.tmp" "$FLM_JOB.status"
+END
+
+jobs_begun=0
+submit() {
+    local options=()
+    while [ "$1" != -- ]; do
+        options+=("$1")
+        shift
+    done
+    shift
+    jobs_begun=$((jobs_begun + 1))
+    job_file=$TEST_DIR/jobs/$jobs_begun
+    : >"$job_file.out"
+    : >"$job_file.err"
+    job=$(FLM_JOB=$job_file sbatch --parsable "${options[@]}" -o "$job_file.log" "$TEST_DIR/job.sh" "$@") ||
+        fail "sbatch ${options[*]} takes the job"
+}
+
+job_end() {
+    wait_for "job $job ends" test -e "$job_file.status"
+    status=$(cat "$job_file.status") out=$(cat "$job_file.out") err=$(cat "$job_file.err")
+}
+
+# Only says something when it takes too long.
+job() {
+    local end=$((SECONDS + FLM_TEST_PATIENCE))
+    submit "$@"
+    until [ -e "$job_file.status" ]; do
+        [ $SECONDS -lt $end ] || fail "the job ends: $*" "$(cat "$job_file".*)"
+        sleep 0.05
+    done
+    status=$(cat "$job_file.status") out=$(cat "$job_file.out") err=$(cat "$job_file.err")
+}
+
+# No step and no process of Flame is left on any node.
+nothing_is_left() {
+    wait_for 'no step is left' bash -c '[ -z "$(squeue -h -s | grep -v batch)" ]'
+    wait_for 'no process of Flame is left' bash -c '! grep -lsxE "flmd|flm-node|flm-executor|flm-backend" /proc/[0-9]*/comm | xargs -rn1 dirname | xargs -rI{} grep -lszx "FLM_TEST_ID=$0" {}/environ | grep -q .' "$FLM_TEST_ID"
+}
