@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "net/handshake.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <flm/admin.h>
 #include <setjmp.h>
@@ -335,21 +336,34 @@ static void ends_on_sigterm(void **state)
     node_wait_gone(child);
 }
 
+/* The agent's own directory in the one that it was given. */
+static void agent_directory(const struct node *n, char *out, size_t size)
+{
+    DIR *dir = opendir(n->directory);
+    assert_non_null(dir);
+    *out = 0;
+    for (struct dirent *e; (e = readdir(dir));)
+        if (strncmp(e->d_name, "node-", 5) == 0)
+            snprintf(out, size, "%s/%s", n->directory, e->d_name);
+    closedir(dir);
+    assert_true(*out);
+}
+
 static void executors_end_with_a_killed_agent(void **state)
 {
     struct node n;
-    char path[128];
+    char path[400];
     (void)state;
     node_start(&n, two_slots);
     node_wait_up(&n, 2);
     pid_t pids[2] = {n.lanes[0].pid, n.lanes[1].pid};
     kill(n.pid, SIGKILL);
-    snprintf(path, sizeof(path), "%s/node-%d", n.directory, (int)n.pid);
+    agent_directory(&n, path, sizeof(path));
     int status = node_reap(&n);
     assert_true(WIFSIGNALED(status));
     node_wait_gone(pids[0]);
     node_wait_gone(pids[1]);
-    char socket[140];
+    char socket[420];
     snprintf(socket, sizeof(socket), "%s/s", path);
     unlink(socket);
     rmdir(path);
@@ -400,7 +414,7 @@ static bool is_taken(const char *endpoint, int role, uint32_t lane, uint32_t lif
 static void a_wrong_token_gets_nowhere(void **state)
 {
     struct node n;
-    char script[100], endpoint[128];
+    char script[100], endpoint[420], path[400];
     char directory[] = "/tmp/flm-test-token-XXXXXX";
     (void)state;
     assert_non_null(mkdtemp(directory));
@@ -410,8 +424,9 @@ static void a_wrong_token_gets_nowhere(void **state)
     fclose(f);
     chmod(script, 0700);
     node_start(&n, (const char *const[]){"--slots", "1", "--executor", script, NULL});
-    snprintf(endpoint, sizeof(endpoint), "unix:%s/node-%d/s", n.directory, (int)n.pid);
     flm__message__free_unpacked(node_logs(&n, "", -1, 0, 0), NULL); /* it has begun */
+    agent_directory(&n, path, sizeof(path));
+    snprintf(endpoint, sizeof(endpoint), "unix:%s/s", path);
     assert_false(is_taken(endpoint, FLM__ROLE__ROLE_EXECUTOR, 0, 1));
     node_stop(&n);
     unlink(script);
