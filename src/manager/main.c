@@ -3,6 +3,7 @@
 #include "base/endpoint.h"
 #include "base/error.h"
 #include "base/time.h"
+#include "manager/auth.h"
 #include "manager/backend.h"
 #include "manager/blocks.h"
 #include "manager/executor.h"
@@ -204,7 +205,7 @@ static int open_endpoints(struct manager *m, flm_error *error)
         o->endpoints[o->n_endpoints++] = standard;
     }
     if (any_tcp(o)) {
-        rc = flm__secret_make(o->secret_file, &m->secret, error);
+        rc = auth_prepare(m, error);
         if (rc < 0)
             return rc;
     }

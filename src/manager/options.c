@@ -14,6 +14,7 @@ enum key {
     KEY_VERBOSE = 'v',
     KEY_DIRECTORY = 256,
     KEY_SECRET,
+    KEY_AUTH,
     KEY_PROVIDER,
     KEY_INTERFACE,
     KEY_BACKEND,
@@ -57,9 +58,12 @@ static const struct argp_option table[] = {
      0},
     {"interface", KEY_INTERFACE, "NAME", 0,
      "Network interface between nodes, where they have several (default: that of the host's name)", 0},
+    {"auth", KEY_AUTH, "auto|munge|secret", 0,
+     "How peers over TCP prove who they are (default: by munge, or the secret where they have no munge)",
+     0},
     {"secret-file", KEY_SECRET, "FILE", 0,
      "Secret for connections over TCP; made if it does not exist (default: "
-     "$FLM_SECRET_FILE, ~/.config/flame/secret)",
+     "$FLM_SECRET_FILE, ~/.config/flame/secret, if it is needed)",
      0},
     {"directory", KEY_DIRECTORY, "DIR", 0,
      "Private directory for sockets (default: under the runtime directory)", 0},
@@ -166,6 +170,16 @@ static error_t parse_agent(struct options *o, int key, char *arg, struct argp_st
     }
 }
 
+static enum auth parse_auth(const char *arg, struct argp_state *state)
+{
+    static const char *const names[] = {"auto", "munge", "secret"};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (strcmp(arg, names[i]) == 0)
+            return (enum auth)i;
+    argp_error(state, "--auth is one of auto, munge, secret, not '%s'", arg);
+    return AUTH_AUTO;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
@@ -180,6 +194,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_SECRET:
         o->secret_file = arg;
+        return 0;
+    case KEY_AUTH:
+        o->auth = parse_auth(arg, state);
         return 0;
     case KEY_PROVIDER:
         o->provider = arg;
@@ -203,6 +220,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_VERBOSE:
         o->verbose = true;
         pass_on(o, "--log-to-stderr", NULL);
+        return 0;
+    case ARGP_KEY_END:
+        if (o->auth == AUTH_MUNGE && o->secret_file)
+            argp_error(state, "--auth=munge has no use for --secret-file: leave one of them out");
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'", arg);

@@ -5,10 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* How peers over TCP prove who they are. AUTO: by munge, or by the secret where they have none. */
+enum auth { AUTH_AUTO, AUTH_MUNGE, AUTH_SECRET };
+
 struct options {
     const char *endpoints[4]; /* to listen at */
     unsigned n_endpoints;
     const char *directory; /* private, for sockets and logs; NULL: under the runtime directory */
+    enum auth auth;
     const char *secret_file;
     const char *provider; /* forced for everybody; NULL: rings on the node */
     const char *interface;

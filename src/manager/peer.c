@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "manager/auth.h"
 #include "manager/blob_store.h"
 #include "manager/client.h"
 #include "manager/node.h"
@@ -10,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +153,7 @@ void peer_refuse(struct peer *p, int code, const char *text)
 static void freed(uv_handle_t *handle)
 {
     struct peer *p = handle->data;
+    auth_forget(p);
     drop_blobs(p);
     flm__link_destroy(p->link);
     flm__conn_free(p->conn);
@@ -183,8 +184,10 @@ void peer_check_links(struct manager *m)
     if (p->state != PEER_GONE && p->link && !flm__ring_is(p->link) && m->fabric_ops->failed(p->link))
         peer_end(p, "its fabric link has failed");
     else if ((p->state == PEER_NEW || p->state == PEER_CHALLENGED) &&
-             m->now - p->since > GREETING_MS * 1000000LL)
+             m->now - p->since > GREETING_MS * 1000000LL) {
+        m->refused++;
         peer_refuse(p, FLM_ETIMEDOUT, "no greeting came in time");
+    }
 }
 
 bool arrived_blob_add(struct arrived_blob **table, uint64_t id, uint64_t size, int fd)
@@ -292,7 +295,7 @@ static int offer_fabric(struct peer *p, Flm__Ready *ready, unsigned char *addres
     return 0;
 }
 
-static void welcome(struct peer *p)
+void peer_welcome(struct peer *p)
 {
     struct manager *m = p->manager;
     Flm__Ready ready = FLM__READY__INIT;
@@ -336,28 +339,6 @@ static void welcome(struct peer *p)
         flm__close_fds((int[]){fds[0], fds[2]}, 2);
 }
 
-static void challenge(struct peer *p)
-{
-    struct manager *m = p->manager;
-    unsigned char proof[FLM__PROOF];
-    if (!m->secret.size || p->hello->nonce.len != FLM__NONCE ||
-        flm__random(p->my_nonce, sizeof(p->my_nonce)) < 0) {
-        peer_refuse(p, FLM_EAUTH, "this session manager has no secret for connections over TCP");
-        return;
-    }
-    memcpy(p->peer_nonce, p->hello->nonce.data, FLM__NONCE);
-    flm__proof(&m->secret, FLM__LABEL_SERVER, m->instance, p->peer_nonce, p->my_nonce, proof);
-    Flm__Challenge c = FLM__CHALLENGE__INIT;
-    c.instance = m->instance;
-    c.nonce.data = p->my_nonce;
-    c.nonce.len = FLM__NONCE;
-    c.proof.data = proof;
-    c.proof.len = FLM__PROOF;
-    FLM__MESSAGE(message, challenge, CHALLENGE, &c);
-    p->state = PEER_CHALLENGED;
-    peer_send(p, &message, NULL, 0);
-}
-
 /* Takes the message. */
 static void greet(struct peer *p, Flm__Message *m)
 {
@@ -373,22 +354,14 @@ static void greet(struct peer *p, Flm__Message *m)
                      FLM__PROTOCOL_VERSION, m->hello->version_min, m->hello->version_max);
             peer_refuse(p, FLM_EVERSION, text);
         } else if (flm__conn_is_unix(p->conn)) {
-            welcome(p);
+            peer_welcome(p);
         } else {
-            challenge(p);
+            auth_challenge(p);
         }
         return;
     }
-    if (p->state == PEER_CHALLENGED && m->body_case == FLM__MESSAGE__BODY_PROOF) {
-        unsigned char proof[FLM__PROOF];
-        flm__proof(&p->manager->secret, FLM__LABEL_PEER, p->manager->instance, p->peer_nonce, p->my_nonce,
-                   proof);
-        if (m->proof->proof.len == FLM__PROOF && flm__proof_equal(proof, m->proof->proof.data)) {
-            welcome(p);
-        } else {
-            p->manager->refused++;
-            peer_refuse(p, FLM_EAUTH, "the secret is not the one of this session manager");
-        }
+    if (p->state == PEER_CHALLENGED && m->body_case == FLM__MESSAGE__BODY_PROOF && !p->auth_work) {
+        auth_answer(p, m->proof);
     } else {
         p->manager->refused++;
         peer_refuse(p, FLM_EPROTO, "expected a greeting");
@@ -470,6 +443,8 @@ void peer_read(struct peer *p)
         flm__conn_last_words(flm__conn_fd(p->conn), FLM_ENOMEM, no_memory);
         peer_end(p, no_memory);
     }
+    if (lost == FLM_EDISCONNECTED && p->state == PEER_CHALLENGED && !p->auth_work)
+        p->manager->refused++; /* it could not prove itself, or did not believe us */
     if (lost == FLM_EDISCONNECTED && p->state != PEER_GONE)
         peer_end(p, "the connection was closed");
 }

@@ -42,6 +42,7 @@ struct peer {
     unsigned char peer_nonce[FLM__NONCE], my_nonce[FLM__NONCE];
     Flm__Hello *hello; /* until it is greeted; points into hello_message */
     Flm__Message *hello_message;
+    struct auth_work *auth_work; /* its challenge or proof is being worked on, see auth.c */
     uint64_t key_in, key_out;
 
     struct flm__link *link; /* data plane of a client, or of a relay */
@@ -63,6 +64,9 @@ struct peer {
 
 /* Accepts a connection. */
 void peer_accept(struct manager *m, int fd);
+
+/* Who it is is known: answers its greeting. */
+void peer_welcome(struct peer *p);
 
 /* Reads what the peer has sent and acts on it; used when data-plane records refer to something that
  * comes on the control connection. May end the peer: look at state afterwards. */

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "net/munge.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,21 +32,35 @@ int flm__random(void *out, size_t n)
     return 0;
 }
 
+size_t flm__proof_text(const char *label, const char *instance, const unsigned char *peer_nonce,
+                       const unsigned char *server_nonce, unsigned char text[FLM__PROOF_TEXT])
+{
+    int n =
+        snprintf((char *)text, FLM__PROOF_TEXT - 2 * (size_t)FLM__NONCE, "%.40s|%.200s|", label, instance);
+    memcpy(text + n, peer_nonce, FLM__NONCE);
+    memcpy(text + n + FLM__NONCE, server_nonce, FLM__NONCE);
+    return (size_t)n + 2 * FLM__NONCE;
+}
+
 void flm__proof(const struct flm__secret *secret, const char *label, const char *instance,
                 const unsigned char *peer_nonce, const unsigned char *server_nonce,
                 unsigned char proof[FLM__PROOF])
 {
-    unsigned char text[64 + 256 + 2 * FLM__NONCE];
-    int n = snprintf((char *)text, 64 + 256, "%.40s|%.200s|", label, instance);
-    memcpy(text + n, peer_nonce, FLM__NONCE);
-    memcpy(text + n + FLM__NONCE, server_nonce, FLM__NONCE);
+    unsigned char text[FLM__PROOF_TEXT];
+    size_t n = flm__proof_text(label, instance, peer_nonce, server_nonce, text);
     unsigned size = FLM__PROOF;
-    HMAC(EVP_sha256(), secret->bytes, (int)secret->size, text, (size_t)n + 2 * FLM__NONCE, proof, &size);
+    HMAC(EVP_sha256(), secret->bytes, (int)secret->size, text, n, proof, &size);
 }
 
 bool flm__proof_equal(const unsigned char *a, const unsigned char *b)
 {
     return CRYPTO_memcmp(a, b, FLM__PROOF) == 0;
+}
+
+bool flm__secret_named(const char *file)
+{
+    const char *named = file ? file : getenv("FLM_SECRET_FILE");
+    return named && *named;
 }
 
 static int default_secret_file(char *path, size_t n)
@@ -125,49 +140,118 @@ int flm__secret_make(const char *file, struct flm__secret *out, flm_error *error
     return flm__secret_read(file, out, error);
 }
 
+/* ---- the side that connects ------------------------------------------------------------ */
+
+struct greeting {
+    struct flm__conn *conn;
+    const char *secret_file;
+    unsigned char nonce[FLM__NONCE];
+    bool munge;         /* it can be used here */
+    flm_error no_munge; /* else: why not */
+};
+
 /* What a Refused says. */
-static int refused(const Flm__Message *m, flm_error *error)
+static int refused(const struct greeting *g, const Flm__Message *m, flm_error *error)
 {
     int code = m->refused->code < 0 ? m->refused->code : FLM_EPERM;
+    if (code == FLM_EAUTH && g->no_munge.code)
+        return flm__error_set(error, code, "%.220s (munge here: %.220s)", m->refused->text,
+                              g->no_munge.text);
     return flm__error_set(error, code, "%s", m->refused->text);
 }
 
-static int answer_challenge(struct flm__conn *conn, const Flm__Challenge *c, const unsigned char *nonce,
-                            const char *secret_file, flm_error *error)
+static int send_proof(struct greeting *g, Flm__Proof *proof, flm_error *error)
 {
-    struct flm__secret secret;
-    int rc = flm__secret_read(secret_file, &secret, error);
+    FLM__MESSAGE(m, proof, PROOF, proof);
+    int rc = flm__conn_send(g->conn, &m, NULL, 0);
+    return rc < 0 ? flm__error_set(error, rc, "%s", flm_strerror(rc)) : 0;
+}
+
+static int prove_by_munge(struct greeting *g, const Flm__Challenge *c, flm_error *error)
+{
+    unsigned char text[FLM__PROOF_TEXT];
+    flm_error why = {0};
+    size_t n = flm__proof_text(FLM__LABEL_SERVER, c->instance, g->nonce, c->nonce.data, text);
+    int rc = flm__munge_check(c->munge, text, n, &why);
+    if (rc < 0)
+        return flm__error_set(error, rc, "the session manager did not prove that it is yours: %.300s",
+                              why.text);
+    Flm__Proof proof = FLM__PROOF__INIT;
+    n = flm__proof_text(FLM__LABEL_PEER, c->instance, g->nonce, c->nonce.data, text);
+    char *credential;
+    rc = flm__munge_encode(text, n, &credential, error);
     if (rc < 0)
         return rc;
-    unsigned char proof[FLM__PROOF];
-    if (c->nonce.len != FLM__NONCE || c->proof.len != FLM__PROOF)
-        return flm__error_set(error, FLM_EPROTO, "the challenge of the session manager is malformed");
-    flm__proof(&secret, FLM__LABEL_SERVER, c->instance, nonce, c->nonce.data, proof);
-    if (!flm__proof_equal(proof, c->proof.data))
-        return flm__error_set(error, FLM_EAUTH,
-                              "the session manager does not know our secret: its secret file is "
-                              "another one");
-    flm__proof(&secret, FLM__LABEL_PEER, c->instance, nonce, c->nonce.data, proof);
-    Flm__Proof p = FLM__PROOF__INIT;
-    p.proof.data = proof;
-    p.proof.len = FLM__PROOF;
-    FLM__MESSAGE(m, proof, PROOF, &p);
-    rc = flm__conn_send(conn, &m, NULL, 0);
+    proof.munge = credential;
+    rc = send_proof(g, &proof, error);
+    free(credential);
+    return rc;
+}
+
+static int prove_by_secret(struct greeting *g, const Flm__Challenge *c, flm_error *error)
+{
+    struct flm__secret secret;
+    int rc = flm__secret_read(g->secret_file, &secret, error);
+    if (rc < 0)
+        return rc;
+    unsigned char bytes[FLM__PROOF];
+    Flm__Proof proof = FLM__PROOF__INIT;
+    flm__proof(&secret, FLM__LABEL_SERVER, c->instance, g->nonce, c->nonce.data, bytes);
+    if (flm__proof_equal(bytes, c->proof.data)) {
+        flm__proof(&secret, FLM__LABEL_PEER, c->instance, g->nonce, c->nonce.data, bytes);
+        proof.proof.data = bytes;
+        proof.proof.len = FLM__PROOF;
+        rc = send_proof(g, &proof, error);
+    } else {
+        rc = flm__error_set(error, FLM_EAUTH,
+                            "the session manager does not know our secret: its secret file is another one");
+    }
     OPENSSL_cleanse(&secret, sizeof(secret));
-    return rc < 0 ? flm__error_set(error, rc, "%s", flm_strerror(rc)) : 0;
+    return rc;
+}
+
+/* By munge if that works, else by the secret. */
+static int answer_challenge(struct greeting *g, const Flm__Challenge *c, flm_error *error)
+{
+    flm_error by_munge = {0}, by_secret = {0};
+    if (c->nonce.len != FLM__NONCE || (c->proof.len && c->proof.len != FLM__PROOF) ||
+        (!c->proof.len && !c->munge[0]))
+        return flm__error_set(error, FLM_EPROTO, "the challenge of the session manager is malformed");
+    if (!c->munge[0])
+        by_munge = g->no_munge;
+    else if (!g->munge)
+        flm__error_set(&by_munge, FLM_EAUTH,
+                       "the session manager wants munge, which is not to be had: %.200s", g->no_munge.text);
+    else if (prove_by_munge(g, c, &by_munge) == 0)
+        return 0;
+    if (!c->proof.len)
+        return flm__error_set(error, by_munge.code, "%s", by_munge.text);
+    int rc = prove_by_secret(g, c, &by_secret);
+    if (rc < 0 && by_munge.code)
+        return flm__error_set(error, rc, "%.260s (without munge: %.200s)", by_secret.text, by_munge.text);
+    return rc < 0 ? flm__error_set(error, rc, "%s", by_secret.text) : 0;
+}
+
+static int say_hello(struct greeting *g, Flm__Hello *hello, flm_error *error)
+{
+    if (flm__random(g->nonce, sizeof(g->nonce)) < 0)
+        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
+    g->munge = !flm__conn_is_unix(g->conn) && flm__munge_usable(&g->no_munge) == 0;
+    hello->version_min = hello->version_max = FLM__PROTOCOL_VERSION;
+    hello->nonce.data = g->nonce;
+    hello->nonce.len = sizeof(g->nonce);
+    hello->munge = g->munge;
+    FLM__MESSAGE(m, hello, HELLO, hello);
+    return flm__conn_send(g->conn, &m, NULL, 0);
 }
 
 int flm__handshake(struct flm__conn *conn, Flm__Hello *hello, const char *secret_file, int64_t deadline_ns,
                    Flm__Message **ready, int *fds, unsigned *n_fds, flm_error *error)
 {
-    unsigned char nonce[FLM__NONCE];
-    if (flm__random(nonce, sizeof(nonce)) < 0)
-        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
-    hello->version_min = hello->version_max = FLM__PROTOCOL_VERSION;
-    hello->nonce.data = nonce;
-    hello->nonce.len = sizeof(nonce);
-    FLM__MESSAGE(m, hello, HELLO, hello);
-    int rc = flm__conn_send(conn, &m, NULL, 0);
+    struct greeting g = {.conn = conn, .secret_file = secret_file};
+    int rc = say_hello(&g, hello, error);
+    if (rc == FLM_EINTERNAL)
+        return rc;
     while (rc >= 0) {
         Flm__Message *got = NULL;
         rc = flm__conn_wait_message(conn, deadline_ns, &got, fds, n_fds);
@@ -179,9 +263,9 @@ int flm__handshake(struct flm__conn *conn, Flm__Hello *hello, const char *secret
         }
         flm__close_fds(fds, *n_fds);
         if (got->body_case == FLM__MESSAGE__BODY_CHALLENGE)
-            rc = answer_challenge(conn, got->challenge, nonce, secret_file, error);
+            rc = answer_challenge(&g, got->challenge, error);
         else if (got->body_case == FLM__MESSAGE__BODY_REFUSED)
-            rc = refused(got, error);
+            rc = refused(&g, got, error);
         else
             rc =
                 flm__error_set(error, FLM_EPROTO, "the session manager answered with something unexpected");

@@ -4,6 +4,7 @@
 #
 # in place of lib.sh, which this reads. They then have a network of their own, and skip where there is no
 # Slurm or where they are not root. Every node has a runtime directory of its own.
+# There is munge, as on every cluster with Slurm.
 #
 #     cluster N                    starts N nodes of 4 CPUs, n1, n2, ...
 #     testbed COMMAND...           what tests/slurm/testbed can do with them
@@ -42,6 +43,7 @@ cluster() {
     trap 'cluster_end; finish' EXIT
     testbed up "$1" >"$TEST_DIR/up.log" 2>&1 || fail 'the cluster starts' "$(tail -n 30 "$TEST_DIR/up.log")"
     eval "$(testbed env)"
+    export FLM_MUNGE_SOCKET=$TEST_DIR/c/munge/socket
     mkdir -p "$TEST_DIR/jobs"
 }
 

@@ -44,6 +44,7 @@ for name in $(compgen -e | grep '^FLM_'); do
         *) unset "$name" ;;
     esac
 done
+export FLM_MUNGE_SOCKET=/nonexistent # only tests with a munged of their own use munge
 unset "${!OMPI_@}" "${!PMIX_@}" "${!SLURM_@}" "${!PBS_@}"
 case $PATH in
     "$FLM_BUILDDIR/bin:"*) ;;
