@@ -36,7 +36,7 @@ by_munge() {
     run on n3 flmping -t 1000 --json
     check_equal 'so does a client on another node' '0 tcp;ofi_rxm' "$(jq -r '"\(.failed) \(.provider)"' <<<"$out")"
     install -m 755 "$FLM_BUILDDIR/bin/flmctl" flmctl-copy
-    run on n2 setpriv --reuid 12345 --regid 12345 --clear-groups env HOME=/nonexistent ./flmctl-copy status
+    run on n2 setpriv --reuid 12345 --regid 12345 --clear-groups env HOME=/nonexistent "$TEST_DIR/flmctl-copy" status
     check_match 'another user of the cluster does not' "$status $err" '^[1-9].*for another user'
     wait_for 'and is counted' is_refused 1
     run on n3 env FLM_MUNGE_SOCKET=/nonexistent flmping -t 1000 --json
