@@ -10,21 +10,14 @@
 #ifndef MANAGER_MANAGER_H
 #define MANAGER_MANAGER_H
 
+#include "base/hash.h"
 #include "manager/options.h"
 #include "net/conn.h"
 #include "net/fabric.h"
 #include "net/handshake.h"
 #include "net/link.h"
 
-#define HASH_NONFATAL_OOM 1 /* whoever adds looks at manager_hash_added */
-#include <uthash.h>
 #include <uv.h>
-
-/* Whether an element got into its table: there was memory. */
-static inline bool manager_hash_added(const UT_hash_handle *hh)
-{
-    return hh->tbl != NULL;
-}
 
 struct session;
 struct executor;
