@@ -558,5 +558,6 @@ int main(void)
         cmocka_unit_test(refuses_bad_command_lines),
     };
     signal(SIGPIPE, SIG_IGN);
+    cmocka_set_test_filter(getenv("FLM_TEST")); /* NULL: all */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
