@@ -176,7 +176,7 @@ static int loss_reason(struct slot *slot, int *code)
     if (!WIFSIGNALED(slot->status))
         return FLM_REASON_EXIT;
     if (WTERMSIG(slot->status) == SIGKILL && !slot->expected &&
-        oom_happened(&slot->agent->oom, flm__now_ns()))
+        flm__oom_lately(&slot->agent->oom, flm__now_ns()))
         return FLM_REASON_OUT_OF_MEMORY;
     return FLM_REASON_SIGNAL;
 }
