@@ -4,7 +4,10 @@
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
 . "$FLM_SRCDIR/tests/system/engine.sh"
 
+# FLM_TEST_STOPS=1000 FLM_TEST_LOSS_MS=300 takes some five minutes for each transport.
 rounds=${FLM_TEST_ROUNDS:-$(sized 40 15)}
+stops_wanted=${FLM_TEST_STOPS:-$((rounds / 4))}
+loss_ms=${FLM_TEST_LOSS_MS:-1000}
 RANDOM=${FLM_TEST_SEED:-$$}
 
 nap() { # at most $1 ms
@@ -17,7 +20,7 @@ one_of() {
 }
 
 for transport in $(transports); do
-    engine -n 2 --loss-time 1000
+    engine -n 2 --loss-time "$loss_ms"
     idle_executors 2
     start ping flmping -t 100000000 -d 3 --json
     ping=$pid
@@ -35,10 +38,10 @@ for transport in $(transports); do
     run flmping -t 100000 --json
     check_equal 'everything works as before' "0 0" "$status $(jq -r .failed <<<"$out")"
 
-    # A stopped one is replaced after the loss time, a second here.
+    # A stopped one is replaced after the loss time.
     start ping flmping -t 100000000 --json
     ping=$pid
-    for ((stops = 0; stops < rounds / 4; )); do
+    for ((stops = 0; stops < stops_wanted; )); do
         nap 200
         # shellcheck disable=SC2046
         victim=$(one_of $(executors) 0)
