@@ -4,19 +4,12 @@
 #include "executor/shim_stdio.h"
 
 #include "base/error.h"
-#include "base/time.h"
 #include "executor/stdio_service.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static struct flm__shim *stdio_create(flm_error *error)
@@ -181,9 +174,8 @@ static void converse(struct flm__stdio *x, struct flm__shim_task *t)
         how = take_body(x, t, &s, &r);
     if (how != FLM__STDIO_DONE)
         bury(x, t);
-    else if (x->watch.why && x->process.pid)
-        flm__stdio_stop(
-            x, FLM__WATCH_LIMIT); /* it answered after SIGTERM: the answer counts, the process goes */
+    else if (x->watch.why && x->process.pid) /* it answered after SIGTERM: that counts, the process goes */
+        flm__stdio_stop(x, FLM__WATCH_LIMIT);
 }
 
 static int stdio_invoke(struct flm__shim *shim, struct flm__shim_task *t)

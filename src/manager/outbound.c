@@ -5,7 +5,6 @@
 #include "net/ring.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
