@@ -203,6 +203,10 @@ static int open_endpoints(struct manager *m, flm_error *error)
             return flm__error_set(error, rc, "the path of the default endpoint is too long");
         o->endpoints[o->n_endpoints++] = standard;
     }
+    /* Agents of a batch system are on other nodes. */
+    if (strcmp(o->backend, "local") != 0 && strcmp(o->backend, "none") != 0 && !any_tcp(o) &&
+        o->n_endpoints < sizeof(o->endpoints) / sizeof(o->endpoints[0]))
+        o->endpoints[o->n_endpoints++] = "tcp:*:0";
     if (any_tcp(o)) {
         rc = flm__secret_make(o->secret_file, &m->secret, error);
         if (rc < 0)

@@ -65,6 +65,14 @@ struct manager {
     struct backend *backend;
     struct block *blocks;      /* of blocks.c */
     uint64_t block_numbers;    /* the last */
+    struct {                   /* of block_jobs.c */
+        bool can;
+        uv_timer_t look;
+        unsigned slots;    /* of one, as the last one had */
+        unsigned failures; /* in a row */
+        int64_t not_before_ns;
+        char trouble[300]; /* the last one's */
+    } jobs;
     struct log_question *logs; /* waiting for answers of nodes */
     uint64_t log_questions;
 
