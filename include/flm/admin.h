@@ -128,21 +128,24 @@ FLM_API int flm_watch_session(flm_client *client, const char *session, uint64_t 
 
 struct flm_executor_view {
     unsigned id;
-    const char *node, *state, *session; /* see doc/design.md: "Idle", "Bound", ... */
+    const char *node, *state, *session; /* see flmctl(1): "Idle", "Bound", ..., "Failed" */
     int pid;
     const char *cpus;      /* list as in Linux, "0-3,8"; "" when not bound */
     const char *transport; /* "ring" or the provider */
     uint64_t done;         /* tasks */
     unsigned restarts;
+    const char *trouble;   /* "" or why none can be started in its slot */
 };
 FLM_API int flm_list_executors(flm_client *client, struct flm_executor_view **list, flm_error *error);
 FLM_API void flm_free_executors(struct flm_executor_view *list, int n);
 
 struct flm_node_view {
-    const char *name, *state, *transport, *block; /* block: "local" or the job's id */
+    const char *name, *state, *transport, *block; /* "Up", "Drained" or "Failed"; block: "local" or
+                                                     the job's id */
     int pid;                                      /* of the agent */
     unsigned slots, executors;
     int64_t time_left_s; /* -1: no end known */
+    const char *trouble; /* "" or why none of its executors can be started */
 };
 FLM_API int flm_list_nodes(flm_client *client, struct flm_node_view **list, flm_error *error);
 FLM_API void flm_free_nodes(struct flm_node_view *list, int n);

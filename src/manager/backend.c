@@ -44,12 +44,6 @@ struct backend {
     char trouble[300];
 };
 
-static void say(struct manager *m, const char *text)
-{
-    fprintf(stderr, "flmd: %s\n", text);
-    (void)m;
-}
-
 static int backend_say(struct backend *b, const Flm__Message *m)
 {
     return b->gone ? FLM_EDISCONNECTED : flm__conn_send(b->conn, m, NULL, 0);
@@ -116,14 +110,12 @@ static void retry(uv_timer_t *timer)
 
 static void block_failed(struct backend *b, const char *text)
 {
-    char line[400];
     struct manager *m = b->manager;
     snprintf(b->trouble, sizeof(b->trouble), "%s", text);
     if (b->stopping || m->stopping)
         return;
     b->failures++;
-    snprintf(line, sizeof(line), "the block of nodes ended: %s", text);
-    say(m, line);
+    say("the block of nodes ended: %s", text);
     if (b->failures >= ATTEMPTS_BEFORE_GIVING_UP || (m->options.private_instance && b->failures > 1)) {
         m->exit_status = 1;
         manager_stop(m, "no node can be had");
@@ -155,7 +147,7 @@ static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
         break;
     case FLM__BLOCK_EVENT__KIND__LOG:
         if (b->manager->options.verbose)
-            say(b->manager, e->text);
+            say("%s", e->text);
         break;
     default:
         break;

@@ -153,6 +153,10 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
         flm__error_set(error, FLM_ENOTSUP, "durable sessions are not supported yet: use durability none");
         goto no_application;
     }
+    if (m->hopeless) {
+        flm__error_set(error, FLM_EBIND, "no executor can be started: the session manager is about to end");
+        goto no_application;
+    }
     struct session *s = calloc(1, sizeof(*s));
     if (!s) {
         flm__error_set(error, FLM_ENOMEM, "no memory for a session");
@@ -429,8 +433,14 @@ void session_bind_failed(struct session *s, int executor, int code, const char *
         manager_want_tick(s->manager);
         return;
     }
-    snprintf(s->trouble, sizeof(s->trouble), "no executor can enter the session: %s", text);
+    session_fail(s, "no executor can enter the session", text);
     events_add(&s->events, FLM_EBIND, 0, -1, "takes no more executors after %u failures", s->bind_failures);
+}
+
+void session_fail(struct session *s, const char *what, const char *why)
+{
+    if (!s->trouble[0])
+        snprintf(s->trouble, sizeof(s->trouble), "%s: %s", what, why);
     sweep_begin(s);
 }
 

@@ -52,7 +52,7 @@ struct session {
 
     unsigned bind_failures; /* in a row */
     int64_t bind_retry_ns;  /* not before */
-    char trouble[200];
+    char trouble[EVENT_TEXT];
     struct events events;
     struct notes notes; /* exceptional tasks */
     int64_t created_ns, closed_ns;
@@ -96,6 +96,8 @@ void session_settle(struct session *s);
 
 /* The executors cannot enter: after some tries the tasks fail and the session says why. */
 void session_bind_failed(struct session *s, int executor, int code, const char *text);
+/* Its tasks fail, now and from now on. */
+void session_fail(struct session *s, const char *what, const char *why);
 void session_bind_succeeded(struct session *s);
 
 static inline uint64_t session_unfinished(const struct session *s)

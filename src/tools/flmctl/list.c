@@ -129,6 +129,7 @@ static int list_nodes(struct flmctl *ctl)
         {"transport", "Transport", 0},
         {"pid", "PID", REPORT_RIGHT},
         {"time_left_s", "Left (s)", REPORT_RIGHT},
+        {"trouble", "Trouble", REPORT_WRAP},
     };
     struct flm_node_view *list = NULL;
     int n = flm_list_nodes(ctl->client, &list, &ctl->error);
@@ -149,6 +150,7 @@ static int list_nodes(struct flmctl *ctl)
             report_number(r, list[i].time_left_s);
         else
             report_none(r);
+        report_text(r, list[i].trouble);
     }
     flm_free_nodes(list, n);
     return report_print(r);
