@@ -88,7 +88,8 @@ struct flm_session_view {
     const char *id, *application, *client; /* client: "" when none is attached */
     const char *state;                     /* "Open", "Closing", "Closed" */
     unsigned slots;                        /* executors bound now */
-    uint64_t pending, running, succeed, failed, cancelled, retried;
+    uint64_t pending, running, succeed, failed, cancelled, retried; /* tasks; running: begun, one on
+                                              an executor; what waits at one is pending */
     uint64_t queue_bytes, result_bytes;    /* held by the manager now */
     int64_t created_ns, closed_ns;         /* since the epoch; 0: not yet */
     unsigned min_instances, max_instances, weight;
@@ -104,12 +105,14 @@ FLM_API void flm_free_sessions(struct flm_session_view *list, int n);
 
 struct flm_task_view {
     uint64_t id;
-    int state, reason, code;
-    uint64_t input_size;
-    unsigned attempts;
-    int executor; /* -1: none */
-    const char *message;
-    struct flm_event *events;
+    int state, reason, code; /* enum flm_task_state, enum flm_reason, as in struct flm_result */
+    uint64_t input_size;     /* bytes; 0 once it has ended */
+    unsigned attempts;       /* lost ones */
+    int executor;            /* that runs it or ran it; -1: none */
+    const char *message;     /* "" or what was said of its failure */
+    int64_t started_ns;      /* of the attempt that runs, since the epoch; 0: it does not run */
+    uint64_t deadline_ms;    /* from its start; 0: none, or it has ended */
+    struct flm_event *events; /* oldest first, bounded */
     int n_events;
 };
 /* Tasks that the manager holds (pending, running) and the exceptional ones that

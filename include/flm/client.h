@@ -103,7 +103,8 @@ enum flm_durability { FLM_DURABILITY_NONE = 0, FLM_DURABILITY_JOURNAL = 1, FLM_D
 struct flm_session_options {
     size_t size;
     const char *application;    /* registered name; required */
-    const char *id;             /* the client's choice, unique; default: made by the manager */
+    const char *id;             /* the client's choice, unique among sessions that are not closed;
+                                   default: made by the manager */
     const void *common;         /* common data, copied; given to every on_session_enter */
     size_t common_size;         /* bytes, at most FLM_MAX_PAYLOAD */
     unsigned flags;             /* enum flm_session_flags */

@@ -80,6 +80,22 @@ static void give_number(struct session *s)
         m->session_by_number[index] = NULL;
 }
 
+/* A closed session is kept to be looked at, and leaves its id to a new one: "mine" becomes "mine~1". No
+ * client can choose such an id. */
+static void give_way(struct session *s)
+{
+    struct manager *m = s->manager;
+    char id[sizeof(s->id)];
+    for (unsigned n = 1;; n++) {
+        snprintf(id, sizeof(id), "%.*s~%u", FLM_MAX_NAME - 11, s->id, n);
+        if (!session_by_id(m, id))
+            break;
+    }
+    HASH_DEL(m->sessions, s);
+    snprintf(s->id, sizeof(s->id), "%s", id);
+    HASH_ADD_STR(m->sessions, id, s);
+}
+
 static int choose_id(struct session *s, const char *wish, flm_error *error)
 {
     if (wish[0] && !application_name_is_sound(wish))
@@ -90,7 +106,9 @@ static int choose_id(struct session *s, const char *wish, flm_error *error)
     if (wish[0])
         snprintf(s->id, sizeof(s->id), "%s", wish);
     struct session *other = wish[0] ? session_by_id(s->manager, s->id) : NULL;
-    if (other)
+    if (other && other->state == SESSION_CLOSED)
+        give_way(other);
+    else if (other)
         return flm__error_set(error, FLM_EEXIST, "there is already a session %s (%s)", s->id,
                               session_state_name(other));
     /* Somebody may have chosen an id like ours. */

@@ -72,7 +72,7 @@ static int list_sessions(struct flmctl *ctl)
         {"succeed", "Succeed", REPORT_RIGHT},
         {"failed", "Failed", REPORT_RIGHT},
         {"created", "Created", 0},
-        {"cancelled", NULL, 0},
+        {"cancelled", "Cancelled", REPORT_RIGHT},
         {"retried", NULL, 0},
         {"client", NULL, 0},
         {"tasks_per_second", NULL, 0},
