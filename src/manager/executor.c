@@ -383,6 +383,10 @@ static void bury(struct executor *e)
     }
     events_add(&e->events, e->death.expected ? 0 : FLM_ELOST, 0, (int)e->id, "process %d ended: %s", e->pid,
                e->death.text);
+    /* With -v the agent says it, in its order among what executors print. */
+    if ((!e->death.expected || e->kill_reason) && !manager_of(e)->options.verbose)
+        say_limited(&manager_of(e)->losses, manager_of(e)->now, "executor %u of node %s%s%s is lost: %s", e->id,
+                    e->node->name, s ? " in session " : "", s ? s->id : "", e->death.text);
     flm__link_destroy(e->link);
     e->link = NULL;
     drop_blobs(e);

@@ -45,6 +45,16 @@ check_equal 'doctor: few files: status 1' 1 $?
 check_equal 'doctor: few files: FAIL' FAIL "$(json '[c["state"] for c in d if c["check"] == "open files"][0]')"
 out=$(TMPDIR=/nonexistent flmctl doctor -o json)
 check_equal 'doctor: no TMPDIR: FAIL' FAIL "$(json '[c["state"] for c in d if c["check"] == "disk (TMPDIR)"][0]')"
+sleep 0.01 &
+gone=$!
+wait $gone
+if (: >"/dev/shm/$gone:$(id -u):7") 2>/dev/null; then
+    : >"/dev/shm/$$:$(id -u):7" # of a process that lives
+    run flmctl doctor -o json
+    check_match 'doctor: what libfabric left' "$(json '[c["state"] + " " + c["found"] for c in d if c["check"] == "left in /dev/shm"][0]')" \
+        '^warn [0-9]+ files like /dev/shm/[0-9]+:'
+    rm "/dev/shm/$gone:$(id -u):7" "/dev/shm/$$:$(id -u):7"
+fi
 mkdir -m 700 xdg
 out=$(XDG_RUNTIME_DIR=$PWD/xdg flmctl doctor -o json)
 check_match 'doctor: the runtime folder can be made' "$(json '[c["state"] + " " + c["found"] for c in d if c["check"] == "runtime folder"][0]')" \
