@@ -385,8 +385,8 @@ static void bury(struct executor *e)
                e->death.text);
     /* With -v the agent says it, in its order among what executors print. */
     if ((!e->death.expected || e->kill_reason) && !manager_of(e)->options.verbose)
-        say_limited(&manager_of(e)->losses, manager_of(e)->now, "executor %u of node %s%s%s is lost: %s", e->id,
-                    e->node->name, s ? " in session " : "", s ? s->id : "", e->death.text);
+        say_limited(&manager_of(e)->losses, manager_of(e)->now, "executor %u of node %s%s%s is lost: %s",
+                    e->id, e->node->name, s ? " in session " : "", s ? s->id : "", e->death.text);
     flm__link_destroy(e->link);
     e->link = NULL;
     drop_blobs(e);

@@ -70,10 +70,11 @@ void executor_failed(struct executor *e, const Flm__ExecutorFailed *failed)
     if (!e->trouble)
         return;
     if (!node_trouble(n)) {
-        say_limited(&m->losses, m->now,
-                    "executor %u of node %s could not be started %u times in a row; it is tried again every "
-                    "%u s: %s",
-                    e->id, n->name, failed->failures, failed->retry_s, failed->text);
+        say_limited(
+            &m->losses, m->now,
+            "executor %u of node %s could not be started %u times in a row; it is tried again every "
+            "%u s: %s",
+            e->id, n->name, failed->failures, failed->retry_s, failed->text);
         return;
     }
     if (m->options.private_instance)

@@ -38,8 +38,8 @@ struct agent {
     bool stopping, killed, stopped;
     unsigned failures; /* executors in a row, of all slots, that never joined */
     unsigned signals;  /* to end, that we got */
-    int status;       /* of the process */
-    char why[256];    /* it ends */
+    int status;        /* of the process */
+    char why[256];     /* it ends */
 };
 
 int agent_init(struct agent *agent, const struct node_options *options, flm_error *error);

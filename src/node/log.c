@@ -89,8 +89,8 @@ void log_free(struct log *log)
     log->mark = NULL;
 }
 
-/* The line to be told in place of those that were dropped since the reader's cursor; NULL: none. Which session
- * they were of is not kept: a reader of one session is told when what is left begins with it. */
+/* The line to be told in place of those that were dropped since the reader's cursor; NULL: none. Which
+ * session they were of is not kept: a reader of one session is told when what is left begins with it. */
 static const struct log_line *mark_for(const struct log *log, const Flm__LogQuery *q)
 {
     struct log_line *mark = log->mark;
@@ -99,7 +99,8 @@ static const struct log_line *mark_for(const struct log *log, const Flm__LogQuer
         (*q->session && (!log->first || strcmp(q->session, log->first->session) != 0)))
         return NULL;
     if (q->cursor)
-        snprintf(mark->text, MARK_TEXT - 1, "(lines are missing here: they came faster than they were read)");
+        snprintf(mark->text, MARK_TEXT - 1,
+                 "(lines are missing here: they came faster than they were read)");
     else
         snprintf(mark->text, MARK_TEXT - 1,
                  "(%" PRIu64 " older lines were dropped: the last %d KiB of each executor are kept)",

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { LOOKS = 10, PAUSE_MS = 50 }; /* that a service has to heed the request before we say that it runs on */
+enum {
+    LOOKS = 10,
+    PAUSE_MS = 50
+}; /* that a service has to heed the request before we say that it runs on */
 
 static bool runs(struct flmctl *ctl, const char *session, uint64_t task)
 {

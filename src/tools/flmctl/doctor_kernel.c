@@ -59,8 +59,8 @@ static bool is_left_over(int dir, const char *name)
     unsigned uid, n;
     struct stat st;
     return sscanf(name, "%d:%u:%u%n", &pid, &uid, &n, &end) == 3 && !name[end] && pid > 0 &&
-           uid == geteuid() && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == geteuid() &&
-           kill(pid, 0) < 0 && errno == ESRCH;
+           uid == geteuid() && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           st.st_uid == geteuid() && kill(pid, 0) < 0 && errno == ESRCH;
 }
 
 static void check_left_over(struct doctor *d)
