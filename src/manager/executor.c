@@ -368,6 +368,15 @@ static void drop_blobs(struct executor *e)
     e->claimed = NULL;
 }
 
+/* One that ends in order, told to or by itself, is not; and with -v the agent says it, in its order among
+ * what executors print. */
+static bool is_worth_a_line(const struct executor *e)
+{
+    const struct manager *m = manager_of(e);
+    bool in_order = e->death.reason == FLM_REASON_EXIT && e->death.code == 0;
+    return (!e->death.expected || e->kill_reason) && !in_order && !m->stopping && !m->options.verbose;
+}
+
 static void bury(struct executor *e)
 {
     struct session *s = e->session;
@@ -383,8 +392,7 @@ static void bury(struct executor *e)
     }
     events_add(&e->events, e->death.expected ? 0 : FLM_ELOST, 0, (int)e->id, "process %d ended: %s", e->pid,
                e->death.text);
-    /* With -v the agent says it, in its order among what executors print. */
-    if ((!e->death.expected || e->kill_reason) && !manager_of(e)->options.verbose)
+    if (is_worth_a_line(e))
         say_limited(&manager_of(e)->losses, manager_of(e)->now, "executor %u of node %s%s%s is lost: %s",
                     e->id, e->node->name, s ? " in session " : "", s ? s->id : "", e->death.text);
     flm__link_destroy(e->link);
