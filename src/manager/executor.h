@@ -91,6 +91,8 @@ int executor_bind(struct executor *e, struct session *s);
 void executor_unbind(struct executor *e); /* takes back what has not begun, then leaves */
 void executor_recall(struct executor *e);
 void executor_kill(struct executor *e, int reason, const char *text);
+/* It does not keep to the protocol: killed. */
+void executor_lies(struct executor *e, const char *what);
 
 /* The node is gone: everything that it had goes back. */
 void executor_node_gone(struct executor *e, int reason, const char *text);

@@ -3,13 +3,16 @@
  * One thread owns everything here. How a task travels:
  *   inbound.c   a client's link -> its session's queue
  *   dispatch.c  the queue -> the link of an executor bound to the session
- *   outbound.c  the executor's result -> the client's link, or the session's outbox when that is full
- * Who is bound to which session is scheduler.c's; nodes and executors come and go in node.c and
- * executor.c; everything a person can ask is in verbs.c.
+ *   outbound.c  the executor's result -> the client's link, or the session's outbox when that is full;
+ *               a large output comes through output.c
+ * Who is bound to which session is scheduler.c's; nodes and executors come in node.c and executor.c, what
+ * becomes of the tasks of those that go is executor_loss.c's; everything a person can ask is in verbs.c
+ * and verbs_session.c.
  */
 #ifndef MANAGER_MANAGER_H
 #define MANAGER_MANAGER_H
 
+#include "base/hash.h"
 #include "manager/options.h"
 #include "manager/say.h"
 #include "net/conn.h"
@@ -17,15 +20,7 @@
 #include "net/handshake.h"
 #include "net/link.h"
 
-#define HASH_NONFATAL_OOM 1 /* whoever adds looks at manager_hash_added */
-#include <uthash.h>
 #include <uv.h>
-
-/* Whether an element got into its table: there was memory. */
-static inline bool manager_hash_added(const UT_hash_handle *hh)
-{
-    return hh->tbl != NULL;
-}
 
 struct session;
 struct executor;

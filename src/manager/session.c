@@ -15,8 +15,8 @@
 #define QUEUE_BYTES_DEFAULT (FLM_MAX_PAYLOAD + (64 << 10))
 
 enum {
-    INDEX_BITS =
-        16, /* a number is index | generation << 16, so that an old one is not taken for a new one */
+    /* A number is index | generation << 16, so that an old one is not taken for a new one. */
+    INDEX_BITS = 16,
     BIND_FAILURES_MAX = 3,
     CANCEL_GRACE_MS = 5000, /* a running task that does not heed a cancel is killed with its executor */
     RETRY_LIMIT_MAX = 10000,
@@ -194,7 +194,7 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
     s->served = least_served(m);
     s->credit_told = s->queue_bytes;
     HASH_ADD_STR(m->sessions, id, s);
-    if (!manager_hash_added(&s->hh)) {
+    if (!flm__hash_added(&s->hh)) {
         flm__error_set(error, FLM_ENOMEM, "no memory for a session");
         give_number(s);
         a->open_sessions--;
@@ -258,8 +258,19 @@ void session_close(struct session *s)
     session_settle(s);
 }
 
-/* ---- sweeping: the tasks that wait are ended, some in each turn of the loop, for there may be millions
- * ---- */
+/* ---- sweeping ---- */
+
+/* The tasks that wait are ended, some in each turn of the loop, for there may be millions. */
+
+void session_end_cancelled(struct session *s, struct task_ref ref)
+{
+    outbound_end_waiting(s, ref,
+                         &(struct ending){.state = FLM_TASK_CANCELLED,
+                                          .reason = FLM_REASON_CANCELLED,
+                                          .code = FLM_ECANCELLED,
+                                          .attempts = queue_record(ref)->lane,
+                                          .text = "cancelled before it began"});
+}
 
 void session_end_waiting(struct session *s, struct task_ref ref)
 {
@@ -269,13 +280,25 @@ void session_end_waiting(struct session *s, struct task_ref ref)
         r->flags |= SESSION_CANCEL_WANTED;
         return;
     }
-    bool failed = s->state != SESSION_CANCELLING && s->trouble[0];
+    if (s->state == SESSION_CANCELLING || !s->trouble[0]) {
+        session_end_cancelled(s, ref);
+        return;
+    }
     outbound_end_waiting(s, ref,
-                         &(struct ending){.state = failed ? FLM_TASK_FAILED : FLM_TASK_CANCELLED,
-                                          .reason = failed ? FLM_REASON_BIND : FLM_REASON_CANCELLED,
-                                          .code = failed ? FLM_EBIND : FLM_ECANCELLED,
+                         &(struct ending){.state = FLM_TASK_FAILED,
+                                          .reason = FLM_REASON_BIND,
+                                          .code = FLM_EBIND,
                                           .attempts = r->lane,
-                                          .text = failed ? s->trouble : "cancelled before it began"});
+                                          .text = s->trouble});
+}
+
+uint64_t session_deadline_ms(const struct session *s, struct task_ref ref)
+{
+    const struct flm__record *r = queue_record(ref);
+    uint64_t own = 0;
+    if (r->flags & FLM__RECORD_DEADLINE && r->size >= sizeof(own))
+        memcpy(&own, queue_payload(ref), sizeof(own));
+    return own ? own : s->deadline_ms;
 }
 
 struct sweep {

@@ -7,7 +7,7 @@
 #define FLM_NODE_AGENT_H
 
 #include "net/watch.h"
-#include "node/oom.h"
+#include "base/oom.h"
 #include "node/options.h"
 #include "node/slot.h"
 
@@ -30,7 +30,7 @@ struct agent {
     struct flm__watch *manager;
     struct relay *relay; /* NULL: flmd has rings with our executors */
     struct attach *attach;
-    struct oom oom;
+    struct flm__oom oom;
     uint64_t log_lines; /* number of the last */
     uv_timer_t pings, ending;
     uv_signal_t on_child, on_term, on_int, on_hup;

@@ -13,12 +13,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum flmrun_status { /* as env(1) and timeout(1) use them */
-                     STATUS_USAGE = 2,
-                     STATUS_TIMEOUT = 124,
-                     STATUS_OURS = 125, /* flmrun itself, or the session manager, failed */
-                     STATUS_CANNOT = 126,
-                     STATUS_NOT_FOUND = 127,
+/* As env(1) and timeout(1) use them. */
+enum flmrun_status {
+    STATUS_USAGE = 2,
+    STATUS_TIMEOUT = 124,
+    STATUS_OURS = 125, /* flmrun itself, or the session manager, failed */
+    STATUS_CANNOT = 126,
+    STATUS_NOT_FOUND = 127,
 };
 
 struct flmrun_options {

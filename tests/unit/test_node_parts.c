@@ -1,7 +1,7 @@
 /* Parts of flm-node that need no process: logs, command lines, the memory group, the states of a slot. */
 #define _GNU_SOURCE
+#include "base/oom.h"
 #include "node/log.h"
-#include "node/oom.h"
 #include "node/process.h"
 #include "node/slot.h"
 #include "node/texts.h"
@@ -292,7 +292,7 @@ static void sees_kills_for_memory(void **state)
          "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"},
     };
     char directory[] = "/tmp/flm-test-oom-XXXXXX", cgroup[100], file[200];
-    struct oom oom;
+    struct flm__oom oom;
     (void)state;
     assert_non_null(mkdtemp(directory));
     snprintf(cgroup, sizeof(cgroup), "%s/cgroup", directory);
@@ -302,20 +302,20 @@ static void sees_kills_for_memory(void **state)
         snprintf(file, sizeof(file), "%s/%s", directory, cases[i].file);
         write_file(cgroup, cases[i].cgroup);
         write_file(file, cases[i].before);
-        oom_open(&oom, cgroup, directory);
-        assert_false(oom_happened(&oom, 1));
+        flm__oom_open(&oom, cgroup, directory);
+        assert_false(flm__oom_lately(&oom, 1));
         write_file(file, cases[i].after);
-        assert_true(oom_happened(&oom, 2));
-        assert_true(oom_happened(&oom, 3)); /* two may have been killed at once */
-        assert_false(oom_happened(&oom, 2 + OOM_LATELY_NS));
+        assert_true(flm__oom_lately(&oom, 2));
+        assert_true(flm__oom_lately(&oom, 3)); /* two may have been killed at once */
+        assert_false(flm__oom_lately(&oom, 2 + FLM__OOM_LATELY_NS));
         unlink(file);
-        assert_false(oom_happened(&oom, 3 + OOM_LATELY_NS));
+        assert_false(flm__oom_lately(&oom, 3 + FLM__OOM_LATELY_NS));
     }
     write_file(cgroup, "nonsense\n::\n0::\n9:memory\n");
-    oom_open(&oom, cgroup, directory);
-    assert_false(oom_happened(&oom, 1));
-    oom_open(&oom, "/no/such/file", directory);
-    assert_false(oom_happened(&oom, 1));
+    flm__oom_open(&oom, cgroup, directory);
+    assert_false(flm__oom_lately(&oom, 1));
+    flm__oom_open(&oom, "/no/such/file", directory);
+    assert_false(flm__oom_lately(&oom, 1));
     snprintf(file, sizeof(file), "rm -rf %s", directory);
     assert_int_equal(system(file), 0);
 }

@@ -1,6 +1,7 @@
 /* flmctl doctor: what Flame asks of the kernel, and the folders it uses. */
 #define _GNU_SOURCE
 #include "tools/flmctl/doctor.h"
+#include "tools/runtime_folder.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -16,8 +17,6 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-enum { RUNTIME_FOLDER_MAX = 54 }; /* of flmrun: leaves room for the names of sockets */
 
 /* Rings are sealed memfds with an eventfd as doorbell. */
 static void check_shared_memory(struct doctor *d)
@@ -102,42 +101,31 @@ static void check_ptrace(struct doctor *d)
                scope);
 }
 
-static bool ours_alone(const char *folder)
+/* The folder that flmrun uses for its sockets; says so when it is not the one in the environment. */
+static void runtime_folder(struct doctor *d, char path[RUNTIME_FOLDER_MAX])
 {
-    struct stat st;
-    return lstat(folder, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 077);
-}
-
-/* The folder that flmrun and flmd use for their sockets; says so when it is not the one in the
- * environment. */
-static void runtime_folder(struct doctor *d, char *out, size_t n)
-{
+    enum runtime_choice choice = runtime_folder_choose(path);
     const char *folder = getenv("XDG_RUNTIME_DIR");
     struct stat st;
-    snprintf(out, n, "/tmp/flame-%u", (unsigned)geteuid());
-    if (!folder || !*folder)
-        return;
-    if (*folder != '/' || strlen(folder) >= RUNTIME_FOLDER_MAX)
+    if (choice == RUNTIME_RELATIVE || choice == RUNTIME_TOO_LONG)
         doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR",
                    "set another, or unset it: then /tmp/flame-UID is used", "%.150s is %s", folder,
-                   *folder != '/' ? "no absolute path" : "too long");
-    else if (lstat(folder, &st))
+                   choice == RUNTIME_RELATIVE ? "no absolute path" : "too long");
+    else if (choice == RUNTIME_FOREIGN && lstat(folder, &st))
         doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR", "unset it: then /tmp/flame-UID is used", "%.150s: %s",
                    folder, strerror(errno));
-    else if (!ours_alone(folder))
+    else if (choice == RUNTIME_FOREIGN)
         doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR",
                    "make it 0700, or unset it: then /tmp/flame-UID is used",
                    "%.150s is not ours alone (owner %u, mode %03o)", folder, (unsigned)st.st_uid,
                    (unsigned)st.st_mode & 0777);
-    else
-        snprintf(out, n, "%s/flame", folder);
 }
 
 /* Makes it as flmrun does, and a file in it; what was not there before is removed. */
 static void check_runtime_folder(struct doctor *d)
 {
-    char folder[RUNTIME_FOLDER_MAX + 8], file[RUNTIME_FOLDER_MAX + 32];
-    runtime_folder(d, folder, sizeof(folder));
+    char folder[RUNTIME_FOLDER_MAX], file[RUNTIME_FOLDER_MAX + 32];
+    runtime_folder(d, folder);
     bool made = mkdir(folder, 0700) == 0;
     if (!made && errno != EEXIST) {
         doctor_say(d, DOCTOR_FAIL, "runtime folder",
@@ -145,7 +133,7 @@ static void check_runtime_folder(struct doctor *d)
                    "cannot make %s: %s", folder, strerror(errno));
         return;
     }
-    if (!ours_alone(folder)) {
+    if (!folder_is_ours_alone(folder)) {
         doctor_say(
             d, DOCTOR_FAIL, "runtime folder",
             "flmrun and flmd cannot start: remove it, or set XDG_RUNTIME_DIR to a folder of yours with "
