@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/paths.h"
 #include "manager/blocks.h"
+#include "manager/say.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -117,11 +118,11 @@ static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
         break;
     case FLM__BLOCK_EVENT__KIND__LOG:
         if (b->manager->options.verbose)
-            fprintf(stderr, "flmd: %s\n", e->text);
+            say("%s", e->text);
         break;
     case FLM__BLOCK_EVENT__KIND__REFUSED:
         if (!e->block) { /* the plugin cannot begin */
-            fprintf(stderr, "flmd: %s\n", e->text);
+            say("%s", e->text);
             b->manager->exit_status = 1;
             manager_stop(b->manager, "the backend cannot begin");
             break;

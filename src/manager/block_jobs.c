@@ -12,6 +12,7 @@
 #include "manager/executor.h"
 
 #include "base/time.h"
+#include "manager/say.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -195,7 +196,7 @@ void block_job_ended(struct block *b, const char *why)
     bool had_nodes = b->failures == 0 && b->state == BLOCK_GRANTED;
     b->state = BLOCK_WAITS;
     if (strcmp(m->jobs.trouble, why) != 0)
-        fprintf(stderr, "flmd: a job for more nodes: %s\n", why);
+        say("a job for more nodes: %s", why);
     snprintf(m->jobs.trouble, sizeof(m->jobs.trouble), "%s", why);
     if (had_nodes)
         return;

@@ -6,6 +6,7 @@
 #include "manager/peer.h"
 
 #include <flm/backend.h>
+#include "manager/say.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,9 +108,9 @@ static unsigned wait_before_next(struct block *b)
 static void say_end(const struct block *b, const char *why)
 {
     if (b->node[0])
-        fprintf(stderr, "flmd: the replacement of node %s ended: %s\n", b->node, why);
+        say("the replacement of node %s ended: %s", b->node, why);
     else
-        fprintf(stderr, "flmd: the block of nodes ended: %s\n", why);
+        say("the block of nodes ended: %s", why);
 }
 
 static void on_end(struct block *b, const char *why)
@@ -163,7 +164,7 @@ void blocks_event(struct manager *m, const Flm__BlockEvent *e)
         break;
     case FLM__BLOCK_EVENT__KIND__WAITING:
         if (strcmp(b->waits_for, e->text) != 0)
-            fprintf(stderr, "flmd: waiting for nodes: %s\n", e->text);
+            say("waiting for nodes: %s", e->text);
         snprintf(b->waits_for, sizeof(b->waits_for), "%s", e->text);
         break;
     case FLM__BLOCK_EVENT__KIND__REFUSED:
@@ -219,7 +220,7 @@ void blocks_start(struct manager *m, unsigned abilities)
     if (abilities & FLM_BACKEND_NEW_JOBS && o->max_blocks)
         block_jobs_start(m);
     else if (o->max_blocks)
-        fprintf(stderr, "flmd: this backend has no jobs to ask for: --max-blocks means nothing to it\n");
+        say("this backend has no jobs to ask for: --max-blocks means nothing to it");
 }
 
 void blocks_stop(struct manager *m)

@@ -17,6 +17,8 @@ enum {
 
 const char *executor_state_name(const struct executor *e)
 {
+    if (e->trouble && e->state == EXECUTOR_VOID)
+        return "Failed";
     return e->node && e->node->drained && e->state == EXECUTOR_IDLE ? "Drained" : state_names[e->state];
 }
 
@@ -339,6 +341,7 @@ void executor_up(struct executor *e, const Flm__ExecutorUp *up)
     struct session *binding = e->state == EXECUTOR_BINDING ? e->session : NULL;
     flm__link_destroy(e->link);
     e->link = NULL;
+    executor_forget_trouble(e);
     e->birth = ++m->births;
     e->life = up->life;
     e->pid = up->pid;
@@ -369,6 +372,7 @@ void executor_free(struct executor *e)
     flm__link_destroy(e->link);
     executor_drop_blobs(e);
     events_clear(&e->events);
+    executor_forget_trouble(e);
     free(e->inflight);
     free(e);
 }

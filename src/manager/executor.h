@@ -65,6 +65,7 @@ struct executor {
         bool expected;
         char text[200];
     } death;
+    char *trouble; /* why none could be started, some times in a row; NULL: nothing of the kind */
     uint64_t done;
     struct arrived_blob *blobs; /* announced outputs */
     struct events events;
@@ -79,6 +80,11 @@ void executor_bound(struct executor *e, const Flm__Bound *bound);
 void executor_bind_failed(struct executor *e, const Flm__BindFailed *failed);
 void executor_unbound(struct executor *e);
 void executor_returned(struct executor *e, const Flm__Returned *returned);
+
+/* failed_start.c */
+void executor_failed(struct executor *e, const Flm__ExecutorFailed *failed);
+void executor_forget_trouble(struct executor *e);
+const char *node_trouble(const struct node *n); /* none of its executors can be started; NULL: not so */
 
 /* The scheduler's. */
 int executor_bind(struct executor *e, struct session *s);

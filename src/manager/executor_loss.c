@@ -14,11 +14,9 @@
 static void end_late_task(struct executor *e, struct session *s, struct task_ref ref)
 {
     struct flm__record *r = queue_record(ref);
-    uint64_t ms = s->deadline_ms, own = 0;
     char text[100];
-    if (r->flags & FLM__RECORD_DEADLINE && r->size >= sizeof(own))
-        memcpy(&own, queue_payload(ref), sizeof(own));
-    snprintf(text, sizeof(text), "the task was ended after %" PRIu64 " ms, its deadline", own ? own : ms);
+    snprintf(text, sizeof(text), "the task was ended after %" PRIu64 " ms, its deadline",
+             session_deadline_ms(s, ref));
     outbound_end_task(s, ref,
                       &(struct ending){.state = FLM_TASK_FAILED,
                                        .reason = FLM_REASON_DEADLINE,
@@ -100,6 +98,15 @@ void executor_drop_blobs(struct executor *e)
     e->claimed = NULL;
 }
 
+/* One that ends in order, told to or by itself, is not; and with -v the agent says it, in its order among
+ * what executors print. */
+static bool is_worth_a_line(const struct executor *e)
+{
+    const struct manager *m = executor_manager(e);
+    bool in_order = e->death.reason == FLM_REASON_EXIT && e->death.code == 0;
+    return (!e->death.expected || e->kill_reason) && !in_order && !m->stopping && !m->options.verbose;
+}
+
 void executor_bury(struct executor *e)
 {
     struct session *s = e->session;
@@ -115,6 +122,10 @@ void executor_bury(struct executor *e)
     }
     events_add(&e->events, e->death.expected ? 0 : FLM_ELOST, 0, (int)e->id, "process %d ended: %s", e->pid,
                e->death.text);
+    if (is_worth_a_line(e))
+        say_limited(&executor_manager(e)->losses, executor_manager(e)->now,
+                    "executor %u of node %s%s%s is lost: %s", e->id, e->node->name, s ? " in session " : "",
+                    s ? s->id : "", e->death.text);
     flm__link_destroy(e->link);
     e->link = NULL;
     executor_drop_blobs(e);
@@ -154,6 +165,7 @@ void executor_node_gone(struct executor *e, int reason, const char *text)
     snprintf(e->death.text, sizeof(e->death.text), "%s", text);
     e->kill_reason = 0;
     executor_bury(e);
+    executor_forget_trouble(e);
     e->state = EXECUTOR_RELEASED;
     e->node = NULL;
 }

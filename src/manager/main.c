@@ -163,7 +163,8 @@ static int start_loop(struct manager *m, flm_error *error)
     uv_timer_init(&m->uv, &m->tick);
     uv_timer_init(&m->uv, &m->heartbeat);
     uv_timer_init(&m->uv, &m->second_look);
-    m->tick.data = m->heartbeat.data = m;
+    uv_timer_init(&m->uv, &m->hopeless_timer);
+    m->tick.data = m->heartbeat.data = m->hopeless_timer.data = m;
     for (int i = 0; i < 3; i++) {
         rc = uv_signal_init(&m->uv, &signals[i]);
         signals[i].data = m;

@@ -14,6 +14,7 @@
 
 #include "base/hash.h"
 #include "manager/options.h"
+#include "manager/say.h"
 #include "net/conn.h"
 #include "net/fabric.h"
 #include "net/handshake.h"
@@ -37,7 +38,7 @@ struct manager {
     uv_loop_t uv;
     bool uv_is_made;
     uv_poll_t bell_poll, fabric_poll;
-    uv_timer_t tick, heartbeat, second_look;
+    uv_timer_t tick, heartbeat, second_look, hopeless_timer;
     bool tick_on, fabric_polled;
     unsigned tick_ms;
     int bell; /* eventfd: every ring peer rings this one */
@@ -85,9 +86,11 @@ struct manager {
     bool forget;     /* a session has closed: the oldest closed ones may go at the end of the turn */
     bool schedule;   /* the scheduler should run before the next sleep */
     bool stopping;   /* shutting down */
+    bool hopeless;   /* a private instance that will have no executor ends soon */
     bool stop;       /* leave the loop */
     int64_t stop_at; /* leave it then at the latest */
     int exit_status;
+    struct say_limit losses; /* lines about executors that ended */
 };
 
 /* Opens the fabric if it is not open; NULL: error says why. */

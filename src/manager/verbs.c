@@ -98,6 +98,7 @@ static void list_executors(struct peer *p, uint64_t id)
         v->transport = (char *)(uintptr_t)transport(p, e->node->relay);
         v->done = e->done;
         v->restarts = e->restarts;
+        v->trouble = e->trouble ? e->trouble : (char *)(uintptr_t) "";
     }
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
@@ -124,7 +125,9 @@ static void list_nodes(struct peer *p, uint64_t id)
         Flm__NodeView *v = &views[i++];
         flm__node_view__init(v);
         v->name = node->name;
-        v->state = (char *)(uintptr_t)(node->drained ? "Drained" : "Up");
+        const char *trouble = node_trouble(node);
+        v->state = (char *)(uintptr_t)(trouble ? "Failed" : node->drained ? "Drained" : "Up");
+        v->trouble = (char *)(uintptr_t)(trouble ? trouble : "");
         v->transport = (char *)(uintptr_t)transport(p, node->relay);
         v->block = node->block;
         v->pid = node->peer->pid;

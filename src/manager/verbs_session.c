@@ -37,6 +37,15 @@ static double rate(struct session *s)
     return s->rate;
 }
 
+/* Executors take one task at a time; the others of those that were sent to them wait there. */
+static uint64_t begun(const struct session *s)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < s->n_bound; i++)
+        n += s->bound[i]->n != 0;
+    return n < s->running ? n : s->running;
+}
+
 static void fill_session(Flm__SessionView *v, struct session *s)
 {
     flm__session_view__init(v);
@@ -46,8 +55,8 @@ static void fill_session(Flm__SessionView *v, struct session *s)
     v->state = (char *)(uintptr_t)session_state_name(s);
     for (unsigned i = 0; i < s->n_bound; i++)
         v->slots += s->bound[i]->state == EXECUTOR_BOUND;
-    v->pending = s->pending;
-    v->running = s->running;
+    v->running = begun(s);
+    v->pending = s->pending + s->running - v->running;
     v->succeed = s->succeed;
     v->failed = s->failed;
     v->cancelled = s->cancelled;
@@ -146,15 +155,16 @@ struct task_list {
     uint64_t from;
 };
 
-static int runner_of(struct session *s, struct task_ref ref)
+/* The executor that runs it; NULL: it waits, perhaps sent ahead to one. */
+static struct executor *runner_of(struct session *s, struct task_ref ref)
 {
-    for (unsigned i = 0; i < s->n_bound; i++)
-        for (uint32_t k = 0; k < s->bound[i]->n; k++) {
-            struct inflight *in = executor_inflight(s->bound[i], k);
-            if (in->ref.chunk == ref.chunk && in->ref.offset == ref.offset)
-                return (int)s->bound[i]->id;
-        }
-    return -1;
+    for (unsigned i = 0; i < s->n_bound; i++) {
+        struct executor *e = s->bound[i];
+        const struct inflight *in = e->n ? executor_inflight(e, 0) : NULL;
+        if (in && in->ref.chunk == ref.chunk && in->ref.offset == ref.offset)
+            return e;
+    }
+    return NULL;
 }
 
 static bool add_stored(struct task_ref ref, void *arg)
@@ -166,10 +176,13 @@ static bool add_stored(struct task_ref ref, void *arg)
     Flm__TaskView *v = &l->views[l->n++];
     flm__task_view__init(v);
     v->id = r->task;
-    v->state = r->type == QUEUE_RUNNING ? FLM_TASK_RUNNING : FLM_TASK_PENDING;
+    struct executor *e = r->type == QUEUE_RUNNING ? runner_of(l->session, ref) : NULL;
+    v->state = e ? FLM_TASK_RUNNING : FLM_TASK_PENDING;
     v->input_size = r->flags & FLM__RECORD_BLOB && flow_blob(r) ? flow_blob(r)->size : r->size;
     v->attempts = r->lane;
-    v->executor = r->type == QUEUE_RUNNING ? runner_of(l->session, ref) : -1;
+    v->executor = e ? (int)e->id : -1;
+    v->started_ns = e ? flm__wall_ns() - (l->session->manager->now - e->since_ns) : 0;
+    v->deadline_ms = session_deadline_ms(l->session, ref);
     v->message = (char *)(uintptr_t) "";
     return true;
 }

@@ -36,9 +36,10 @@ struct agent {
     uv_signal_t on_child, on_term, on_int, on_hup;
     uint64_t ping;
     bool stopping, killed, stopped;
-    unsigned signals; /* to end, that we got */
-    int status;       /* of the process */
-    char why[256];    /* it ends */
+    unsigned failures; /* executors in a row, of all slots, that never joined */
+    unsigned signals;  /* to end, that we got */
+    int status;        /* of the process */
+    char why[256];     /* it ends */
 };
 
 /* FLM_ECLOSED: flmd is ending already. */

@@ -86,7 +86,8 @@ static void clear_life(struct slot *slot)
     slot->pid = 0;
     slot->kill_reason = 0;
     slot->kill_text[0] = 0;
-    slot->was_bound = slot->replaced = slot->expected = slot->asked = false;
+    slot->was_bound = slot->replaced = slot->expected = slot->asked = slot->joined = false;
+    slot->last_line[0] = 0;
     slot->world_job = 0;
     uv_timer_stop(&slot->timer);
 }
@@ -218,11 +219,12 @@ static void on_retry(uv_timer_t *timer)
     slot_start(timer->data);
 }
 
-static void retry_later(struct slot *slot)
+/* ms 0: later each time. */
+static void retry_later(struct slot *slot, unsigned ms)
 {
     unsigned next = slot->backoff_ms * 2;
     slot->backoff_ms = next < BACKOFF_MS ? BACKOFF_MS : next > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : next;
-    uv_timer_start(&slot->timer, on_retry, slot->backoff_ms, 0);
+    uv_timer_start(&slot->timer, on_retry, ms ? ms : slot->backoff_ms, 0);
 }
 
 static void on_too_slow(uv_timer_t *timer)
@@ -233,8 +235,11 @@ static void on_too_slow(uv_timer_t *timer)
 /* The program could not even be started. */
 static void start_failed(struct slot *slot, const char *text)
 {
-    agent_say(slot->agent, "slot %u: %s", slot->lane, text);
-    if (slot->bind) {
+    unsigned retry_ms = 0;
+    if (!slot->bind) {
+        retry_ms = slot_count_failure(slot, text);
+    } else {
+        agent_say(slot->agent, "slot %u: %s", slot->lane, text);
         slot_tell_bind_failed(slot, text);
         slot_drop_bind(slot);
         slot_leave_session(slot);
@@ -248,7 +253,7 @@ static void start_failed(struct slot *slot, const char *text)
         tell_lost(slot);
         slot->expected = false;
     }
-    retry_later(slot);
+    retry_later(slot, retry_ms);
 }
 
 void slot_start(struct slot *slot)
@@ -330,7 +335,10 @@ void slot_exited(struct slot *slot, int status, const struct rusage *usage)
 void slot_drained(struct slot *slot)
 {
     bool replaced = slot->replaced && slot->bind && !slot->kill_reason, expected = slot->expected;
-    bool was_bound = slot->was_bound;
+    bool was_bound = slot->was_bound, failed = !slot->joined && !replaced && !expected && !slot->bind;
+    char text[700];
+    if (failed)
+        slot_describe_failure(slot, text, sizeof(text));
     if (!replaced) {
         if (slot->bind) {
             tell_not_attached(slot);
@@ -353,5 +361,5 @@ void slot_drained(struct slot *slot)
     if (replaced || expected || was_bound)
         slot_start(slot);
     else
-        retry_later(slot);
+        retry_later(slot, failed ? slot_count_failure(slot, text) : 0);
 }

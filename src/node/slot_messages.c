@@ -156,6 +156,7 @@ void slot_attached(struct slot *slot, struct flm__watch *watch, int32_t pid)
     uv_timer_stop(&slot->timer);
     slot->watch = watch;
     slot->heard_ns = flm__now_ns();
+    slot_has_joined(slot);
     flm__watch_retarget(watch, on_message, on_end, slot);
     slot_set_state(slot, SLOT_UP);
     slot_world_learn(slot, pid);

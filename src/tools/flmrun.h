@@ -53,6 +53,8 @@ struct instance {
 /* Ends and removes what dead instances of this user left, then makes a private directory. 0, or -1 after a
  * message. */
 int instance_open(struct instance *instance, const struct flmrun_options *options);
+/* Whether what was written to the log so far found room; errno says why not. */
+bool instance_log_is_whole(const struct instance *instance);
 void instance_close(struct instance *instance);
 
 /* The variable that all processes of an instance have in their environment; its value is the directory. */

@@ -160,6 +160,13 @@ int instance_open(struct instance *instance, const struct flmrun_options *option
     return rc == 0 && options->keep_logs ? open_log(instance) : rc;
 }
 
+/* flmd and the agents cannot say that they cannot say anything: where they write we write a last line. */
+bool instance_log_is_whole(const struct instance *instance)
+{
+    static const char line[] = "flmrun: the end of this run\n";
+    return instance->log_fd < 0 || write(instance->log_fd, line, sizeof(line) - 1) == sizeof(line) - 1;
+}
+
 void instance_close(struct instance *instance)
 {
     if (instance->directory[0])

@@ -98,3 +98,17 @@ for transport in $(transports); do
     wait_for 'executors and agents end by themselves' bash -c \
         "! grep -lszx FLM_TEST_ID=$FLM_TEST_ID /proc/[0-9]*/environ | xargs -rn1 dirname | xargs -rI{} cat {}/comm | grep -E 'flm-(node|exec|back)'"
 done
+
+# Without -v the log has a line for each executor that was lost, and not for each of very many.
+export FLM_ENDPOINT=unix:$TEST_DIR/run/quiet.sock
+start quiet flmd -e "$FLM_ENDPOINT" --directory "$TEST_DIR/run" -n 1
+quiet=$pid
+wait_for 'a session manager without -v' flmctl status
+run "$client" -l "$services/odd.so" -i segv -n 1
+check_match 'says which executor was lost, and how' "$(cat quiet.log)" \
+    '^flmd: executor 0 of node .* in session .* is lost: process .*(signal|exited)'
+run "$client" -l "$services/odd.so" -i segv -n 20
+check_equal 'but not too often' 1 "$(($(grep -c 'is lost' quiet.log) <= 20))"
+kill "$quiet"
+wait "$quiet"
+check_equal 'and ends in order' 0 $?

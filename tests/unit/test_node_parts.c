@@ -137,7 +137,31 @@ static void logs_are_bounded(void **state)
     assert_int_equal(log_answer(all, 1, &q, &reply), 0);
     assert_true(reply.n_lines > 900 && reply.n_lines < LINES);
     assert_int_equal(reply.lines[reply.n_lines - 1]->number, LINES);
+    /* The first line says how many are missing. */
+    char expected[100];
+    snprintf(expected, sizeof(expected), "(%zu older lines were dropped", LINES - reply.n_lines + 1);
     assert_int_equal(reply.lines[0]->number, LINES - reply.n_lines + 1);
+    assert_int_equal(reply.lines[1]->number, reply.lines[0]->number + 1);
+    assert_memory_equal(reply.lines[0]->text, expected, strlen(expected));
+    log_answer_free(&reply);
+    /* Who has read some of the dropped ones is told that others are missing, who has read all nothing. */
+    const struct {
+        uint64_t cursor;
+        int executor;
+        const char *text;
+    } cases[] = {
+        {10, -1, "(lines are missing here"}, {10, 1, "(lines are missing here"}, {LINES - 1, -1, "xxx"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        q.cursor = cases[i].cursor;
+        q.executor = cases[i].executor;
+        assert_int_equal(log_answer(all, 1, &q, &reply), 0);
+        assert_memory_equal(reply.lines[0]->text, cases[i].text, strlen(cases[i].text));
+        log_answer_free(&reply);
+    }
+    q.executor = 2;
+    q.cursor = 0;
+    assert_int_equal(log_answer(all, 1, &q, &reply), 0);
+    assert_int_equal(reply.n_lines, 0);
     log_answer_free(&reply);
     log_free(&log);
 }

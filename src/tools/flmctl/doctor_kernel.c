@@ -3,6 +3,8 @@
 #include "tools/flmctl/doctor.h"
 #include "tools/runtime_folder.h"
 
+#include <dirent.h>
+#include <signal.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
@@ -47,6 +49,39 @@ static void check_dev_shm(struct doctor *d)
         doctor_say(d, (uint64_t)v.f_bavail * v.f_frsize < 64u << 20 ? DOCTOR_WARN : DOCTOR_OK, "/dev/shm",
                    "Flame does without, MPI may not: make room there", "%llu MiB free",
                    (unsigned long long)v.f_bavail * v.f_frsize >> 20);
+}
+
+/* "PID:UID:N", as libfabric's shm provider names them; of ours, of a process that is gone. */
+static bool is_left_over(int dir, const char *name)
+{
+    int pid, end = 0;
+    unsigned uid, n;
+    struct stat st;
+    return sscanf(name, "%d:%u:%u%n", &pid, &uid, &n, &end) == 3 && !name[end] && pid > 0 &&
+           uid == geteuid() && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           st.st_uid == geteuid() && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
+static void check_left_over(struct doctor *d)
+{
+    DIR *dir = opendir("/dev/shm");
+    unsigned n = 0;
+    char first[64] = "";
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        if (!is_left_over(dirfd(dir), e->d_name))
+            continue;
+        if (!n++)
+            snprintf(first, sizeof(first), "%.60s", e->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    if (n)
+        doctor_say(d, DOCTOR_WARN, "left in /dev/shm",
+                   "of killed processes that used libfabric's provider shm; they take memory: remove those "
+                   "whose process (the first number) is in no container either",
+                   "%u files like /dev/shm/%s", n, first);
+    else
+        doctor_say(d, DOCTOR_OK, "left in /dev/shm", "", "nothing of libfabric's provider shm");
 }
 
 static void check_membarrier(struct doctor *d)
@@ -125,6 +160,7 @@ void doctor_kernel(struct doctor *d)
 {
     check_shared_memory(d);
     check_dev_shm(d);
+    check_left_over(d);
     check_membarrier(d);
     check_ptrace(d);
     check_runtime_folder(d);
