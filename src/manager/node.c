@@ -102,7 +102,13 @@ void node_drain(struct node *n, bool drain)
     for (unsigned i = 0; drain && i < n->n_slots; i++)
         if (n->lanes[i]->state == EXECUTOR_BOUND || n->lanes[i]->state == EXECUTOR_BINDING)
             executor_unbind(n->lanes[i]);
+    for (unsigned i = 0; !drain && i < n->n_slots; i++)
+        executor_forget_trouble(n->lanes[i]); /* the agent tries again at once */
     n->peer->manager->schedule = true;
+    Flm__NodeDrained drained = FLM__NODE_DRAINED__INIT;
+    drained.drain = drain;
+    FLM__MESSAGE(message, node_drained, NODE_DRAINED, &drained);
+    peer_send(n->peer, &message, NULL, 0);
 }
 
 void node_heartbeat(struct manager *m)
@@ -163,6 +169,10 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_EXECUTOR_LOST:
         if ((e = lane(n, m->executor_lost->lane, m->executor_lost->life)))
             executor_lost(e, m->executor_lost);
+        break;
+    case FLM__MESSAGE__BODY_EXECUTOR_FAILED:
+        if ((e = lane(n, m->executor_failed->lane, 0)))
+            executor_failed(e, m->executor_failed);
         break;
     case FLM__MESSAGE__BODY_BOUND:
         if ((e = lane(n, m->bound->lane, m->bound->life)))

@@ -13,12 +13,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum flmrun_status { /* as env(1) and timeout(1) use them */
-                     STATUS_USAGE = 2,
-                     STATUS_TIMEOUT = 124,
-                     STATUS_OURS = 125, /* flmrun itself, or the session manager, failed */
-                     STATUS_CANNOT = 126,
-                     STATUS_NOT_FOUND = 127,
+/* As env(1) and timeout(1) use them. */
+enum flmrun_status {
+    STATUS_USAGE = 2,
+    STATUS_TIMEOUT = 124,
+    STATUS_OURS = 125, /* flmrun itself, or the session manager, failed */
+    STATUS_CANNOT = 126,
+    STATUS_NOT_FOUND = 127,
 };
 
 struct flmrun_options {
@@ -52,6 +53,8 @@ struct instance {
 /* Ends and removes what dead instances of this user left, then makes a private directory. 0, or -1 after a
  * message. */
 int instance_open(struct instance *instance, const struct flmrun_options *options);
+/* Whether what was written to the log so far found room; errno says why not. */
+bool instance_log_is_whole(const struct instance *instance);
 void instance_close(struct instance *instance);
 
 /* The variable that all processes of an instance have in their environment; its value is the directory. */
