@@ -28,8 +28,8 @@ struct job_block {
     struct job_block *next;
     struct slurm *slurm;
     uint64_t block;
-    uint32_t id;       /* 0: not known yet */
-    int output[2][2];  /* pipes of sbatch */
+    uint32_t id;      /* 0: not known yet */
+    int output[2][2]; /* pipes of sbatch */
     bool granted, released, cancelled;
     int timer;
     int64_t end_time_s;
@@ -76,8 +76,9 @@ static char *script(const struct slurm *s, const struct flm_block_request *r)
         fputc(' ', f);
         quote(f, s->srun_options[i]);
     }
-    fputs(" --nodes=\"$SLURM_JOB_NUM_NODES\" --ntasks=\"$SLURM_JOB_NUM_NODES\" --ntasks-per-node=1 \"$@\"\n",
-          f);
+    fputs(
+        " --nodes=\"$SLURM_JOB_NUM_NODES\" --ntasks=\"$SLURM_JOB_NUM_NODES\" --ntasks-per-node=1 \"$@\"\n",
+        f);
     if (fclose(f) == 0)
         return text;
     free(text);
@@ -87,7 +88,7 @@ static char *script(const struct slurm *s, const struct flm_block_request *r)
 struct words {
     const char *list[SLURM_WORDS + 1];
     unsigned n;
-    char name[160], nodes[NUMBER], time[NUMBER], slots[NUMBER];
+    char name[160], output[512], nodes[NUMBER], time[NUMBER], slots[NUMBER];
     char *script; /* owned */
 };
 
@@ -100,8 +101,8 @@ static void add(struct words *w, const char *word)
 /* Whether the site's options say already how much of a node is wanted. */
 static bool says_how_much(const char *const *options)
 {
-    static const char *const names[] = {"--ntasks", "--cpus-per-task", "--exclusive", "--mincpus", "-n", "-c",
-                                        "--gpus", "--tres-per-task", NULL};
+    static const char *const names[] = {"--ntasks", "--cpus-per-task", "--exclusive",     "--mincpus", "-n",
+                                        "-c",       "--gpus",          "--tres-per-task", NULL};
     for (; options && *options; options++)
         for (const char *const *name = names; *name; name++)
             if (strncmp(*options, *name, strlen(*name)) == 0)
@@ -109,7 +110,8 @@ static bool says_how_much(const char *const *options)
     return false;
 }
 
-static int build(struct words *w, const struct slurm *s, const struct flm_block_request *r, flm_error *error)
+static int build(struct words *w, const struct slurm *s, const struct flm_block_request *r,
+                 flm_error *error)
 {
     *w = (struct words){.n = 0};
     snprintf(w->name, sizeof(w->name), "--job-name=%.120s", r->name && *r->name ? r->name : "flame");
@@ -118,7 +120,8 @@ static int build(struct words *w, const struct slurm *s, const struct flm_block_
     add(w, "--parsable");
     add(w, "--no-requeue"); /* a block that is lost is asked for again, if it is still wanted */
     add(w, "--no-kill");
-    add(w, "--output=/dev/null");
+    snprintf(w->output, sizeof(w->output), "--output=%s", s->output ? s->output : "/dev/null");
+    add(w, w->output);
     add(w, w->name);
     add(w, w->nodes);
     if (r->time_s) {
@@ -299,8 +302,7 @@ static void on_submitted(void *arg, int pid, int status)
         drop(b);
     } else if (b->released) {
         cancel(b);
-    }
-    else
+    } else
         look_again(b->slurm, LOOK_SOON_MS / 4);
 }
 

@@ -1,7 +1,8 @@
-/* The backend `slurm`: node agents on all nodes of the Slurm job that we are in, and on nodes of further jobs
- * while flmd wants them. Without a job of our own there are only those.
+/* The backend `slurm`: node agents on all nodes of the Slurm job that we are in, and on nodes of further
+ * jobs while flmd wants them. Without a job of our own there are only those.
  *
  *   executors=N     in all, spread over the nodes (default: the job's tasks, else one per core)
+ *   output=FILE     for what jobs of ours print, as sbatch --output (default: /dev/null)
  *   srun=OPTION     one more option for srun, verbatim; may be repeated
  */
 #define _GNU_SOURCE
@@ -46,6 +47,7 @@ void slurm_settle(struct slurm *s)
         return;
     for (unsigned i = 0; i < s->n_srun_options; i++)
         free(s->srun_options[i]);
+    free(s->output);
     free(s);
 }
 
@@ -61,10 +63,19 @@ static int number(const char *name, const char *text, unsigned long high, unsign
     return 0;
 }
 
+static int set_text(char **out, const char *text, flm_error *error)
+{
+    free(*out);
+    *out = strdup(text);
+    return *out ? 0 : slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
+}
+
 static int set(struct slurm *s, const char *option, flm_error *error)
 {
     if (strncmp(option, "executors=", 10) == 0)
         return number("executors", option + 10, EXECUTORS_MAX, &s->executors, error);
+    if (strncmp(option, "output=", 7) == 0)
+        return set_text(&s->output, option + 7, error);
     if (strncmp(option, "srun=", 5) == 0) {
         if (s->n_srun_options == SLURM_SITE_OPTIONS)
             return slurm_fail(error, FLM_ETOOBIG, "backend slurm takes at most %d options for srun",
@@ -76,7 +87,7 @@ static int set(struct slurm *s, const char *option, flm_error *error)
         return 0;
     }
     return slurm_fail(error, FLM_EINVAL,
-                      "backend slurm has no option '%.100s': it knows executors and srun", option);
+                      "backend slurm has no option '%.100s': it knows executors, output and srun", option);
 }
 
 /* Which job, and how it was asked for. */
@@ -85,10 +96,7 @@ static int read_job(struct slurm *s, flm_error *error)
     const char *id = getenv("SLURM_JOB_ID"), *nodes = getenv("SLURM_JOB_NUM_NODES");
     unsigned n;
     if (!id || !*id)
-        return slurm_fail(
-            error, FLM_ENOTFOUND,
-            "there is no Slurm job here (SLURM_JOB_ID is not set): the backend slurm works in a "
-            "script of sbatch and in a shell of salloc");
+        return 0;
     if (!nodes)
         nodes = getenv("SLURM_NNODES");
     int rc = number("SLURM_JOB_ID", id, UINT32_MAX - 1, &n, error);

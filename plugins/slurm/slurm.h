@@ -25,9 +25,10 @@ struct slurm {
     unsigned executors;                         /* in all; 0: as the job was asked for */
     char *srun_options[SLURM_SITE_OPTIONS + 1]; /* NULL-terminated, owned */
     unsigned n_srun_options;
+    char *output; /* file for what a job of ours prints, as sbatch names it; NULL: nowhere */
     struct step *steps;
     struct job_block *jobs;
-    int look_timer; /* 0: none */
+    int look_timer;     /* 0: none */
     int64_t end_time_s; /* -1: none, or not known */
     int ask_timer;      /* 0: none */
     bool binds;         /* Slurm would bind tasks to cores */
@@ -48,7 +49,8 @@ void step_tell_time(const struct slurm *s);
 int step_describe(const struct slurm *s, const struct flm_block_request *request, char *text, size_t size,
                   flm_error *error);
 
-/* What each step of agents has: options of srun; variables that would be options of srun. NULL-terminated. */
+/* What each step of agents has: options of srun; variables that would be options of srun. NULL-terminated.
+ */
 extern const char *const step_fixed[];
 extern const char *const step_removed[];
 

@@ -29,43 +29,43 @@ struct step {
 
 /* Of our job, or of the step that we may run in: for the new step they would be options. */
 const char *const step_removed[] = {"SLURM_NTASKS",
-                                      "SLURM_NPROCS",
-                                      "SLURM_TASKS_PER_NODE",
-                                      "SLURM_NTASKS_PER_NODE",
-                                      "SLURM_NTASKS_PER_GPU",
-                                      "SLURM_NTASKS_PER_CORE",
-                                      "SLURM_NTASKS_PER_SOCKET",
-                                      "SLURM_DISTRIBUTION",
-                                      "SLURM_CPUS_PER_TASK",
-                                      "SLURM_CPUS_PER_GPU",
-                                      "SLURM_CPU_BIND",
-                                      "SLURM_CPU_BIND_LIST",
-                                      "SLURM_CPU_BIND_TYPE",
-                                      "SLURM_CPU_BIND_VERBOSE",
-                                      "SLURM_MEM_PER_CPU",
-                                      "SLURM_MEM_PER_NODE",
-                                      "SLURM_MEM_PER_GPU",
-                                      "SLURM_MEM_BIND",
-                                      "SLURM_HINT",
-                                      "SLURM_THREADS_PER_CORE",
-                                      "SLURM_GPUS_PER_TASK",
-                                      "SLURM_GPU_BIND",
-                                      "SLURM_EXACT",
-                                      "SLURM_EXCLUSIVE",
-                                      "SLURM_STEP_ID",
-                                      "SLURM_STEPID",
-                                      "SLURM_STEP_NODELIST",
-                                      "SLURM_STEP_NUM_NODES",
-                                      "SLURM_STEP_NUM_TASKS",
-                                      "SLURM_STEP_TASKS_PER_NODE",
-                                      "SLURM_NNODES",
-                                      "SLURM_NODELIST",
-                                      "SLURM_KILL_BAD_EXIT",
-                                      "SLURM_WAIT",
-                                      "SLURM_MPI_TYPE",
-                                      "SLURM_LABELIO",
-                                      "SRUN_CPUS_PER_TASK",
-                                      NULL};
+                                    "SLURM_NPROCS",
+                                    "SLURM_TASKS_PER_NODE",
+                                    "SLURM_NTASKS_PER_NODE",
+                                    "SLURM_NTASKS_PER_GPU",
+                                    "SLURM_NTASKS_PER_CORE",
+                                    "SLURM_NTASKS_PER_SOCKET",
+                                    "SLURM_DISTRIBUTION",
+                                    "SLURM_CPUS_PER_TASK",
+                                    "SLURM_CPUS_PER_GPU",
+                                    "SLURM_CPU_BIND",
+                                    "SLURM_CPU_BIND_LIST",
+                                    "SLURM_CPU_BIND_TYPE",
+                                    "SLURM_CPU_BIND_VERBOSE",
+                                    "SLURM_MEM_PER_CPU",
+                                    "SLURM_MEM_PER_NODE",
+                                    "SLURM_MEM_PER_GPU",
+                                    "SLURM_MEM_BIND",
+                                    "SLURM_HINT",
+                                    "SLURM_THREADS_PER_CORE",
+                                    "SLURM_GPUS_PER_TASK",
+                                    "SLURM_GPU_BIND",
+                                    "SLURM_EXACT",
+                                    "SLURM_EXCLUSIVE",
+                                    "SLURM_STEP_ID",
+                                    "SLURM_STEPID",
+                                    "SLURM_STEP_NODELIST",
+                                    "SLURM_STEP_NUM_NODES",
+                                    "SLURM_STEP_NUM_TASKS",
+                                    "SLURM_STEP_TASKS_PER_NODE",
+                                    "SLURM_NNODES",
+                                    "SLURM_NODELIST",
+                                    "SLURM_KILL_BAD_EXIT",
+                                    "SLURM_WAIT",
+                                    "SLURM_MPI_TYPE",
+                                    "SLURM_LABELIO",
+                                    "SRUN_CPUS_PER_TASK",
+                                    NULL};
 
 struct words {
     const char *list[SLURM_WORDS + 1];
@@ -109,8 +109,9 @@ static void add_slots(struct words *w, const struct slurm *s, const struct flm_b
     }
 }
 
-const char *const step_fixed[] = {"--mpi=none",   "--no-kill",    "--kill-on-bad-exit=0", "--wait=0", "--overlap",
-                                  "--input=none", "--export=ALL", "--quiet",              "--job-name=flame", NULL};
+const char *const step_fixed[] = {
+    "--mpi=none",   "--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--overlap", "--input=none",
+    "--export=ALL", "--quiet",   "--job-name=flame",     NULL};
 
 static void build(struct words *w, const struct slurm *s, const struct flm_block_request *r)
 {

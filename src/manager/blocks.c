@@ -18,8 +18,8 @@ enum {
     RETRY_MAX_MS = 10000,
     RETRY_JOINED_MAX_MS = 1600, /* of blocks whose nodes join and then end */
     ATTEMPTS_BEFORE_GIVING_UP = 5,
-    STAYED_MS = 10000,    /* a block that lived so long begins to count anew */
-    REPLACE_NODE_MS = 500, /* whether the whole block ends shows by then */
+    STAYED_MS = 10000,       /* a block that lived so long begins to count anew */
+    REPLACE_NODE_MS = 500,   /* whether the whole block ends shows by then */
     JOBS_WITHOUT_NODES = 10, /* at most, where there are no other nodes and nobody said how many */
 };
 
@@ -163,7 +163,7 @@ void blocks_event(struct manager *m, const Flm__BlockEvent *e)
         set_end_time(b, e->end_time_s);
         break;
     case FLM__BLOCK_EVENT__KIND__WAITING:
-        if (strcmp(b->waits_for, e->text) != 0)
+        if (strcmp(b->waits_for, e->text) != 0 && !strstr(e->text, ": None"))
             say("waiting for nodes: %s", e->text);
         snprintf(b->waits_for, sizeof(b->waits_for), "%s", e->text);
         break;

@@ -4,8 +4,8 @@
  *
  *     min(tasks, max_instances, ceil(tasks x duration of a task / backlog))
  *
- * with the duration that its executors measure; as long as none has, one more block than there is is worth a
- * try, not more: whether tasks take a microsecond or an hour is not known.
+ * with the duration that its executors measure; as long as none has, one more block than there is is worth
+ * a try, not more: whether tasks take a microsecond or an hour is not known.
  */
 #ifndef MANAGER_DEMAND_H
 #define MANAGER_DEMAND_H

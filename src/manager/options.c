@@ -60,18 +60,20 @@ static const struct argp_option table[] = {
      "Nodes to use (default: all that the backend has; local: 1, more pretend that this machine is many)",
      0},
     {"max-blocks", KEY_MAX_BLOCKS, "N", 0,
-     "Jobs to ask the batch system for, at most, while there is work for them (default: 0; 10 where flmd is "
+     "Jobs to ask the batch system for, at most, while there is work for them (default: 0; 10 where flmd "
+     "is "
      "in no job)",
      0},
     {"min-blocks", KEY_MIN_BLOCKS, "N", 0, "Jobs to hold also without work (default: 0)", 0},
-    {"block-nodes", KEY_BLOCK_NODES, "N", 0,
-     "Nodes of each such job (default: 1; small ones start sooner)", 0},
+    {"block-nodes", KEY_BLOCK_NODES, "N", 0, "Nodes of each such job (default: 1; small ones start sooner)",
+     0},
     {"block-time", KEY_BLOCK_TIME, "TIME", 0,
      "Time of each such job, as Slurm writes it: MINUTES, H:MM:SS or D-HH (default: the site's)", 0},
     {"site-options", KEY_SITE, "WORDS", 0,
      "Options for the batch system, verbatim, for example \"-A project -p main\"; may be repeated", 0},
     {"backlog", KEY_BACKLOG, "S", 0,
-     "More jobs are asked for while the work that waits would take longer than so many seconds on the nodes "
+     "More jobs are asked for while the work that waits would take longer than so many seconds on the "
+     "nodes "
      "there are (default: 30)",
      0},
     {"provider", KEY_PROVIDER, "NAME", 0,

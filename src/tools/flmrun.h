@@ -29,6 +29,8 @@ struct flmrun_options {
     const char *nodes;
     const char *backend; /* "local", "slurm"; chosen by flmrun_parse */
     const char *interface;
+    unsigned min_nodes, max_nodes; /* with jobs of our own; max 0: none */
+    const char *site_options, *block_time;
     const char *provider;
     const char *wrap;
     const char *wrap_executor;
