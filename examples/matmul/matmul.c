@@ -226,7 +226,7 @@ int main(int argc, char **argv)
     if (check_files(&options, &error))
         status = complain(error.text, STATUS_USAGE);
     else if (launch_connect(&run.launch, &launch, &error))
-        status = complain(error.text, error.code == FLM_ECONNECT ? STATUS_USAGE : STATUS_FAILED);
+        status = complain(error.text, STATUS_FAILED);
     else if (prepare(&prepared, &options, &error))
         status = complain(error.text, STATUS_FAILED);
     else

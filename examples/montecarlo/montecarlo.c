@@ -118,7 +118,7 @@ int main(int argc, char **argv)
     run.options = &options;
     progress_init(&run.progress, options.progress && !options.quiet);
     if (run_all(&run, &launch, &interrupted))
-        status = complain(&run.failed, run.failed.code == FLM_ECONNECT ? STATUS_USAGE : STATUS_FAILED);
+        status = complain(&run.failed, STATUS_FAILED);
     else
         status = show(&options, &run);
     run_fini(&run);

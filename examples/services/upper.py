@@ -27,13 +27,19 @@ def serve(data):
     return data.decode().upper().encode()
 
 
+if sys.stdin.isatty():
+    sys.exit("upper.py: this is a service; 'flmctl register upper.app' makes it known to Flame")
 magic, session, application = struct.unpack("<4sII", take(12))
+if magic != b"FLM1":
+    sys.exit("upper.py: what comes on standard input is not the protocol of the shim stdio")
 take(session + application)  # the names: not needed here
 reply(0, 0, b"")  # ready
 while True:
     size, task = struct.unpack("<IQ", take(12))
     try:
         code, output = 0, serve(take(size - 8))
+    except UnicodeDecodeError as error:
+        code, output = 1, f"the input is no UTF-8 text: byte {error.start} of it".encode()
     except Exception as error:
         code, output = 1, str(error).encode()
     reply(task, code, output)

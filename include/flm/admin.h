@@ -88,7 +88,8 @@ struct flm_session_view {
     const char *id, *application, *client; /* client: "" when none is attached */
     const char *state;                     /* "Open", "Closing", "Closed" */
     unsigned slots;                        /* executors bound now */
-    uint64_t pending, running, succeed, failed, cancelled, retried;
+    uint64_t pending, running, succeed, failed, cancelled, retried; /* tasks; running: begun, one on
+                                              an executor; what waits at one is pending */
     uint64_t queue_bytes, result_bytes;    /* held by the manager now */
     int64_t created_ns, closed_ns;         /* since the epoch; 0: not yet */
     unsigned min_instances, max_instances, weight;
@@ -104,12 +105,14 @@ FLM_API void flm_free_sessions(struct flm_session_view *list, int n);
 
 struct flm_task_view {
     uint64_t id;
-    int state, reason, code;
-    uint64_t input_size;
-    unsigned attempts;
-    int executor; /* -1: none */
-    const char *message;
-    struct flm_event *events;
+    int state, reason, code; /* enum flm_task_state, enum flm_reason, as in struct flm_result */
+    uint64_t input_size;     /* bytes; 0 once it has ended */
+    unsigned attempts;       /* lost ones */
+    int executor;            /* that runs it or ran it; -1: none */
+    const char *message;     /* "" or what was said of its failure */
+    int64_t started_ns;      /* of the attempt that runs, since the epoch; 0: it does not run */
+    uint64_t deadline_ms;    /* from its start; 0: none, or it has ended */
+    struct flm_event *events; /* oldest first, bounded */
     int n_events;
 };
 /* Tasks that the manager holds (pending, running) and the exceptional ones that
@@ -128,21 +131,24 @@ FLM_API int flm_watch_session(flm_client *client, const char *session, uint64_t 
 
 struct flm_executor_view {
     unsigned id;
-    const char *node, *state, *session; /* see doc/design.md: "Idle", "Bound", ... */
+    const char *node, *state, *session; /* see flmctl(1): "Idle", "Bound", ..., "Failed" */
     int pid;
     const char *cpus;      /* list as in Linux, "0-3,8"; "" when not bound */
     const char *transport; /* "ring" or the provider */
     uint64_t done;         /* tasks */
     unsigned restarts;
+    const char *trouble;   /* "" or why none can be started in its slot */
 };
 FLM_API int flm_list_executors(flm_client *client, struct flm_executor_view **list, flm_error *error);
 FLM_API void flm_free_executors(struct flm_executor_view *list, int n);
 
 struct flm_node_view {
-    const char *name, *state, *transport, *block; /* block: "local" or the job's id */
+    const char *name, *state, *transport, *block; /* "Up", "Drained" or "Failed"; block: "local" or
+                                                     the job's id */
     int pid;                                      /* of the agent */
     unsigned slots, executors;
     int64_t time_left_s; /* -1: no end known */
+    const char *trouble; /* "" or why none of its executors can be started */
 };
 FLM_API int flm_list_nodes(flm_client *client, struct flm_node_view **list, flm_error *error);
 FLM_API void flm_free_nodes(struct flm_node_view *list, int n);

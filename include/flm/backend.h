@@ -25,11 +25,12 @@ extern "C" {
 /* What the session manager wants. Texts live during the call. */
 struct flm_block_request {
     uint64_t block;            /* number of the block, chosen by the manager */
+    unsigned new_job;          /* 1: a job of its own; 0: nodes that are here already */
     unsigned nodes;            /* 0: the backend's choice: all of an allocation, else one */
     const char *node;          /* NULL: any; else this one of an allocation, whose agent was lost */
     unsigned slots;            /* per node; 0: as many as there are cores */
     unsigned time_s;           /* 0: the site's default, or no end */
-    const char *name;          /* for people: "flame:SESSION" */
+    const char *name;          /* of a new job, for people: "flame:SESSION" */
     const char *const *site_options; /* verbatim, NULL-terminated */
     const char *const *agent_command; /* what to run once per node, NULL-terminated: flm-node
                                          with all it needs but the node's name */
@@ -50,10 +51,20 @@ struct flm_backend_host {
     int (*timer)(void *handle, unsigned ms, void (*fn)(void *arg), void *arg);
     void (*cancel_timer)(void *handle, int timer);
     /* Starts a process in our environment, changed by the NULL-terminated list (NULL: as it is):
-     * NAME=VALUE sets, NAME takes away. fn(arg, pid, status as from wait(2)) when it ends. It is killed when
+     * NAME=VALUE sets, NAME takes away, NAME* all whose name begins so. fn(arg, pid, status as from wait(2)) when it ends. It is killed when
      * flm-backend ends. Returns its pid or a negative FLM_E*. */
     int (*spawn)(void *handle, const char *const *argv, const char *const *environment,
                  void (*fn)(void *arg, int pid, int status), void *arg);
+    /* The same with its standard output and error (in this order, may be -1: ours) in these descriptors,
+     * which stay the caller's. */
+    int (*spawn_with_output)(void *handle, const char *const *argv, const char *const *environment,
+                             const int output[2], void (*fn)(void *arg, int pid, int status), void *arg);
+};
+
+/* What a backend can do, once it has begun. */
+enum flm_backend_ability {
+    FLM_BACKEND_HAS_NODES = 1,  /* without asking anybody: this machine, the job that we are in */
+    FLM_BACKEND_NEW_JOBS = 2,   /* obtains more, see new_job */
 };
 
 struct flm_backend {
@@ -78,6 +89,8 @@ struct flm_backend {
      * Asked by agents through flmd. */
     int (*world_command)(void *state, unsigned ranks, const char *const *program, const char **argv,
                          size_t n, flm_error *error);
+    /* A sum of enum flm_backend_ability; missing: FLM_BACKEND_HAS_NODES. */
+    unsigned (*abilities)(void *state);
 };
 
 /* The symbol of a plugin. */

@@ -104,7 +104,8 @@ enum flm_durability { FLM_DURABILITY_NONE = 0, FLM_DURABILITY_JOURNAL = 1, FLM_D
 struct flm_session_options {
     size_t size;
     const char *application;    /* registered name; required */
-    const char *id;             /* the client's choice, unique; default: made by the manager */
+    const char *id;             /* the client's choice, unique among sessions that are not closed;
+                                   default: made by the manager */
     const void *common;         /* common data, copied; given to every on_session_enter */
     size_t common_size;         /* bytes, at most FLM_MAX_PAYLOAD */
     unsigned flags;             /* enum flm_session_flags */
@@ -249,8 +250,8 @@ FLM_API int flm_flush(flm_client *client);
 FLM_API int flm_sync(flm_session *session, uint64_t *task, flm_error *error);
 
 /* Asks to cancel one task. Its result comes as usual: CANCELLED if it was in
- * time, else as it ended. A running service sees flm_task_cancelled(). In a
- * callback it does not wait for the manager's answer. FLM_ENOTFOUND: there was
+ * time, else as it ended. A running service sees flm_task_cancelled(); one
+ * that does not heed it runs on, and its outcome counts. In a callback it does not wait for the manager's answer. FLM_ENOTFOUND: there was
  * never such a task. */
 FLM_API int flm_cancel_task(flm_session *session, uint64_t task, flm_error *error);
 

@@ -81,7 +81,9 @@ FLM_API int flm_task_fail(struct flm_task_context *task, int code, const char *f
 FLM_API uint64_t flm_task_id(const struct flm_task_context *task);
 
 /* True once somebody asked to cancel this task or its session: a long task
- * should look from time to time and return. Cheap. In a world of MPI ranks those on
+ * should look from time to time and return. Cheap. If it does not: a cancelled task
+ * runs to its end, one of a cancelled session is killed with its executor after
+ * 5 s. In a world of MPI ranks those on
  * the node of rank 0 see it, each at its own moment: where ranks are to stop
  * together they have to agree on it. */
 FLM_API bool flm_task_cancelled(const struct flm_task_context *task);

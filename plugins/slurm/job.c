@@ -4,10 +4,13 @@
 #include "slurm.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <slurm/slurm.h>
 #include <slurm/slurm_errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* libslurm's own plugins take its symbols from the global scope, where a library that came along with one
  * of our plugins is not. */
@@ -33,6 +36,105 @@ bool job_tasks_are_bound(void)
     slurm_free_ctl_conf(conf);
     return bound;
 }
+
+void job_cancel(uint32_t job)
+{
+    begin();
+    slurm_kill_job(job, SIGKILL, 0); /* SIGTERM first, and KillWait later what is left */
+}
+
+/* ---- all jobs ---------------------------------------------------------------------------------- */
+
+struct job_list {
+    job_info_msg_t *answer;
+};
+
+int job_list_get(struct job_list **out)
+{
+    struct job_list *all = calloc(1, sizeof(*all));
+    begin();
+    *out = NULL;
+    if (!all)
+        return FLM_ENOMEM;
+    if (slurm_load_job_user(&all->answer, geteuid(), 0) != SLURM_SUCCESS) {
+        free(all);
+        return FLM_EIO;
+    }
+    *out = all;
+    return 0;
+}
+
+void job_list_free(struct job_list *all)
+{
+    if (all)
+        slurm_free_job_info_msg(all->answer);
+    free(all);
+}
+
+/* The public interface has the reason as a text only in what `scontrol show job` prints. */
+static void reason_of(slurm_job_info_t *job, char *out, size_t n)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    if (f) {
+        slurm_print_job_info(f, job, 1);
+        fclose(f);
+    }
+    const char *reason = text ? strstr(text, " Reason=") : NULL;
+    reason = reason ? reason + strlen(" Reason=") : "its reason is not known";
+    snprintf(out, n, "%.*s", (int)strcspn(reason, " \n"), reason);
+    free(text);
+}
+
+static const char *how_it_ended(uint32_t state)
+{
+    switch (state & JOB_STATE_BASE) {
+    case JOB_CANCELLED:
+        return "was cancelled";
+    case JOB_TIMEOUT:
+        return "has used up its time";
+    case JOB_NODE_FAIL:
+        return "has lost a node";
+    case JOB_PREEMPTED:
+        return "was preempted";
+    case JOB_OOM:
+        return "was out of memory";
+    case JOB_FAILED:
+    case JOB_BOOT_FAIL:
+    case JOB_DEADLINE:
+        return "has failed";
+    default:
+        return "has ended";
+    }
+}
+
+void job_list_find(const struct job_list *all, uint32_t id, struct job_state *out)
+{
+    char reason[120];
+    *out = (struct job_state){.kind = JOB_OVER, .end_time_s = -1};
+    for (uint32_t i = 0; i < all->answer->record_count; i++) {
+        slurm_job_info_t *job = &all->answer->job_array[i];
+        uint32_t state = job->job_state & JOB_STATE_BASE;
+        if (job->job_id != id)
+            continue;
+        if (state == JOB_PENDING || job->job_state & (JOB_CONFIGURING | JOB_REQUEUE)) {
+            out->kind = JOB_WAITS;
+            reason_of(job, reason, sizeof(reason));
+            snprintf(out->text, sizeof(out->text), "job %u waits: %s", id, reason);
+        } else if (state == JOB_RUNNING || state == JOB_SUSPENDED) {
+            out->kind = JOB_RUNS;
+            if (job->time_limit != INFINITE)
+                out->end_time_s = (int64_t)job->end_time;
+        } else {
+            snprintf(out->text, sizeof(out->text), "job %u %s", id, how_it_ended(job->job_state));
+        }
+        return;
+    }
+    snprintf(out->text, sizeof(out->text), "Slurm knows no job %u any more", id);
+}
+
+/* ---- our own ----------------------------------------------------------------------------------- */
 
 static bool runs(const slurm_job_info_t *job)
 {

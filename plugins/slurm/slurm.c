@@ -1,6 +1,8 @@
-/* The backend `slurm`: node agents on all nodes of the Slurm job that we are in.
+/* The backend `slurm`: node agents on all nodes of the Slurm job that we are in, and on nodes of further
+ * jobs while flmd wants them. Without a job of our own there are only those.
  *
  *   executors=N     in all, spread over the nodes (default: the job's tasks, else one per core)
+ *   output=FILE     for what jobs of ours print, as sbatch --output (default: /dev/null)
  *   srun=OPTION     one more option for srun, verbatim; may be repeated
  */
 #define _GNU_SOURCE
@@ -39,10 +41,13 @@ void slurm_log(const struct slurm *s, const char *format, ...)
     s->host->log(s->host->handle, text);
 }
 
-void slurm_free(struct slurm *s)
+void slurm_settle(struct slurm *s)
 {
+    if (!s->ending || s->steps || s->jobs)
+        return;
     for (unsigned i = 0; i < s->n_srun_options; i++)
         free(s->srun_options[i]);
+    free(s->output);
     free(s);
 }
 
@@ -58,10 +63,19 @@ static int number(const char *name, const char *text, unsigned long high, unsign
     return 0;
 }
 
+static int set_text(char **out, const char *text, flm_error *error)
+{
+    free(*out);
+    *out = strdup(text);
+    return *out ? 0 : slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
+}
+
 static int set(struct slurm *s, const char *option, flm_error *error)
 {
     if (strncmp(option, "executors=", 10) == 0)
         return number("executors", option + 10, EXECUTORS_MAX, &s->executors, error);
+    if (strncmp(option, "output=", 7) == 0)
+        return set_text(&s->output, option + 7, error);
     if (strncmp(option, "srun=", 5) == 0) {
         if (s->n_srun_options == SLURM_SITE_OPTIONS)
             return slurm_fail(error, FLM_ETOOBIG, "backend slurm takes at most %d options for srun",
@@ -73,7 +87,7 @@ static int set(struct slurm *s, const char *option, flm_error *error)
         return 0;
     }
     return slurm_fail(error, FLM_EINVAL,
-                      "backend slurm has no option '%.100s': it knows executors and srun", option);
+                      "backend slurm has no option '%.100s': it knows executors, output and srun", option);
 }
 
 /* Which job, and how it was asked for. */
@@ -82,10 +96,7 @@ static int read_job(struct slurm *s, flm_error *error)
     const char *id = getenv("SLURM_JOB_ID"), *nodes = getenv("SLURM_JOB_NUM_NODES");
     unsigned n;
     if (!id || !*id)
-        return slurm_fail(
-            error, FLM_ENOTFOUND,
-            "there is no Slurm job here (SLURM_JOB_ID is not set): the backend slurm works in a "
-            "script of sbatch and in a shell of salloc");
+        return 0;
     if (!nodes)
         nodes = getenv("SLURM_NNODES");
     int rc = number("SLURM_JOB_ID", id, UINT32_MAX - 1, &n, error);
@@ -99,7 +110,7 @@ static int read_job(struct slurm *s, flm_error *error)
 static void ask_again(void *arg)
 {
     struct slurm *s = arg;
-    int64_t end;
+    int64_t end = -1;
     if (job_ask(s->job_id, &end, NULL) == 0 && end != s->end_time_s) {
         s->end_time_s = end;
         step_tell_time(s);
@@ -117,13 +128,15 @@ static int begin(struct slurm *s, const char *const *configuration, flm_error *e
         rc = read_job(s, error);
     if (rc)
         return rc;
+    s->binds = job_tasks_are_bound();
+    if (!s->job[0])
+        return 0;
     flm_error why = {0, ""};
     rc = job_ask(s->job_id, &s->end_time_s, &why);
     if (rc == FLM_ENOTFOUND)
         return slurm_fail(error, rc, "%s", why.text);
     if (rc)
         slurm_log(s, "%s; going on without knowing when the job ends", why.text);
-    s->binds = job_tasks_are_bound();
     int timer = s->host->timer(s->host->handle, ASK_AGAIN_MS, ask_again, s);
     s->ask_timer = timer > 0 ? timer : 0;
     return 0;
@@ -138,7 +151,8 @@ static int slurm_backend_init(const struct flm_backend_host *host, const char *c
     s->host = host;
     int rc = begin(s, configuration, error);
     if (rc < 0) {
-        slurm_free(s);
+        s->ending = true;
+        slurm_settle(s);
         return rc;
     }
     *state = s;
@@ -151,27 +165,43 @@ static void slurm_backend_fini(void *state)
     if (s->ask_timer)
         s->host->cancel_timer(s->host->handle, s->ask_timer);
     step_release_all(s);
+    jobs_release_all(s);
     s->ending = true;
-    if (!s->steps)
-        slurm_free(s);
+    slurm_settle(s);
 }
 
 static int get_block(void *state, const struct flm_block_request *request, flm_error *error)
 {
+    struct slurm *s = state;
     if (!request->agent_command || !request->agent_command[0])
         return slurm_fail(error, FLM_EINVAL, "backend slurm: there is no agent command");
-    return step_start(state, request, error);
+    if (request->new_job)
+        return jobs_start(s, request, error);
+    if (!s->job[0])
+        return slurm_fail(error, FLM_ENOTFOUND,
+                          "there is no Slurm job here (SLURM_JOB_ID is not set) whose nodes could be used");
+    return step_start(s, request, error);
 }
 
 static int release_block(void *state, uint64_t block, flm_error *error)
 {
-    return step_release(state, block, error);
+    if (step_release(state, block) || jobs_release(state, block))
+        return 0;
+    return slurm_fail(error, FLM_ENOTFOUND, "backend slurm: there is no block %llu",
+                      (unsigned long long)block);
 }
 
 static int dry_run(void *state, const struct flm_block_request *request, char *text, size_t size,
                    flm_error *error)
 {
-    return step_describe(state, request, text, size, error);
+    return request->new_job ? jobs_describe(state, request, text, size, error)
+                            : step_describe(state, request, text, size, error);
+}
+
+static unsigned abilities(void *state)
+{
+    const struct slurm *s = state;
+    return (s->job[0] ? FLM_BACKEND_HAS_NODES : 0) | FLM_BACKEND_NEW_JOBS;
 }
 
 /* A step of its own, on the agent's node: its ranks share a fate, and nobody else's. */
@@ -202,11 +232,12 @@ FLM_API const struct flm_backend flm_backend = {
     .abi = FLM_BACKEND_ABI,
     .size = sizeof(struct flm_backend),
     .name = "slurm",
-    .description = "the nodes of the Slurm job that we are in",
+    .description = "the nodes of a Slurm job, and of further jobs",
     .init = slurm_backend_init,
     .fini = slurm_backend_fini,
     .get_block = get_block,
     .release_block = release_block,
     .dry_run = dry_run,
     .world_command = world_command,
+    .abilities = abilities,
 };

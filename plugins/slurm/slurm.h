@@ -1,7 +1,7 @@
 /* The backend `slurm`: what its parts share.
  *
- * slurm.c is the table and the options; step.c a block, one step of node agents in the job that we are in;
- * job.c what slurmctld says of that job.
+ * slurm.c is the table and the options; step.c a block in the job that we are in: one step of node agents;
+ * jobs.c a block that is a job of its own; job.c asks slurmctld.
  */
 #ifndef PLUGIN_SLURM_H
 #define PLUGIN_SLURM_H
@@ -15,16 +15,20 @@
 enum { SLURM_WORDS = 128, SLURM_SITE_OPTIONS = 32 };
 
 struct step;
+struct job_block;
 
 struct slurm {
     const struct flm_backend_host *host;
-    char job[32]; /* the job's id, as text */
+    char job[32]; /* the id of the job that we are in, as text; "" none */
     uint32_t job_id;
     unsigned job_nodes;
     unsigned executors;                         /* in all; 0: as the job was asked for */
     char *srun_options[SLURM_SITE_OPTIONS + 1]; /* NULL-terminated, owned */
     unsigned n_srun_options;
+    char *output; /* file for what a job of ours prints, as sbatch names it; NULL: nowhere */
     struct step *steps;
+    struct job_block *jobs;
+    int look_timer;     /* 0: none */
     int64_t end_time_s; /* -1: none, or not known */
     int ask_timer;      /* 0: none */
     bool binds;         /* Slurm would bind tasks to cores */
@@ -33,16 +37,28 @@ struct slurm {
 
 int slurm_fail(flm_error *error, int code, const char *format, ...) FLM_PRINTF(3, 4);
 void slurm_log(const struct slurm *s, const char *format, ...) FLM_PRINTF(2, 3);
-/* Once nothing of it is left. */
-void slurm_free(struct slurm *s);
+/* Frees it if it has ended and nothing of it is left. */
+void slurm_settle(struct slurm *s);
 
 /* step.c */
 int step_start(struct slurm *s, const struct flm_block_request *request, flm_error *error);
-int step_release(struct slurm *s, uint64_t block, flm_error *error);
+bool step_release(struct slurm *s, uint64_t block); /* false: there is no such block */
 void step_release_all(struct slurm *s);
 /* Tells all blocks when the job ends. */
 void step_tell_time(const struct slurm *s);
 int step_describe(const struct slurm *s, const struct flm_block_request *request, char *text, size_t size,
+                  flm_error *error);
+
+/* What each step of agents has: options of srun; variables that would be options of srun. NULL-terminated.
+ */
+extern const char *const step_fixed[];
+extern const char *const step_removed[];
+
+/* jobs.c, in the same way */
+int jobs_start(struct slurm *s, const struct flm_block_request *request, flm_error *error);
+bool jobs_release(struct slurm *s, uint64_t block); /* false: there is no such block */
+void jobs_release_all(struct slurm *s);
+int jobs_describe(const struct slurm *s, const struct flm_block_request *request, char *text, size_t size,
                   flm_error *error);
 
 /* job.c: asks slurmctld. 0; FLM_ENOTFOUND: there is no such job, or it has ended, and error says so;
@@ -50,5 +66,17 @@ int step_describe(const struct slurm *s, const struct flm_block_request *request
 int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error);
 /* Whether Slurm binds tasks to cores here, unless told not to. */
 bool job_tasks_are_bound(void);
+void job_cancel(uint32_t job);
+
+/* All jobs of this user. */
+struct job_list;
+struct job_state {
+    enum { JOB_WAITS, JOB_RUNS, JOB_OVER } kind;
+    int64_t end_time_s; /* JOB_RUNS; -1 none */
+    char text[200];     /* for people: why it waits, how it ended */
+};
+int job_list_get(struct job_list **out); /* 0, or FLM_EIO: no answer */
+void job_list_find(const struct job_list *all, uint32_t job, struct job_state *out);
+void job_list_free(struct job_list *all); /* NULL is allowed */
 
 #endif

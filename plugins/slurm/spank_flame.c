@@ -149,9 +149,32 @@ static struct spank_option options[] = {
     {"flame-opts", "OPTIONS", "options for Flame's session manager, see flmd(1)", 1, 0, on_options},
 };
 
+/* In sbatch and salloc, which take options from the environment, too: whoever calls them in a job with
+ * Flame has those of that job there, and did not ask for Flame in the new one. */
+static void forget_inherited(void)
+{
+    for (size_t i = 0; environ[i];) {
+        const char *option = strstr(environ[i], "_SLURM_SPANK_OPTION_spank_flame_");
+        char name[128];
+        size_t size = strcspn(environ[i], "=");
+        /* As srun has it from salloc, or as a script has it from sbatch. */
+        bool ours = option == environ[i] ||
+                    (option == environ[i] + 12 && strncmp(environ[i], "SLURM_SPANK_", 12) == 0);
+        if (!ours || size >= sizeof(name)) {
+            i++;
+            continue;
+        }
+        memcpy(name, environ[i], size);
+        name[size] = 0;
+        unsetenv(name);
+    }
+}
+
 /* The arguments are those of the line in plugstack.conf. */
 int slurm_spank_init(spank_t spank, int n, char *arguments[])
 {
+    if (spank_context() == S_CTX_ALLOCATOR)
+        forget_inherited();
     for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
         if (spank_option_register(spank, &options[i]) != ESPANK_SUCCESS)
             slurm_error("spank_flame: there is no --%s: another plugin has it", options[i].name);

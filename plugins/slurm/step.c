@@ -28,44 +28,44 @@ struct step {
 };
 
 /* Of our job, or of the step that we may run in: for the new step they would be options. */
-static const char *const removed[] = {"SLURM_NTASKS",
-                                      "SLURM_NPROCS",
-                                      "SLURM_TASKS_PER_NODE",
-                                      "SLURM_NTASKS_PER_NODE",
-                                      "SLURM_NTASKS_PER_GPU",
-                                      "SLURM_NTASKS_PER_CORE",
-                                      "SLURM_NTASKS_PER_SOCKET",
-                                      "SLURM_DISTRIBUTION",
-                                      "SLURM_CPUS_PER_TASK",
-                                      "SLURM_CPUS_PER_GPU",
-                                      "SLURM_CPU_BIND",
-                                      "SLURM_CPU_BIND_LIST",
-                                      "SLURM_CPU_BIND_TYPE",
-                                      "SLURM_CPU_BIND_VERBOSE",
-                                      "SLURM_MEM_PER_CPU",
-                                      "SLURM_MEM_PER_NODE",
-                                      "SLURM_MEM_PER_GPU",
-                                      "SLURM_MEM_BIND",
-                                      "SLURM_HINT",
-                                      "SLURM_THREADS_PER_CORE",
-                                      "SLURM_GPUS_PER_TASK",
-                                      "SLURM_GPU_BIND",
-                                      "SLURM_EXACT",
-                                      "SLURM_EXCLUSIVE",
-                                      "SLURM_STEP_ID",
-                                      "SLURM_STEPID",
-                                      "SLURM_STEP_NODELIST",
-                                      "SLURM_STEP_NUM_NODES",
-                                      "SLURM_STEP_NUM_TASKS",
-                                      "SLURM_STEP_TASKS_PER_NODE",
-                                      "SLURM_NNODES",
-                                      "SLURM_NODELIST",
-                                      "SLURM_KILL_BAD_EXIT",
-                                      "SLURM_WAIT",
-                                      "SLURM_MPI_TYPE",
-                                      "SLURM_LABELIO",
-                                      "SRUN_CPUS_PER_TASK",
-                                      NULL};
+const char *const step_removed[] = {"SLURM_NTASKS",
+                                    "SLURM_NPROCS",
+                                    "SLURM_TASKS_PER_NODE",
+                                    "SLURM_NTASKS_PER_NODE",
+                                    "SLURM_NTASKS_PER_GPU",
+                                    "SLURM_NTASKS_PER_CORE",
+                                    "SLURM_NTASKS_PER_SOCKET",
+                                    "SLURM_DISTRIBUTION",
+                                    "SLURM_CPUS_PER_TASK",
+                                    "SLURM_CPUS_PER_GPU",
+                                    "SLURM_CPU_BIND",
+                                    "SLURM_CPU_BIND_LIST",
+                                    "SLURM_CPU_BIND_TYPE",
+                                    "SLURM_CPU_BIND_VERBOSE",
+                                    "SLURM_MEM_PER_CPU",
+                                    "SLURM_MEM_PER_NODE",
+                                    "SLURM_MEM_PER_GPU",
+                                    "SLURM_MEM_BIND",
+                                    "SLURM_HINT",
+                                    "SLURM_THREADS_PER_CORE",
+                                    "SLURM_GPUS_PER_TASK",
+                                    "SLURM_GPU_BIND",
+                                    "SLURM_EXACT",
+                                    "SLURM_EXCLUSIVE",
+                                    "SLURM_STEP_ID",
+                                    "SLURM_STEPID",
+                                    "SLURM_STEP_NODELIST",
+                                    "SLURM_STEP_NUM_NODES",
+                                    "SLURM_STEP_NUM_TASKS",
+                                    "SLURM_STEP_TASKS_PER_NODE",
+                                    "SLURM_NNODES",
+                                    "SLURM_NODELIST",
+                                    "SLURM_KILL_BAD_EXIT",
+                                    "SLURM_WAIT",
+                                    "SLURM_MPI_TYPE",
+                                    "SLURM_LABELIO",
+                                    "SRUN_CPUS_PER_TASK",
+                                    NULL};
 
 struct words {
     const char *list[SLURM_WORDS + 1];
@@ -109,14 +109,16 @@ static void add_slots(struct words *w, const struct slurm *s, const struct flm_b
     }
 }
 
+const char *const step_fixed[] = {
+    "--mpi=none",   "--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--overlap", "--input=none",
+    "--export=ALL", "--quiet",   "--job-name=flame",     NULL};
+
 static void build(struct words *w, const struct slurm *s, const struct flm_block_request *r)
 {
-    static const char *const fixed[] = {
-        "srun",         "--mpi=none",   "--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--overlap",
-        "--input=none", "--export=ALL", "--quiet",   "--job-name=flame"};
     *w = (struct words){.n = 0};
-    for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
-        add(w, fixed[i]);
+    add(w, "srun");
+    for (const char *const *word = step_fixed; *word; word++)
+        add(w, *word);
     if (s->binds) /* hwloc does, within what the step may use; srun warns of it where nobody would */
         add(w, "--cpu-bind=none");
     snprintf(w->nodes, sizeof(w->nodes), "%u", nodes_wanted(s, r));
@@ -131,8 +133,6 @@ static void build(struct words *w, const struct slurm *s, const struct flm_block
     }
     for (unsigned i = 0; i < s->n_srun_options; i++)
         add(w, s->srun_options[i]);
-    for (const char *const *word = r->site_options; word && *word; word++)
-        add(w, *word);
     for (const char *const *word = r->agent_command; *word; word++)
         add(w, *word);
     add_slots(w, s, r);
@@ -152,8 +152,7 @@ static void drop(struct step *step)
     if (step->timer)
         s->host->cancel_timer(s->host->handle, step->timer);
     free(step);
-    if (s->ending && !s->steps)
-        slurm_free(s);
+    slurm_settle(s);
 }
 
 static void on_end(void *arg, int pid, int status)
@@ -188,7 +187,7 @@ int step_start(struct slurm *s, const struct flm_block_request *request, flm_err
         return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
     step->slurm = s;
     step->block = request->block;
-    step->pid = s->host->spawn(s->host->handle, w.list, removed, on_end, step);
+    step->pid = s->host->spawn(s->host->handle, w.list, step_removed, on_end, step);
     if (step->pid < 0) {
         int rc = step->pid;
         free(step);
@@ -222,16 +221,15 @@ static void release(struct step *step)
     step->timer = timer > 0 ? timer : 0;
 }
 
-int step_release(struct slurm *s, uint64_t block, flm_error *error)
+bool step_release(struct slurm *s, uint64_t block)
 {
     for (struct step *step = s->steps; step; step = step->next) {
         if (step->block == block) {
             release(step);
-            return 0;
+            return true;
         }
     }
-    return slurm_fail(error, FLM_ENOTFOUND, "backend slurm: there is no block %llu",
-                      (unsigned long long)block);
+    return false;
 }
 
 void step_release_all(struct slurm *s)

@@ -275,6 +275,7 @@ void host_init(struct host *host)
         .timer = add_timer,
         .cancel_timer = cancel_timer,
         .spawn = host_spawn,
+        .spawn_with_output = host_spawn_with_output,
     };
 }
 

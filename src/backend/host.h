@@ -42,6 +42,8 @@ void host_say(struct host *host, Flm__BlockEvent__Kind kind, uint64_t block, int
 /* host_process.c */
 int host_spawn(void *handle, const char *const *argv, const char *const *environment,
                void (*fn)(void *arg, int pid, int status), void *arg);
+int host_spawn_with_output(void *handle, const char *const *argv, const char *const *environment,
+                           const int output[2], void (*fn)(void *arg, int pid, int status), void *arg);
 void host_reap(struct host *host);
 void host_adopt_orphans(void);
 bool host_has_children(const struct host *host);

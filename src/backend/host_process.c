@@ -27,11 +27,20 @@ struct host_child {
     void *arg;
 };
 
+/* by: NAME=VALUE, NAME or NAME*; n: length of the name of the assignment. */
+static bool takes_away(const char *by, const char *assignment, size_t n)
+{
+    size_t same = 0;
+    while (same < n && by[same] == assignment[same])
+        same++;
+    return by[same] == '*' || (same == n && (by[same] == '=' || !by[same]));
+}
+
 static bool is_replaced(const char *assignment, const char *const *by)
 {
     size_t n = strcspn(assignment, "=");
     for (; by && *by; by++)
-        if (strncmp(*by, assignment, n) == 0 && ((*by)[n] == '=' || !(*by)[n]))
+        if (takes_away(*by, assignment, n))
             return true;
     return false;
 }
@@ -54,7 +63,7 @@ static const char **merge(const char *const *over)
     return all;
 }
 
-static int start(const char *const *argv, const char **environment, pid_t *pid)
+static int start(const char *const *argv, const char **environment, const int output[2], pid_t *pid)
 {
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t actions;
@@ -69,6 +78,9 @@ static int start(const char *const *argv, const char **environment, pid_t *pid)
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    for (int i = 0; output && i < 2; i++)
+        if (output[i] >= 0)
+            posix_spawn_file_actions_adddup2(&actions, output[i], i + 1);
     int rc = posix_spawnp(pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv,
                           (char *const *)(uintptr_t)environment);
     posix_spawn_file_actions_destroy(&actions);
@@ -79,12 +91,18 @@ static int start(const char *const *argv, const char **environment, pid_t *pid)
 int host_spawn(void *handle, const char *const *argv, const char *const *environment,
                void (*fn)(void *arg, int pid, int status), void *arg)
 {
+    return host_spawn_with_output(handle, argv, environment, NULL, fn, arg);
+}
+
+int host_spawn_with_output(void *handle, const char *const *argv, const char *const *environment,
+                           const int output[2], void (*fn)(void *arg, int pid, int status), void *arg)
+{
     struct host *host = handle;
     if (!argv || !argv[0])
         return FLM_EINVAL;
     struct host_child *c = calloc(1, sizeof(*c));
     const char **all = merge(environment);
-    int rc = c && all ? start(argv, all, &c->pid) : ENOMEM;
+    int rc = c && all ? start(argv, all, output, &c->pid) : ENOMEM;
     free(all);
     if (rc) {
         free(c);

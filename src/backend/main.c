@@ -74,6 +74,7 @@ static void on_request(struct backend *b, const Flm__BlockRequest *r)
     const char **options = list(r->site_options, r->n_site_options);
     const char **command = list(r->agent_command, r->n_agent_command);
     const struct flm_block_request request = {.block = r->block,
+                                              .new_job = r->new_job,
                                               .nodes = r->nodes,
                                               .node = r->node[0] ? r->node : NULL,
                                               .slots = r->slots,
@@ -171,6 +172,7 @@ static void say_ready(struct backend *b)
                 asprintf(&with_mark[n], "%.*s{n}%s", (int)(at - argv[n]), argv[n], at + strlen(sample)) > 0)
                 words[n] = with_mark[n];
         }
+    event.abilities = b->plugin.ops.abilities(b->state);
     event.n_world_command = n;
     event.world_command = words;
     FLM__MESSAGE(m, block_event, BLOCK_EVENT, &event);

@@ -34,6 +34,12 @@ static int no_world_command(void *state, unsigned ranks, const char *const *prog
     return flm__error_set(error, FLM_ENOTSUP, "this backend starts no MPI worlds");
 }
 
+static unsigned has_nodes(void *state)
+{
+    (void)state;
+    return FLM_BACKEND_HAS_NODES;
+}
+
 static int find(const char *name, char *path, size_t n, flm_error *error)
 {
     char file[NAME_MAX + 1];
@@ -94,6 +100,8 @@ int plugin_load(const char *name, struct plugin *out, flm_error *error)
         out->ops.dry_run = no_dry_run;
     if (!out->ops.world_command)
         out->ops.world_command = no_world_command;
+    if (!out->ops.abilities)
+        out->ops.abilities = has_nodes;
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #ifndef FLM_EXECUTOR_PROCESS_H
 #define FLM_EXECUTOR_PROCESS_H
 
+#include "base/oom.h"
 #include "executor/shim.h"
 
 #include <poll.h>
@@ -59,6 +60,7 @@ struct flm__watch {
     int64_t deadline_ns;        /* monotonic; 0: none */
     int64_t kill_ns;            /* when SIGKILL is due; 0: SIGTERM not sent */
     int why;                    /* enum flm__watch_why: the first reason to end the child */
+    struct flm__oom oom;        /* kills since the task began */
 };
 
 int flm__watch_init(struct flm__watch *w); /* 0 or an errno value */
@@ -84,13 +86,9 @@ void flm__watch_wait(struct flm__watch *w, const struct flm__process *p);
 
 /* --- outcomes --- */
 
-/* Counts the kills of the out-of-memory killer in our memory cgroup; 0 when
- * there is none to ask. */
-uint64_t flm__oom_kills(void);
-
-/* Fills the outcome of a task from the end of its child. oom: see
- * flm__oom_kills, the count at the last look, which is updated. */
-void flm__outcome_of_child(struct flm__shim_task *t, int status, int why, uint64_t *oom, const char *file);
+/* Fills the outcome of a task from the end of its child; oom: of the watch. */
+void flm__outcome_of_child(struct flm__shim_task *t, int status, int why, struct flm__oom *oom,
+                           const char *file);
 
 /* A failed task. */
 void flm__outcome_fail(struct flm__shim_task *t, int reason, int code, const char *format, ...)

@@ -9,12 +9,10 @@
 #include "base/time.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
@@ -25,6 +23,7 @@ static const int64_t kill_after_ns = 2000000000; /* from SIGTERM to SIGKILL */
 int flm__watch_init(struct flm__watch *w)
 {
     memset(w, 0, sizeof(*w));
+    flm__oom_open(&w->oom, "/proc/self/cgroup", "/sys/fs/cgroup");
     w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return w->wake_fd < 0 ? errno : 0;
 }
@@ -49,10 +48,12 @@ void flm__watch_cancel(struct flm__watch *w, uint64_t task)
 
 void flm__watch_begin(struct flm__watch *w, uint64_t task, uint64_t deadline_ms)
 {
+    int64_t now = flm__now_ns();
+    flm__oom_forget(&w->oom, now);
     w->task = task;
     w->deadline_ns = 0;
     if (deadline_ms)
-        w->deadline_ns = flm__now_ns() + (int64_t)(deadline_ms < INT_MAX ? deadline_ms : INT_MAX) * 1000000;
+        w->deadline_ns = now + (int64_t)(deadline_ms < INT_MAX ? deadline_ms : INT_MAX) * 1000000;
     w->kill_ns = 0;
     w->why = FLM__WATCH_NONE;
 }
@@ -120,55 +121,6 @@ void flm__watch_wait(struct flm__watch *w, const struct flm__process *p)
     }
 }
 
-/* The number after `key` at the start of a line of a small file. */
-static uint64_t file_count(const char *path, const char *key)
-{
-    char text[4096];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    if (n <= 0)
-        return 0;
-    text[n] = 0;
-    size_t length = strlen(key);
-    for (char *line = text; line; line = strchr(line, '\n')) {
-        if (*line == '\n')
-            line++;
-        if (strncmp(line, key, length) == 0 && line[length] == ' ')
-            return strtoull(line + length + 1, NULL, 10);
-    }
-    return 0;
-}
-
-/* Lines of /proc/self/cgroup: "0::/path" (version 2), "5:memory:/path" (1). */
-uint64_t flm__oom_kills(void)
-{
-    char line[PATH_MAX], path[PATH_MAX + 64];
-    uint64_t kills = 0;
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f)
-        return 0;
-    while (fgets(line, sizeof(line), f)) {
-        line[strcspn(line, "\n")] = 0;
-        char *controller = strchr(line, ':');
-        char *group = controller ? strchr(controller + 1, ':') : NULL;
-        if (!group)
-            continue;
-        *group++ = 0;
-        if (strcmp(controller, ":") == 0) {
-            snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.events", group);
-            kills += file_count(path, "oom_kill");
-        } else if (strcmp(controller, ":memory") == 0) {
-            snprintf(path, sizeof(path), "/sys/fs/cgroup/memory%s/memory.oom_control", group);
-            kills += file_count(path, "oom_kill");
-        }
-    }
-    fclose(f);
-    return kills;
-}
-
 void flm__outcome_fail(struct flm__shim_task *t, int reason, int code, const char *format, ...)
 {
     va_list ap;
@@ -180,11 +132,9 @@ void flm__outcome_fail(struct flm__shim_task *t, int reason, int code, const cha
     va_end(ap);
 }
 
-static void outcome_of_signal(struct flm__shim_task *t, int sig, uint64_t *oom, const char *file)
+static void outcome_of_signal(struct flm__shim_task *t, int sig, struct flm__oom *oom, const char *file)
 {
-    uint64_t kills = sig == SIGKILL ? flm__oom_kills() : 0;
-    if (sig == SIGKILL && kills > *oom) {
-        *oom = kills;
+    if (sig == SIGKILL && flm__oom_grown(oom)) {
         flm__outcome_fail(
             t, FLM_REASON_OUT_OF_MEMORY, sig,
             "'%.200s' was killed for lack of memory: ask for more memory or run fewer at once", file);
@@ -195,7 +145,8 @@ static void outcome_of_signal(struct flm__shim_task *t, int sig, uint64_t *oom, 
                       name ? name : "?");
 }
 
-void flm__outcome_of_child(struct flm__shim_task *t, int status, int why, uint64_t *oom, const char *file)
+void flm__outcome_of_child(struct flm__shim_task *t, int status, int why, struct flm__oom *oom,
+                           const char *file)
 {
     if (why == FLM__WATCH_CANCEL)
         flm__outcome_fail(t, FLM_REASON_CANCELLED, FLM_ECANCELLED, "cancelled while it ran");

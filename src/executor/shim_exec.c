@@ -46,7 +46,6 @@ struct exec {
     struct flm__environment environment;
     int common_fd, own_common_fd;
     size_t limit; /* of one output */
-    uint64_t oom; /* see flm__oom_kills */
     char **argv;  /* the command's arguments, then the task's */
     size_t argv_capacity, n_command;
     bool failed_to_start; /* the task's child never was */
@@ -164,7 +163,6 @@ static int exec_enter(struct flm__shim *shim, const struct flm__shim_app *app,
     x->limit = FLM_MAX_PAYLOAD;
     if (app->output_limit && app->output_limit < FLM_MAX_PAYLOAD)
         x->limit = app->output_limit;
-    x->oom = flm__oom_kills();
     int rc = flm__environment_make(&x->environment, app->environment, info);
     if (rc)
         flm__error_set(error, rc, "no memory for the environment of '%s'", app->name);
@@ -434,7 +432,7 @@ static void run(struct exec *x, struct flm__shim_task *t)
     close_stream(&x->out);
     close_stream(&x->err);
     int status = flm__process_reap(&x->process);
-    flm__outcome_of_child(t, status, x->watch.why, &x->oom, x->argv[0]);
+    flm__outcome_of_child(t, status, x->watch.why, &x->watch.oom, x->argv[0]);
     if (failed && x->watch.why == FLM__WATCH_LIMIT)
         flm__outcome_fail(t, FLM_REASON_SERVICE, failed,
                           failed == FLM_ETOOBIG

@@ -28,6 +28,7 @@ int flm_list_executors(flm_client *c, struct flm_executor_view **list, flm_error
             .transport = v->transport,
             .done = v->done,
             .restarts = v->restarts,
+            .trouble = v->trouble,
         };
     }
     return (int)n;
@@ -58,6 +59,7 @@ int flm_list_nodes(flm_client *c, struct flm_node_view **list, flm_error *error)
             .slots = v->slots,
             .executors = v->executors,
             .time_left_s = v->time_left_s,
+            .trouble = v->trouble,
         };
     }
     return (int)n;

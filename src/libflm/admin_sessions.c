@@ -97,6 +97,8 @@ static void fill_task(struct flm_task_view *to, const Flm__TaskView *v, struct f
         .attempts = v->attempts,
         .executor = v->executor,
         .message = v->message,
+        .started_ns = v->started_ns,
+        .deadline_ms = v->deadline_ms,
         .events = *events,
         .n_events = (int)v->n_events,
     };

@@ -143,7 +143,8 @@ static int connect_list(flm_client *c, char *list, const struct flm_connect_opti
     }
     if (n == 0)
         return flm__error_set(error, FLM_EINVAL, "the list of endpoints is empty");
-    return flm__error_set(error, code, "%s", all.text);
+    return flm__error_set(error, code, "%s%s", all.text,
+                          code == FLM_ECONNECT ? " (start one with flmd, or run this under flmrun)" : "");
 }
 
 /* $FLM_ENDPOINT_WAIT: whoever set FLM_ENDPOINT has only begun to start what will listen there. Waits until

@@ -16,6 +16,7 @@
 #ifndef FLM_LIBFLM_HANDLE_H
 #define FLM_LIBFLM_HANDLE_H
 
+#include "base/hash.h"
 #include "net/conn.h"
 #include "net/fabric.h"
 #include "net/link.h"
@@ -26,14 +27,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#define HASH_NONFATAL_OOM 1 /* whoever adds looks at flm__hash_added */
-#include <uthash.h>
 #include <utlist.h>
-
-static inline bool flm__hash_added(const UT_hash_handle *hh)
-{
-    return hh->tbl != NULL;
-}
 
 /* A task that has been submitted and not delivered. Dense, 32 bytes: there may be millions. */
 struct flm__outstanding {
@@ -349,6 +343,14 @@ void flm__session_free(flm_session *s);
 unsigned flm__progress(flm_client *c);
 /* The same for the fabric alone: others may read our memory; no callback runs. */
 unsigned flm__progress_fabric(flm_client *c);
+/* Lets out what was committed and is not out yet. */
+static inline void flm__progress_let_out(flm_client *c)
+{
+    if (!c->unflushed)
+        return;
+    c->unflushed = false;
+    flm__link_flush(c->link);
+}
 /* Lets out what was committed: what callbacks submit with the end of their batch, the rest as good as at
  * once, and for certain with the next progress. Another thread that shares the client may sleep then. */
 static inline void flm__progress_flush(flm_client *c)

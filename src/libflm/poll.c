@@ -104,8 +104,7 @@ int flm_flush(flm_client *c)
         flm__progress_fabric(c);
     }
     if (!c->lost) {
-        c->unflushed = false;
-        flm__link_flush(c->link);
+        flm__progress_let_out(c);
         if (c->conn && flm__conn_flush(c->conn) < 0)
             flm__client_lost(c, FLM_EDISCONNECTED, "the session manager closed the connection");
     }

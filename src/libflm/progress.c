@@ -13,10 +13,7 @@ enum {
 static void give_back(flm_client *c, size_t bytes)
 {
     flm__link_consume(c->link, bytes);
-    if (c->unflushed) {
-        c->unflushed = false;
-        flm__link_flush(c->link);
-    }
+    flm__progress_let_out(c);
 }
 
 /* Delivers what the link holds; returns how many records. */
@@ -92,10 +89,7 @@ unsigned flm__progress(flm_client *c)
         n += flm__overflow_deliver(c);
     if (__builtin_expect(c->queued_sessions != NULL, 0))
         n += flm__overflow_pump(c);
-    if (c->unflushed) {
-        c->unflushed = false;
-        flm__link_flush(c->link);
-    }
+    flm__progress_let_out(c);
     unsigned turns = n ? 1 : EMPTY_TURN;
     if (c->until_look <= turns)
         look(c);

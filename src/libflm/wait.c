@@ -323,10 +323,8 @@ static int until(flm_client *c, struct flm__wait *w)
 int flm__wait_until(flm_client *c, struct flm__wait *w)
 {
     flm__wait_disarm_fd(c);
-    if (w->what == FLM__WAIT_CONTROL && c->unflushed) { /* no progress will do it */
-        c->unflushed = false;
-        flm__link_flush(c->link);
-    }
+    if (w->what == FLM__WAIT_CONTROL) /* no progress will do it */
+        flm__progress_let_out(c);
     int rc = until(c, w);
     if (c->shared) {
         wake_waiters(c);     /* who left us the place in poll must take it now */

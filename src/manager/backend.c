@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/paths.h"
 #include "manager/blocks.h"
+#include "manager/say.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,15 +75,19 @@ static unsigned agent_command(struct backend *b, uint64_t block, char **argv, un
     return n;
 }
 
-void backend_ask(struct manager *m, uint64_t number, const char *node)
+void backend_ask(struct manager *m, uint64_t number, const char *node, const char *job)
 {
     char *argv[64];
     Flm__BlockRequest r = FLM__BLOCK_REQUEST__INIT;
     r.block = number;
-    r.nodes = *node ? 1 : m->options.nodes;
+    r.nodes = job ? m->options.block_nodes : *node ? 1 : m->options.nodes;
     r.node = (char *)(uintptr_t)node;
+    r.new_job = job != NULL;
+    r.time_s = m->options.block_time_s;
+    r.n_site_options = m->options.n_site_options;
+    r.site_options = (char **)(uintptr_t)m->options.site_options;
     r.slots = m->options.slots;
-    r.name = "flame";
+    r.name = (char *)(uintptr_t)(job ? job : "flame");
     r.n_agent_command = agent_command(m->backend, number, argv, 64);
     r.agent_command = argv;
     FLM__MESSAGE(message, block_request, BLOCK_REQUEST, &r);
@@ -109,15 +114,15 @@ static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
         if (b->stopping)
             break;
         manager_ready(b->manager);
-        blocks_start(b->manager);
+        blocks_start(b->manager, e->abilities);
         break;
     case FLM__BLOCK_EVENT__KIND__LOG:
         if (b->manager->options.verbose)
-            fprintf(stderr, "flmd: %s\n", e->text);
+            say("%s", e->text);
         break;
     case FLM__BLOCK_EVENT__KIND__REFUSED:
         if (!e->block) { /* the plugin cannot begin */
-            fprintf(stderr, "flmd: %s\n", e->text);
+            say("%s", e->text);
             b->manager->exit_status = 1;
             manager_stop(b->manager, "the backend cannot begin");
             break;

@@ -10,9 +10,9 @@ void backend_stop(struct manager *m); /* asks it to release everything */
 void backend_free(struct manager *m);
 bool backend_running(const struct manager *m);
 
-/* Asks for a block with this number: of all nodes, or (node not "") of that one. Answered by
- * blocks_event. */
-void backend_ask(struct manager *m, uint64_t number, const char *node);
+/* Asks for a block with this number: of all nodes that are here, or (node not "") of that one, or (job not
+ * NULL) a new job of that name. Answered by blocks_event. */
+void backend_ask(struct manager *m, uint64_t number, const char *node, const char *job);
 void backend_release(struct manager *m, uint64_t number);
 
 #endif

@@ -1,8 +1,12 @@
 #define _GNU_SOURCE
-#include "manager/blocks.h"
+#include "manager/blocks_inside.h"
 
 #include "base/time.h"
 #include "manager/backend.h"
+#include "manager/peer.h"
+
+#include <flm/backend.h>
+#include "manager/say.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,54 +18,52 @@ enum {
     RETRY_MAX_MS = 10000,
     RETRY_JOINED_MAX_MS = 1600, /* of blocks whose nodes join and then end */
     ATTEMPTS_BEFORE_GIVING_UP = 5,
-    STAYED_MS = 10000,    /* a block that lived so long begins to count anew */
-    REPLACE_NODE_MS = 500 /* whether the whole block ends shows by then */
+    STAYED_MS = 10000,       /* a block that lived so long begins to count anew */
+    REPLACE_NODE_MS = 500,   /* whether the whole block ends shows by then */
+    JOBS_WITHOUT_NODES = 10, /* at most, where there are no other nodes and nobody said how many */
 };
 
-enum block_state { BLOCK_WAITS, BLOCK_ASKED, BLOCK_GRANTED };
-
-struct block {
-    struct block *prev, *next;
-    struct manager *manager;
-    char node[128]; /* the one that it replaces; "": all */
-    uint64_t number;
-    enum block_state state;
-    char job[64], waits_for[200];
-    int64_t asked_ns, end_time_s; /* end: 0 none known */
-    unsigned nodes;               /* that are there */
-    unsigned failures;            /* in a row, without a node in between */
-    unsigned ends;                /* in a row, of attempts that did not stay */
-    uv_timer_t again;
-};
-
-static void ask(uv_timer_t *timer)
+void block_ask(struct block *b, const char *name)
 {
-    struct block *b = timer->data;
     struct manager *m = b->manager;
-    if (m->stopping)
-        return;
     b->number = ++m->block_numbers;
     b->state = BLOCK_ASKED;
     b->asked_ns = flm__now_ns();
     b->nodes = 0;
-    b->waits_for[0] = 0;
-    backend_ask(m, b->number, b->node);
+    b->idle_ns = 0;
+    b->job[0] = b->waits_for[0] = 0;
+    backend_ask(m, b->number, b->node, b->is_job ? name : NULL);
 }
 
+static void ask_again(uv_timer_t *timer)
+{
+    struct block *b = timer->data;
+    if (!b->manager->stopping)
+        block_ask(b, NULL);
+}
+
+struct block *block_new(struct manager *m)
+{
+    struct block *b = calloc(1, sizeof(*b));
+    if (!b)
+        return NULL;
+    b->manager = m;
+    uv_timer_init(&m->uv, &b->again);
+    b->again.data = b;
+    DL_APPEND(m->blocks, b);
+    return b;
+}
+
+/* The block of the nodes that are here, "", or of one of them. */
 static struct block *block_of_node(struct manager *m, const char *node)
 {
     struct block *b;
     DL_FOREACH(m->blocks, b)
-    if (strcmp(b->node, node) == 0)
+    if (!b->is_job && strcmp(b->node, node) == 0)
         return b;
-    b = calloc(1, sizeof(*b));
-    if (!b)
-        return NULL;
-    b->manager = m;
-    snprintf(b->node, sizeof(b->node), "%s", node);
-    uv_timer_init(&m->uv, &b->again);
-    b->again.data = b;
-    DL_APPEND(m->blocks, b);
+    b = block_new(m);
+    if (b)
+        snprintf(b->node, sizeof(b->node), "%s", node);
     return b;
 }
 
@@ -74,11 +76,20 @@ static struct block *block_by_number(struct manager *m, uint64_t number)
     return NULL;
 }
 
-static void give_back(struct block *b)
+void block_give_back(struct block *b, const char *why)
 {
+    struct manager *m = b->manager;
+    struct node *n;
     uv_timer_stop(&b->again);
-    if (b->state != BLOCK_WAITS)
-        backend_release(b->manager, b->number);
+    if (b->state == BLOCK_WAITS)
+        return;
+    Flm__Shutdown text = FLM__SHUTDOWN__INIT;
+    text.text = (char *)(uintptr_t)why;
+    FLM__MESSAGE(message, shutdown, SHUTDOWN, &text);
+    DL_FOREACH(m->nodes, n)
+    if (n->block_number == b->number && n->peer)
+        peer_send(n->peer, &message, NULL, 0);
+    backend_release(m, b->number);
     b->state = BLOCK_WAITS;
 }
 
@@ -97,29 +108,33 @@ static unsigned wait_before_next(struct block *b)
 static void say_end(const struct block *b, const char *why)
 {
     if (b->node[0])
-        fprintf(stderr, "flmd: the replacement of node %s ended: %s\n", b->node, why);
+        say("the replacement of node %s ended: %s", b->node, why);
     else
-        fprintf(stderr, "flmd: the block of nodes ended: %s\n", why);
+        say("the block of nodes ended: %s", why);
 }
 
 static void on_end(struct block *b, const char *why)
 {
     struct manager *m = b->manager;
     struct block *other;
+    if (b->is_job) {
+        block_job_ended(b, why);
+        return;
+    }
     b->state = BLOCK_WAITS;
     b->failures++;
     say_end(b, why);
     if (!b->node[0]) {
         DL_FOREACH(m->blocks, other)
-        if (other != b)
-            give_back(other); /* the next attempt has all nodes */
+        if (other != b && !other->is_job)
+            block_give_back(other, "all nodes are asked for again"); /* then it is one of them */
         if (b->failures >= ATTEMPTS_BEFORE_GIVING_UP || (m->options.private_instance && b->failures > 1)) {
             m->exit_status = 1;
             manager_stop(m, "no node can be had");
             return;
         }
     }
-    uv_timer_start(&b->again, ask, wait_before_next(b), 0);
+    uv_timer_start(&b->again, ask_again, wait_before_next(b), 0);
 }
 
 /* ---- events ------------------------------------------------------------------------------------ */
@@ -148,8 +163,8 @@ void blocks_event(struct manager *m, const Flm__BlockEvent *e)
         set_end_time(b, e->end_time_s);
         break;
     case FLM__BLOCK_EVENT__KIND__WAITING:
-        if (strcmp(b->waits_for, e->text) != 0)
-            fprintf(stderr, "flmd: waiting for nodes: %s\n", e->text);
+        if (strcmp(b->waits_for, e->text) != 0 && !strstr(e->text, ": None"))
+            say("waiting for nodes: %s", e->text);
         snprintf(b->waits_for, sizeof(b->waits_for), "%s", e->text);
         break;
     case FLM__BLOCK_EVENT__KIND__REFUSED:
@@ -169,6 +184,8 @@ void blocks_node_joined(struct manager *m, struct node *n)
     b->nodes++;
     b->failures = 0;
     n->end_time_s = b->end_time_s;
+    if (b->is_job)
+        block_job_joined(b);
 }
 
 /* One of several: the others stay, and somebody has to take its place. */
@@ -178,27 +195,40 @@ void blocks_node_left(struct manager *m, const struct node *n)
     if (!b || m->stopping || b->nodes == 0)
         return;
     b->nodes--;
-    if (b->node[0] || !b->nodes)
+    if (b->is_job || b->node[0] || !b->nodes)
         return; /* its block will end */
     struct block *replacement = block_of_node(m, n->name);
     if (replacement && replacement->state == BLOCK_WAITS)
-        uv_timer_start(&replacement->again, ask, REPLACE_NODE_MS, 0);
+        uv_timer_start(&replacement->again, ask_again, REPLACE_NODE_MS, 0);
 }
 
 /* ---- start and stop ---------------------------------------------------------------------------- */
 
-void blocks_start(struct manager *m)
+void blocks_start(struct manager *m, unsigned abilities)
 {
-    struct block *b = block_of_node(m, "");
-    if (b)
-        ask(&b->again);
+    struct options *o = &m->options;
+    bool here = abilities & FLM_BACKEND_HAS_NODES;
+    if (here) {
+        struct block *b = block_of_node(m, "");
+        if (b)
+            block_ask(b, NULL);
+    } else if (!o->max_blocks_given) {
+        o->max_blocks = JOBS_WITHOUT_NODES;
+    }
+    if (o->max_blocks < o->min_blocks)
+        o->max_blocks = o->min_blocks;
+    if (abilities & FLM_BACKEND_NEW_JOBS && o->max_blocks)
+        block_jobs_start(m);
+    else if (o->max_blocks)
+        say("this backend has no jobs to ask for: --max-blocks means nothing to it");
 }
 
 void blocks_stop(struct manager *m)
 {
     struct block *b;
+    block_jobs_stop(m);
     DL_FOREACH(m->blocks, b)
-    give_back(b);
+    block_give_back(b, "the session manager is ending");
 }
 
 void blocks_free(struct manager *m)

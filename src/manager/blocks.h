@@ -1,8 +1,9 @@
 /* manager/blocks.h - the ledger of blocks: what flmd has asked its backend for, and what became of it.
  *
  * There is one block for all nodes, and, where one of its nodes is lost while others stay, one more for
- * that node alone. A block that ends although nobody asked for that is asked for again, later each time.
- * Each attempt has a number of its own, so that what belongs to an earlier one is told apart.
+ * that node alone; and jobs of our own, which come and go with the work (block_jobs.c). A block that ends
+ * although nobody asked for that is asked for again, later each time. Each attempt has a number of its own,
+ * so that what belongs to an earlier one is told apart.
  *
  *     waits --time--> asked --granted--> granted --ended--> waits
  *                       '-----refused-----------------------^
@@ -12,8 +13,8 @@
 
 #include "manager/node.h"
 
-/* The backend is ready. */
-void blocks_start(struct manager *m);
+/* The backend is ready; abilities: enum flm_backend_ability. */
+void blocks_start(struct manager *m, unsigned abilities);
 /* Gives all back, and asks for nothing any more. */
 void blocks_stop(struct manager *m);
 /* After the loop. */

@@ -1,12 +1,10 @@
-#include "manager/executor.h"
+#include "manager/executor_inside.h"
 
 #include "manager/flow.h"
 #include "net/ring.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -19,12 +17,9 @@ enum {
 
 const char *executor_state_name(const struct executor *e)
 {
+    if (e->trouble && e->state == EXECUTOR_VOID)
+        return "Failed";
     return e->node && e->node->drained && e->state == EXECUTOR_IDLE ? "Drained" : state_names[e->state];
-}
-
-static struct manager *manager_of(const struct executor *e)
-{
-    return e->node->peer->manager;
 }
 
 /* An executor that lost its node leaves a place in the table that a new one takes. */
@@ -86,7 +81,7 @@ static bool join_session(struct executor *e, struct session *s)
     return true;
 }
 
-static void leave_session(struct executor *e)
+void executor_leave_session(struct executor *e)
 {
     struct session *s = e->session;
     if (!s)
@@ -99,7 +94,7 @@ static void leave_session(struct executor *e)
     s->manager->forget |= s->state == SESSION_CLOSED;
 }
 
-static void reset_flow(struct executor *e)
+void executor_reset_flow(struct executor *e)
 {
     e->first = e->n = e->bytes = 0;
     e->depth = FIRST_DEPTH;
@@ -153,7 +148,7 @@ int executor_bind(struct executor *e, struct session *s)
     }
     FLM__MESSAGE(message, bind, BIND, &b);
     send_to_agent(e, &message, &fd, fd >= 0);
-    reset_flow(e);
+    executor_reset_flow(e);
     e->state = EXECUTOR_BINDING;
     e->bound_ns = e->served_ns = m->now;
     e->idle_ns = 0;
@@ -204,10 +199,10 @@ void executor_bound(struct executor *e, const Flm__Bound *bound)
     if (e->state != EXECUTOR_BINDING || !e->session || bound->session != e->session->number)
         return;
     e->state = EXECUTOR_BOUND;
-    e->idle_ns = e->bound_ns = manager_of(e)->now;
+    e->idle_ns = e->bound_ns = executor_manager(e)->now;
     session_bind_succeeded(e->session);
     events_add(&e->events, 0, 0, (int)e->id, "entered session %s", e->session->id);
-    manager_of(e)->schedule = true;
+    executor_manager(e)->schedule = true;
     if (e->leaving) {
         e->leaving = false;
         executor_unbind(e);
@@ -220,7 +215,7 @@ void executor_bind_failed(struct executor *e, const Flm__BindFailed *failed)
         return;
     struct session *s = e->session;
     e->state = EXECUTOR_IDLE;
-    leave_session(e);
+    executor_leave_session(e);
     session_bind_failed(s, (int)e->id, failed->code, failed->text);
 }
 
@@ -228,23 +223,16 @@ void executor_unbound(struct executor *e)
 {
     if (e->state != EXECUTOR_UNBINDING)
         return;
-    leave_session(e);
+    executor_leave_session(e);
     e->state = EXECUTOR_IDLE;
-    manager_of(e)->schedule = true;
+    executor_manager(e)->schedule = true;
 }
 
-/* A task that did not begin goes back in front, unless somebody wants it no more. */
-static void give_back(struct session *s, struct task_ref ref)
+void executor_give_back(struct session *s, struct task_ref ref)
 {
     struct flm__record *r = queue_record(ref);
     if (s->state == SESSION_CANCELLING || r->flags & SESSION_CANCEL_WANTED) {
-        outbound_end_task(s, ref,
-                          &(struct ending){.state = FLM_TASK_CANCELLED,
-                                           .reason = FLM_REASON_CANCELLED,
-                                           .code = FLM_ECANCELLED,
-                                           .attempts = r->lane,
-                                           .text = "cancelled before it began"});
-        outbound_finish_task(s, ref);
+        session_end_cancelled(s, ref);
         return;
     }
     s->running--;
@@ -265,7 +253,7 @@ void executor_returned(struct executor *e, const Flm__Returned *returned)
             break;
         e->bytes -= flm__record_bytes(queue_record(last->ref)->size);
         e->n--;
-        give_back(s, last->ref);
+        executor_give_back(s, last->ref);
     }
     if (e->n == 0)
         e->idle_ns = s->manager->now;
@@ -274,145 +262,11 @@ void executor_returned(struct executor *e, const Flm__Returned *returned)
     session_settle(s);
 }
 
-/* ---- loss ------------------------------------------------------------------ */
-
-/* An executor ends itself to end a task that ran too long: that is no loss of the task. */
-static void end_late_task(struct executor *e, struct session *s, struct task_ref ref)
-{
-    struct flm__record *r = queue_record(ref);
-    uint64_t ms = s->deadline_ms, own = 0;
-    char text[100];
-    if (r->flags & FLM__RECORD_DEADLINE && r->size >= sizeof(own))
-        memcpy(&own, queue_payload(ref), sizeof(own));
-    snprintf(text, sizeof(text), "the task was ended after %" PRIu64 " ms, its deadline", own ? own : ms);
-    outbound_end_task(s, ref,
-                      &(struct ending){.state = FLM_TASK_FAILED,
-                                       .reason = FLM_REASON_DEADLINE,
-                                       .code = FLM_EDEADLINE,
-                                       .attempts = r->lane,
-                                       .executor = e->id,
-                                       .text = text});
-    outbound_finish_task(s, ref);
-}
-
-/* The task that ran when its executor died. */
-static void lose_task(struct executor *e, struct session *s, struct task_ref ref, bool charged, int reason,
-                      int code, const char *text)
-{
-    struct flm__record *r = queue_record(ref);
-    bool cancelled = s->state == SESSION_CANCELLING || r->flags & SESSION_CANCEL_WANTED;
-    if (charged && !cancelled && reason == FLM_REASON_DEADLINE) {
-        end_late_task(e, s, ref);
-        return;
-    }
-    if (charged)
-        r->lane++;
-    struct ending end = {.state = FLM_TASK_FAILED,
-                         .reason = reason,
-                         .code = code,
-                         .attempts = r->lane,
-                         .executor = e->id,
-                         .text = text};
-    if (cancelled)
-        end = (struct ending){.state = FLM_TASK_CANCELLED,
-                              .reason = FLM_REASON_CANCELLED,
-                              .code = FLM_ECANCELLED,
-                              .attempts = r->lane,
-                              .executor = e->id,
-                              .text = "cancelled while it ran"};
-    char why[FLM__MESSAGE_MAX];
-    if (charged && !cancelled) {
-        if (r->lane < s->retry_limit) {
-            events_add(&s->events, FLM_ELOST, r->task, (int)e->id,
-                       "task %" PRIu64 " runs again (%u of %u losses): %s", (uint64_t)r->task, r->lane,
-                       s->retry_limit, text);
-            s->retried++;
-            give_back(s, ref);
-            return;
-        }
-        snprintf(why, sizeof(why), "lost with its executor %u times; the last time: %s", r->lane, text);
-        end.reason = reason == FLM_REASON_OUT_OF_MEMORY ? reason : FLM_REASON_RETRY_LIMIT;
-        end.text = why;
-    } else if (!charged && !cancelled) {
-        give_back(s, ref);
-        return;
-    }
-    outbound_end_task(s, ref, &end);
-    outbound_finish_task(s, ref);
-}
-
-/* Everything that was sent and not answered goes back. */
-static void lose_tasks(struct executor *e, uint64_t began, bool charge, int reason, int code,
-                       const char *text)
-{
-    struct session *s = e->session;
-    while (e->n) {
-        struct inflight in = *executor_inflight(e, --e->n);
-        lose_task(e, s, in.ref, charge && in.number == began, reason, code, text);
-    }
-    e->bytes = 0;
-}
-
-static void drop_blobs(struct executor *e)
-{
-    struct arrived_blob *a, *next;
-    HASH_ITER(hh, e->blobs, a, next)
-    {
-        HASH_DEL(e->blobs, a);
-        close(a->fd);
-        free(a);
-    }
-    blob_release(e->claimed);
-    e->claimed = NULL;
-}
-
-static void bury(struct executor *e)
-{
-    struct session *s = e->session;
-    bool entering = e->state == EXECUTOR_BINDING;
-    e->dying = false;
-    if (s) {
-        bool charge = !e->death.expected || e->kill_reason;
-        lose_tasks(e, e->death.began, charge, e->death.reason, e->death.code, e->death.text);
-        leave_session(e);
-        if (entering && !e->death.expected)
-            session_bind_failed(s, (int)e->id, 0, e->death.text);
-        session_settle(s);
-    }
-    events_add(&e->events, e->death.expected ? 0 : FLM_ELOST, 0, (int)e->id, "process %d ended: %s", e->pid,
-               e->death.text);
-    flm__link_destroy(e->link);
-    e->link = NULL;
-    drop_blobs(e);
-    reset_flow(e);
-    e->kill_reason = 0;
-    e->birth = ++manager_of(e)->births;
-    e->state = EXECUTOR_VOID;
-}
-
-void executor_lost(struct executor *e, const Flm__ExecutorLost *lost)
-{
-    if (e->state == EXECUTOR_VOID || e->state == EXECUTOR_RELEASED)
-        return;
-    e->dying = true;
-    e->death.began = lost->began;
-    e->death.relayed = lost->relayed;
-    e->death.reason = e->kill_reason ? e->kill_reason : lost->reason;
-    e->death.code = lost->code;
-    e->death.expected = lost->expected;
-    snprintf(e->death.text, sizeof(e->death.text), "%s", lost->text);
-    /* What it had finished is finished. */
-    while (e->link && !e->stalled && !e->starved && outbound_drain_executor(e))
-        ;
-    if (e->link || e->received >= e->death.relayed)
-        bury(e);
-}
-
 void executor_settle(struct executor *e)
 {
     if (e->dying) {
         if (!e->link && e->received >= e->death.relayed)
-            bury(e);
+            executor_bury(e);
         return;
     }
     if (e->n == 0) {
@@ -437,20 +291,10 @@ void executor_kill(struct executor *e, int reason, const char *text)
     send_to_agent(e, &m, NULL, 0);
 }
 
-void executor_node_gone(struct executor *e, int reason, const char *text)
+void executor_lies(struct executor *e, const char *what)
 {
-    if (e->state == EXECUTOR_RELEASED)
-        return;
-    while (e->link && !e->stalled && !e->starved && outbound_drain_executor(e))
-        ;
-    e->death.began = 0;
-    e->death.reason = reason;
-    e->death.expected = true;
-    snprintf(e->death.text, sizeof(e->death.text), "%s", text);
-    e->kill_reason = 0;
-    bury(e);
-    e->state = EXECUTOR_RELEASED;
-    e->node = NULL;
+    events_add(&e->events, FLM_EPROTO, 0, (int)e->id, "%s", what);
+    executor_kill(e, FLM_REASON_EXECUTOR_LOST, what);
 }
 
 /* ---- a new process ------------------------------------------------------------ */
@@ -482,7 +326,7 @@ static int give_ring(struct executor *e, struct manager *m, flm_error *error)
 
 void executor_up(struct executor *e, const Flm__ExecutorUp *up)
 {
-    struct manager *m = manager_of(e);
+    struct manager *m = executor_manager(e);
     flm_error error = {0};
     if (e->session && (e->state != EXECUTOR_BINDING || e->dying)) {
         /* Its predecessor is over, with all of its results that are to come. */
@@ -492,11 +336,12 @@ void executor_up(struct executor *e, const Flm__ExecutorUp *up)
             e->death.expected = true;
             snprintf(e->death.text, sizeof(e->death.text), "another process took its place");
         }
-        bury(e);
+        executor_bury(e);
     }
     struct session *binding = e->state == EXECUTOR_BINDING ? e->session : NULL;
     flm__link_destroy(e->link);
     e->link = NULL;
+    executor_forget_trouble(e);
     e->birth = ++m->births;
     e->life = up->life;
     e->pid = up->pid;
@@ -525,8 +370,9 @@ void executor_up(struct executor *e, const Flm__ExecutorUp *up)
 void executor_free(struct executor *e)
 {
     flm__link_destroy(e->link);
-    drop_blobs(e);
+    executor_drop_blobs(e);
     events_clear(&e->events);
+    executor_forget_trouble(e);
     free(e->inflight);
     free(e);
 }

@@ -65,6 +65,7 @@ struct executor {
         bool expected;
         char text[200];
     } death;
+    char *trouble; /* why none could be started, some times in a row; NULL: nothing of the kind */
     uint64_t done;
     struct arrived_blob *blobs; /* announced outputs */
     struct events events;
@@ -80,11 +81,18 @@ void executor_bind_failed(struct executor *e, const Flm__BindFailed *failed);
 void executor_unbound(struct executor *e);
 void executor_returned(struct executor *e, const Flm__Returned *returned);
 
+/* failed_start.c */
+void executor_failed(struct executor *e, const Flm__ExecutorFailed *failed);
+void executor_forget_trouble(struct executor *e);
+const char *node_trouble(const struct node *n); /* none of its executors can be started; NULL: not so */
+
 /* The scheduler's. */
 int executor_bind(struct executor *e, struct session *s);
 void executor_unbind(struct executor *e); /* takes back what has not begun, then leaves */
 void executor_recall(struct executor *e);
 void executor_kill(struct executor *e, int reason, const char *text);
+/* It does not keep to the protocol: killed. */
+void executor_lies(struct executor *e, const char *what);
 
 /* The node is gone: everything that it had goes back. */
 void executor_node_gone(struct executor *e, int reason, const char *text);

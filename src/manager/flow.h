@@ -44,13 +44,17 @@ void outbound_drop(struct session *s);
 /* Tells the client of new credit, if it is worth it. */
 void outbound_credit(struct session *s);
 
-/* The blob that a stored record with FLM__RECORD_BLOB holds, NULL while it is being read (queue and outbox
- * keep the pointer in ref.address, and its size in ref.size in any case). */
-static inline struct blob *flow_blob(const struct flm__record *r)
+/* What a stored record with FLM__RECORD_BLOB keeps of its blob: the pointer in address, NULL while it is
+ * being read, and its size in any case. */
+static inline struct flm__blob_ref flow_kept(const struct flm__record *r)
 {
     struct flm__blob_ref ref;
     __builtin_memcpy(&ref, (const char *)(r + 1) + r->size - sizeof(ref), sizeof(ref));
-    return (struct blob *)(uintptr_t)ref.address;
+    return ref;
+}
+static inline struct blob *flow_blob(const struct flm__record *r)
+{
+    return (struct blob *)(uintptr_t)flow_kept(r).address;
 }
 
 #endif

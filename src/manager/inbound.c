@@ -74,9 +74,7 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
 {
     struct flm__record *r = queue_record(ref);
     bool deferred = r->type == QUEUE_DEFERRED;
-    struct flm__blob_ref kept;
-    memcpy(&kept, (char *)queue_payload(ref) + r->size - sizeof(kept), sizeof(kept));
-    remember_blob(ref, blob, kept.size);
+    remember_blob(ref, blob, flow_kept(r).size);
     r->type = QUEUE_PENDING;
     if (!blob) {
         outbound_end_waiting(s, ref,
@@ -152,17 +150,20 @@ static bool not_taken(const struct session *s, const struct arrival *a, struct e
     return true;
 }
 
+/* Answers the task at once, if there is room for the answer. */
+static enum accepted refuse(struct session *s, const struct arrival *a, const struct ending *end)
+{
+    return outbound_refuse(s, &a->record, a->weight, end) ? REFUSED : LATER;
+}
+
 static enum accepted refuse_no_memory(struct session *s, const struct arrival *a)
 {
-    return outbound_refuse(s, &a->record, a->weight,
-                           &(struct ending){.state = FLM_TASK_FAILED,
-                                            .reason = FLM_REASON_OUT_OF_MEMORY,
-                                            .code = FLM_ENOMEM,
-                                            .text =
-                                                "the session manager has no memory for the task: submit "
-                                                "less at once, or give it more"})
-               ? REFUSED
-               : LATER;
+    return refuse(s, a,
+                  &(struct ending){.state = FLM_TASK_FAILED,
+                                   .reason = FLM_REASON_OUT_OF_MEMORY,
+                                   .code = FLM_ENOMEM,
+                                   .text = "the session manager has no memory for the task: submit less at "
+                                           "once, or give it more"});
 }
 
 /* Puts the record into the queue: its header as it was checked, whatever the peer writes there now. */
@@ -209,7 +210,7 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     struct ending end = {.state = FLM_TASK_FAILED, .reason = FLM_REASON_SERVICE, .code = FLM_EPROTO};
     if (!flm__task_split(&a->record, a->payload, &parts)) {
         end.text = "the input is malformed";
-        return outbound_refuse(s, &a->record, a->weight, &end) ? REFUSED : LATER;
+        return refuse(s, a, &end);
     }
     memcpy(&where, parts.input, sizeof(where));
     bool sound = where.size && where.size <= FLM_MAX_PAYLOAD;
@@ -219,7 +220,7 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     end.text = "the size of the input is beyond the limit";
     enum accepted accepted = ACCEPTED;
     if (!sound || not_taken(s, a, &end))
-        accepted = outbound_refuse(s, &a->record, a->weight, &end) ? REFUSED : LATER;
+        accepted = refuse(s, a, &end);
     else if (store(s, a, &ref))
         take_payload(p, s, ref, &where);
     else
@@ -242,7 +243,7 @@ static bool accept_task(struct peer *p, struct session *s, struct arrival *a)
     if (__builtin_expect(a->record.flags & FLM__RECORD_BLOB, 0))
         accepted = accept_large(p, s, a);
     else if (__builtin_expect(not_taken(s, a, &end), 0))
-        accepted = outbound_refuse(s, &a->record, a->weight, &end) ? REFUSED : LATER;
+        accepted = refuse(s, a, &end);
     else if (__builtin_expect(!store(s, a, &ref), 0))
         accepted = refuse_no_memory(s, a);
     if (accepted == LATER)

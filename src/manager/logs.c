@@ -29,6 +29,13 @@ struct log_question {
     struct asked asked[];
 };
 
+/* What the asker is told in place of the node's lines. */
+static void note_missing(struct asked *a, const struct node *n, const char *why)
+{
+    snprintf(a->missing, sizeof(a->missing), "node %.127s %s: what its executors wrote is missing", n->name,
+             why);
+}
+
 static int by_time(const void *a, const void *b)
 {
     const Flm__LogLine *x = *(Flm__LogLine *const *)a, *y = *(Flm__LogLine *const *)b;
@@ -118,8 +125,7 @@ void logs_ask(struct peer *p, uint64_t id, const Flm__LogQuery *query)
             a->node = n;
             l->waiting++;
         } else {
-            snprintf(a->missing, sizeof(a->missing),
-                     "node %.127s is lost: what its executors wrote is missing", n->name);
+            note_missing(a, n, "is lost");
         }
     }
     if (l->waiting) {
@@ -174,8 +180,7 @@ void logs_node_gone(struct node *n)
         struct asked *a = find(*at, n);
         if (a) {
             a->node = NULL;
-            snprintf(a->missing, sizeof(a->missing),
-                     "node %.127s is lost: what its executors wrote is missing", n->name);
+            note_missing(a, n, "is lost");
             (*at)->waiting--;
         }
         if (!a || !settle(at))
@@ -195,8 +200,7 @@ void logs_overdue(struct manager *m)
         for (unsigned i = 0; i < l->n_asked; i++) {
             struct asked *a = &l->asked[i];
             if (a->node && !l->cursor) /* said once, not each time that somebody asks for news */
-                snprintf(a->missing, sizeof(a->missing),
-                         "node %.127s does not answer: what its executors wrote is missing", a->node->name);
+                note_missing(a, a->node, "does not answer");
             a->node = NULL;
         }
         l->waiting = 0;

@@ -163,7 +163,8 @@ static int start_loop(struct manager *m, flm_error *error)
     uv_timer_init(&m->uv, &m->tick);
     uv_timer_init(&m->uv, &m->heartbeat);
     uv_timer_init(&m->uv, &m->second_look);
-    m->tick.data = m->heartbeat.data = m;
+    uv_timer_init(&m->uv, &m->hopeless_timer);
+    m->tick.data = m->heartbeat.data = m->hopeless_timer.data = m;
     for (int i = 0; i < 3; i++) {
         rc = uv_signal_init(&m->uv, &signals[i]);
         signals[i].data = m;
@@ -203,6 +204,10 @@ static int open_endpoints(struct manager *m, flm_error *error)
             return flm__error_set(error, rc, "the path of the default endpoint is too long");
         o->endpoints[o->n_endpoints++] = standard;
     }
+    /* Agents of a batch system are on other nodes. */
+    if (strcmp(o->backend, "local") != 0 && strcmp(o->backend, "none") != 0 && !any_tcp(o) &&
+        o->n_endpoints < sizeof(o->endpoints) / sizeof(o->endpoints[0]))
+        o->endpoints[o->n_endpoints++] = "tcp:*:0";
     if (any_tcp(o)) {
         rc = flm__secret_make(o->secret_file, &m->secret, error);
         if (rc < 0)

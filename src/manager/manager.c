@@ -29,7 +29,6 @@ enum {
     SPIN_LONE_NS = 100000, /* for the answer to a lone task, which takes two sleepers to wake */
     LONE_TASKS = 2,
     LOOK_AROUND_NS = 500000, /* sockets and timers are looked at so often while tasks flow */
-    HEARTBEAT_MS = 2000,
     STOP_GRACE_MS = 5000,
 };
 

@@ -3,28 +3,24 @@
  * One thread owns everything here. How a task travels:
  *   inbound.c   a client's link -> its session's queue
  *   dispatch.c  the queue -> the link of an executor bound to the session
- *   outbound.c  the executor's result -> the client's link, or the session's outbox when that is full
- * Who is bound to which session is scheduler.c's; nodes and executors come and go in node.c and
- * executor.c; everything a person can ask is in verbs.c.
+ *   outbound.c  the executor's result -> the client's link, or the session's outbox when that is full;
+ *               a large output comes through output.c
+ * Who is bound to which session is scheduler.c's; nodes and executors come in node.c and executor.c, what
+ * becomes of the tasks of those that go is executor_loss.c's; everything a person can ask is in verbs.c
+ * and verbs_session.c.
  */
 #ifndef MANAGER_MANAGER_H
 #define MANAGER_MANAGER_H
 
+#include "base/hash.h"
 #include "manager/options.h"
+#include "manager/say.h"
 #include "net/conn.h"
 #include "net/fabric.h"
 #include "net/handshake.h"
 #include "net/link.h"
 
-#define HASH_NONFATAL_OOM 1 /* whoever adds looks at manager_hash_added */
-#include <uthash.h>
 #include <uv.h>
-
-/* Whether an element got into its table: there was memory. */
-static inline bool manager_hash_added(const UT_hash_handle *hh)
-{
-    return hh->tbl != NULL;
-}
 
 struct session;
 struct executor;
@@ -42,7 +38,7 @@ struct manager {
     uv_loop_t uv;
     bool uv_is_made;
     uv_poll_t bell_poll, fabric_poll;
-    uv_timer_t tick, heartbeat, second_look;
+    uv_timer_t tick, heartbeat, second_look, hopeless_timer;
     bool tick_on, fabric_polled;
     unsigned tick_ms;
     int bell; /* eventfd: every ring peer rings this one */
@@ -68,8 +64,16 @@ struct manager {
     struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */
     unsigned n_executors;
     struct backend *backend;
-    struct block *blocks;      /* of blocks.c */
-    uint64_t block_numbers;    /* the last */
+    struct block *blocks;   /* of blocks.c */
+    uint64_t block_numbers; /* the last */
+    struct {                /* of block_jobs.c */
+        bool can;
+        uv_timer_t look;
+        unsigned slots;    /* of one, as the last one had */
+        unsigned failures; /* in a row */
+        int64_t not_before_ns;
+        char trouble[300]; /* the last one's */
+    } jobs;
     struct log_question *logs; /* waiting for answers of nodes */
     uint64_t log_questions;
 
@@ -82,9 +86,11 @@ struct manager {
     bool forget;     /* a session has closed: the oldest closed ones may go at the end of the turn */
     bool schedule;   /* the scheduler should run before the next sleep */
     bool stopping;   /* shutting down */
+    bool hopeless;   /* a private instance that will have no executor ends soon */
     bool stop;       /* leave the loop */
     int64_t stop_at; /* leave it then at the latest */
     int exit_status;
+    struct say_limit losses; /* lines about executors that ended */
 };
 
 /* Opens the fabric if it is not open; NULL: error says why. */

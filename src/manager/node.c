@@ -35,8 +35,15 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
     struct manager *m = p->manager;
     if (!d || d->n_slots == 0 || d->n_slots > SLOTS_MAX)
         return flm__error_set(error, FLM_EINVAL, "a node must have 1 to %d slots", SLOTS_MAX);
-    if (node_by_name(m, d->name))
-        return flm__error_set(error, FLM_EEXIST, "there is already a node %.100s", d->name);
+    char name[sizeof(((struct node *)0)->name)];
+    snprintf(name, sizeof(name), "%s", d->name);
+    const struct node *other = node_by_name(m, name);
+    if (other && strcmp(other->block, d->block) != 0) { /* two jobs share the machine */
+        snprintf(name, sizeof(name), "%.60s.%.60s", d->name, d->block);
+        other = node_by_name(m, name);
+    }
+    if (other)
+        return flm__error_set(error, FLM_EEXIST, "there is already a node %.100s", name);
     struct node *n = calloc(1, sizeof(*n));
     if (n)
         n->lanes = calloc(d->n_slots, sizeof(*n->lanes));
@@ -44,7 +51,7 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
         free(n);
         return flm__error_set(error, FLM_ENOMEM, "no memory for node %.100s", d->name);
     }
-    snprintf(n->name, sizeof(n->name), "%s", d->name);
+    snprintf(n->name, sizeof(n->name), "%s", name);
     snprintf(n->block, sizeof(n->block), "%s", d->block);
     n->block_number = d->block_number;
     n->peer = p;
@@ -102,7 +109,13 @@ void node_drain(struct node *n, bool drain)
     for (unsigned i = 0; drain && i < n->n_slots; i++)
         if (n->lanes[i]->state == EXECUTOR_BOUND || n->lanes[i]->state == EXECUTOR_BINDING)
             executor_unbind(n->lanes[i]);
+    for (unsigned i = 0; !drain && i < n->n_slots; i++)
+        executor_forget_trouble(n->lanes[i]); /* the agent tries again at once */
     n->peer->manager->schedule = true;
+    Flm__NodeDrained drained = FLM__NODE_DRAINED__INIT;
+    drained.drain = drain;
+    FLM__MESSAGE(message, node_drained, NODE_DRAINED, &drained);
+    peer_send(n->peer, &message, NULL, 0);
 }
 
 void node_heartbeat(struct manager *m)
@@ -163,6 +176,10 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_EXECUTOR_LOST:
         if ((e = lane(n, m->executor_lost->lane, m->executor_lost->life)))
             executor_lost(e, m->executor_lost);
+        break;
+    case FLM__MESSAGE__BODY_EXECUTOR_FAILED:
+        if ((e = lane(n, m->executor_failed->lane, 0)))
+            executor_failed(e, m->executor_failed);
         break;
     case FLM__MESSAGE__BODY_BOUND:
         if ((e = lane(n, m->bound->lane, m->bound->life)))

@@ -1,5 +1,6 @@
 #include "manager/options.h"
 
+#include "base/walltime.h"
 #include "net/ring.h"
 
 #include <argp.h>
@@ -19,6 +20,12 @@ enum key {
     KEY_BACKEND,
     KEY_BACKEND_OPTION,
     KEY_NODES,
+    KEY_SITE,
+    KEY_MIN_BLOCKS,
+    KEY_MAX_BLOCKS,
+    KEY_BLOCK_NODES,
+    KEY_BLOCK_TIME,
+    KEY_BACKLOG,
     KEY_CORES,
     KEY_BIND,
     KEY_SPREAD,
@@ -50,6 +57,23 @@ static const struct argp_option table[] = {
      "An option of the backend plugin; may be repeated", 0},
     {"nodes", KEY_NODES, "N", 0,
      "Nodes to use (default: all that the backend has; local: 1, more pretend that this machine is many)",
+     0},
+    {"max-blocks", KEY_MAX_BLOCKS, "N", 0,
+     "Jobs to ask the batch system for, at most, while there is work for them (default: 0; 10 where flmd "
+     "is "
+     "in no job)",
+     0},
+    {"min-blocks", KEY_MIN_BLOCKS, "N", 0, "Jobs to hold also without work (default: 0)", 0},
+    {"block-nodes", KEY_BLOCK_NODES, "N", 0, "Nodes of each such job (default: 1; small ones start sooner)",
+     0},
+    {"block-time", KEY_BLOCK_TIME, "TIME", 0,
+     "Time of each such job, as Slurm writes it: MINUTES, H:MM:SS or D-HH (default: the site's)", 0},
+    {"site-options", KEY_SITE, "WORDS", 0,
+     "Options for the batch system, verbatim, for example \"-A project -p main\"; may be repeated", 0},
+    {"backlog", KEY_BACKLOG, "S", 0,
+     "More jobs are asked for while the work that waits would take longer than so many seconds on the "
+     "nodes "
+     "there are (default: 30)",
      0},
     {"provider", KEY_PROVIDER, "NAME", 0,
      "Use this libfabric provider for everybody, also on the node, for example "
@@ -133,6 +157,45 @@ static error_t parse_sizes(struct options *o, int key, char *arg, struct argp_st
     }
 }
 
+/* "-A project -p main": split in place at blanks. */
+static void add_site_options(struct options *o, char *words, struct argp_state *state)
+{
+    char *rest = NULL;
+    for (char *word = strtok_r(words, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest)) {
+        if (o->n_site_options == sizeof(o->site_options) / sizeof(o->site_options[0]))
+            argp_error(state, "--site-options: too many words");
+        o->site_options[o->n_site_options++] = word;
+    }
+}
+
+static error_t parse_blocks(struct options *o, int key, char *arg, struct argp_state *state)
+{
+    switch (key) {
+    case KEY_MAX_BLOCKS:
+        o->max_blocks = (unsigned)number(state, "--max-blocks", arg, 0, 10000);
+        o->max_blocks_given = true;
+        return 0;
+    case KEY_MIN_BLOCKS:
+        o->min_blocks = (unsigned)number(state, "--min-blocks", arg, 0, 10000);
+        return 0;
+    case KEY_BLOCK_NODES:
+        o->block_nodes = (unsigned)number(state, "--block-nodes", arg, 1, 1024);
+        return 0;
+    case KEY_BLOCK_TIME:
+        if (!flm__walltime(arg, &o->block_time_s))
+            argp_error(state, "--block-time reads MINUTES, MM:SS, H:MM:SS or D-HH:MM:SS, not '%s'", arg);
+        return 0;
+    case KEY_BACKLOG:
+        o->backlog_s = (unsigned)number(state, "--backlog", arg, 1, 1000000);
+        return 0;
+    case KEY_SITE:
+        add_site_options(o, arg, state);
+        return 0;
+    default:
+        return parse_sizes(o, key, arg, state);
+    }
+}
+
 static error_t parse_agent(struct options *o, int key, char *arg, struct argp_state *state)
 {
     switch (key) {
@@ -162,7 +225,7 @@ static error_t parse_agent(struct options *o, int key, char *arg, struct argp_st
         o->nodes = (unsigned)number(state, "--nodes", arg, 1, 1024);
         return 0;
     default:
-        return parse_sizes(o, key, arg, state);
+        return parse_blocks(o, key, arg, state);
     }
 }
 
@@ -225,6 +288,8 @@ void options_parse(struct options *o, int argc, char **argv)
     };
     memset(o, 0, sizeof(*o));
     o->backend = "local";
+    o->block_nodes = 1;
+    o->backlog_s = 30;
     o->ring_bytes = FLM__RING_BYTES;
     o->spin_us = 20;
     o->quantum_ms = 100;

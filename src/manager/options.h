@@ -18,7 +18,13 @@ struct options {
     unsigned slots;                /* per node, 0: one per core */
     const char *agent_options[32]; /* passed on to flm-node */
     unsigned n_agent_options;
-    unsigned nodes; /* 0: all that the backend has */
+    unsigned nodes;               /* 0: all that the backend has */
+    const char *site_options[32]; /* words for the batch system, when a job is asked for */
+    unsigned n_site_options;
+    bool max_blocks_given;
+    unsigned min_blocks, max_blocks;    /* jobs of our own at once; max 0: none */
+    unsigned block_nodes, block_time_s; /* of each; time 0: the site's default */
+    unsigned backlog_s;                 /* more nodes when the work that waits would take longer */
     unsigned ring_bytes;
     unsigned spin_us;
     unsigned quantum_ms; /* an executor stays so long with a session when others wait */

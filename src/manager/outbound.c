@@ -1,13 +1,11 @@
 /* Results: from an executor to the client of the session, or to the session's outbox while the client
  * does not read. */
 #include "manager/flow.h"
+#include "manager/output.h"
 #include "net/ring.h"
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     DRAIN_BYTES = 64 << 10, /* of one link in one turn of the loop */
@@ -141,10 +139,9 @@ void outbound_finish_task(struct session *s, struct task_ref ref)
     uint64_t bytes = flm__record_bytes(r->size);
     s->queue.bytes -= bytes;
     if (__builtin_expect(r->flags & FLM__RECORD_BLOB, 0)) {
-        struct flm__blob_ref kept;
-        memcpy(&kept, (const char *)(r + 1) + r->size - sizeof(kept), sizeof(kept));
-        bytes += kept.size;
-        s->blob_bytes -= kept.size;
+        uint64_t large = flow_kept(r).size;
+        bytes += large;
+        s->blob_bytes -= large;
         blob_release(flow_blob(r));
     }
     r->type = QUEUE_DONE;
@@ -307,88 +304,6 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
     return true;
 }
 
-static void executor_lies(struct executor *e, const char *what)
-{
-    events_add(&e->events, FLM_EPROTO, 0, (int)e->id, "%s", what);
-    executor_kill(e, FLM_REASON_EXECUTOR_LOST, what);
-}
-
-/* The large output of a result: here, on the way, or not there. */
-static bool claim_output(struct executor *e, const struct flm__blob_ref *ref, struct blob **blob)
-{
-    struct arrived_blob *a;
-    *blob = e->claimed;
-    e->claimed = NULL;
-    if (*blob)
-        return true;
-    HASH_FIND(hh, e->blobs, &ref->id, sizeof(ref->id), a);
-    if (!a)
-        return false;
-    HASH_DEL(e->blobs, a);
-    flm_error error = {0};
-    *blob = blob_take(e->node->peer->manager, a->fd, ref->size, &error);
-    free(a);
-    if (!*blob)
-        executor_lies(e, error.text);
-    return true;
-}
-
-struct output_fetch {
-    struct manager *manager;
-    unsigned executor;
-    uint64_t birth; /* of the process that has the output */
-    uint64_t id;
-};
-
-static bool keep_output(struct executor *e, uint64_t id, const struct blob *blob)
-{
-    int fd = fcntl(blob->fd, F_DUPFD_CLOEXEC, 3);
-    if (fd >= 0 && arrived_blob_add(&e->blobs, id, blob->size, fd))
-        return true;
-    if (fd >= 0)
-        close(fd);
-    return false;
-}
-
-static void output_fetched(void *arg, struct blob *blob, int status)
-{
-    struct output_fetch *f = arg;
-    struct manager *m = f->manager;
-    struct executor *e = f->executor < m->n_executors ? m->executors[f->executor] : NULL;
-    if (!e || e->birth != f->birth || !e->node || !e->node->peer) {
-        /* nobody waits for it any more */
-    } else if (blob && keep_output(e, f->id, blob)) {
-        Flm__BlobDone done = FLM__BLOB_DONE__INIT;
-        done.id = f->id;
-        done.lane = e->lane;
-        FLM__MESSAGE(message, blob_done, BLOB_DONE, &done);
-        peer_send(e->node->peer, &message, NULL, 0);
-    } else if (blob) {
-        e->stalled = false; /* no memory to keep it: it is read again */
-    } else {
-        executor_lies(e, status == FLM_ENOMEM ? "there is no memory for a large output"
-                                              : "a large output could not be read");
-    }
-    blob_release(blob);
-    free(f);
-}
-
-/* Asks for a remote output; the result waits for it in the link. False: no memory, try again. */
-static bool fetch_output(struct executor *e, const struct flm__blob_ref *ref)
-{
-    struct output_fetch *f = malloc(sizeof(*f));
-    if (!f)
-        return false;
-    *f = (struct output_fetch){e->node->peer->manager, e->id, e->birth, ref->id};
-    int rc = blob_fetch(f->manager, e->node->peer->link, ref, output_fetched, f);
-    if (rc == 0)
-        return true;
-    free(f);
-    if (rc != FLM_ENOMEM)
-        executor_lies(e, "a large output could not be read");
-    return rc != FLM_ENOMEM;
-}
-
 /* What became of one result record. WAITS: for its payload; STARVES: for memory. */
 enum taken { TAKEN, WAITS, STARVES, LIED };
 
@@ -404,8 +319,8 @@ static enum taken take_slow(struct executor *e, struct task_ref ref, const struc
         memcpy(&where, parts.output, sizeof(where));
         if (where.size == 0 || where.size > FLM_MAX_PAYLOAD)
             return LIED;
-        if (!claim_output(e, &where, &blob)) {
-            e->stalled = e->stalled || e->link || fetch_output(e, &where);
+        if (!output_claim(e, &where, &blob)) {
+            e->stalled = e->stalled || e->link || output_fetch(e, &where);
             return WAITS;
         }
         e->stalled = false;

@@ -196,7 +196,7 @@ bool arrived_blob_add(struct arrived_blob **table, uint64_t id, uint64_t size, i
     a->size = size;
     a->fd = fd;
     HASH_ADD(hh, *table, id, sizeof(a->id), a);
-    if (manager_hash_added(&a->hh))
+    if (flm__hash_added(&a->hh))
         return true;
     free(a);
     return false;
@@ -241,7 +241,7 @@ void peer_keep_blob(struct peer *p, struct blob *blob)
     k->id = blob->id;
     k->blob = blob;
     HASH_ADD(hh, p->kept, id, sizeof(k->id), k);
-    if (!manager_hash_added(&k->hh))
+    if (!flm__hash_added(&k->hh))
         free(k); /* likewise */
 }
 

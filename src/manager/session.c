@@ -15,8 +15,8 @@
 #define QUEUE_BYTES_DEFAULT (FLM_MAX_PAYLOAD + (64 << 10))
 
 enum {
-    INDEX_BITS =
-        16, /* a number is index | generation << 16, so that an old one is not taken for a new one */
+    /* A number is index | generation << 16, so that an old one is not taken for a new one. */
+    INDEX_BITS = 16,
     BIND_FAILURES_MAX = 3,
     CANCEL_GRACE_MS = 5000, /* a running task that does not heed a cancel is killed with its executor */
     RETRY_LIMIT_MAX = 10000,
@@ -80,6 +80,22 @@ static void give_number(struct session *s)
         m->session_by_number[index] = NULL;
 }
 
+/* A closed session is kept to be looked at, and leaves its id to a new one: "mine" becomes "mine~1". No
+ * client can choose such an id. */
+static void give_way(struct session *s)
+{
+    struct manager *m = s->manager;
+    char id[sizeof(s->id)];
+    for (unsigned n = 1;; n++) {
+        snprintf(id, sizeof(id), "%.*s~%u", FLM_MAX_NAME - 11, s->id, n);
+        if (!session_by_id(m, id))
+            break;
+    }
+    HASH_DEL(m->sessions, s);
+    snprintf(s->id, sizeof(s->id), "%s", id);
+    HASH_ADD_STR(m->sessions, id, s);
+}
+
 static int choose_id(struct session *s, const char *wish, flm_error *error)
 {
     if (wish[0] && !application_name_is_sound(wish))
@@ -90,7 +106,9 @@ static int choose_id(struct session *s, const char *wish, flm_error *error)
     if (wish[0])
         snprintf(s->id, sizeof(s->id), "%s", wish);
     struct session *other = wish[0] ? session_by_id(s->manager, s->id) : NULL;
-    if (other)
+    if (other && other->state == SESSION_CLOSED)
+        give_way(other);
+    else if (other)
         return flm__error_set(error, FLM_EEXIST, "there is already a session %s (%s)", s->id,
                               session_state_name(other));
     /* Somebody may have chosen an id like ours. */
@@ -153,6 +171,10 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
         flm__error_set(error, FLM_ENOTSUP, "durable sessions are not supported yet: use durability none");
         goto no_application;
     }
+    if (m->hopeless) {
+        flm__error_set(error, FLM_EBIND, "no executor can be started: the session manager is about to end");
+        goto no_application;
+    }
     struct session *s = calloc(1, sizeof(*s));
     if (!s) {
         flm__error_set(error, FLM_ENOMEM, "no memory for a session");
@@ -172,7 +194,7 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
     s->served = least_served(m);
     s->credit_told = s->queue_bytes;
     HASH_ADD_STR(m->sessions, id, s);
-    if (!manager_hash_added(&s->hh)) {
+    if (!flm__hash_added(&s->hh)) {
         flm__error_set(error, FLM_ENOMEM, "no memory for a session");
         give_number(s);
         a->open_sessions--;
@@ -236,8 +258,19 @@ void session_close(struct session *s)
     session_settle(s);
 }
 
-/* ---- sweeping: the tasks that wait are ended, some in each turn of the loop, for there may be millions
- * ---- */
+/* ---- sweeping ---- */
+
+/* The tasks that wait are ended, some in each turn of the loop, for there may be millions. */
+
+void session_end_cancelled(struct session *s, struct task_ref ref)
+{
+    outbound_end_waiting(s, ref,
+                         &(struct ending){.state = FLM_TASK_CANCELLED,
+                                          .reason = FLM_REASON_CANCELLED,
+                                          .code = FLM_ECANCELLED,
+                                          .attempts = queue_record(ref)->lane,
+                                          .text = "cancelled before it began"});
+}
 
 void session_end_waiting(struct session *s, struct task_ref ref)
 {
@@ -247,13 +280,25 @@ void session_end_waiting(struct session *s, struct task_ref ref)
         r->flags |= SESSION_CANCEL_WANTED;
         return;
     }
-    bool failed = s->state != SESSION_CANCELLING && s->trouble[0];
+    if (s->state == SESSION_CANCELLING || !s->trouble[0]) {
+        session_end_cancelled(s, ref);
+        return;
+    }
     outbound_end_waiting(s, ref,
-                         &(struct ending){.state = failed ? FLM_TASK_FAILED : FLM_TASK_CANCELLED,
-                                          .reason = failed ? FLM_REASON_BIND : FLM_REASON_CANCELLED,
-                                          .code = failed ? FLM_EBIND : FLM_ECANCELLED,
+                         &(struct ending){.state = FLM_TASK_FAILED,
+                                          .reason = FLM_REASON_BIND,
+                                          .code = FLM_EBIND,
                                           .attempts = r->lane,
-                                          .text = failed ? s->trouble : "cancelled before it began"});
+                                          .text = s->trouble});
+}
+
+uint64_t session_deadline_ms(const struct session *s, struct task_ref ref)
+{
+    const struct flm__record *r = queue_record(ref);
+    uint64_t own = 0;
+    if (r->flags & FLM__RECORD_DEADLINE && r->size >= sizeof(own))
+        memcpy(&own, queue_payload(ref), sizeof(own));
+    return own ? own : s->deadline_ms;
 }
 
 struct sweep {
@@ -429,8 +474,14 @@ void session_bind_failed(struct session *s, int executor, int code, const char *
         manager_want_tick(s->manager);
         return;
     }
-    snprintf(s->trouble, sizeof(s->trouble), "no executor can enter the session: %s", text);
+    session_fail(s, "no executor can enter the session", text);
     events_add(&s->events, FLM_EBIND, 0, -1, "takes no more executors after %u failures", s->bind_failures);
+}
+
+void session_fail(struct session *s, const char *what, const char *why)
+{
+    if (!s->trouble[0])
+        snprintf(s->trouble, sizeof(s->trouble), "%s: %s", what, why);
     sweep_begin(s);
 }
 

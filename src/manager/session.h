@@ -52,7 +52,7 @@ struct session {
 
     unsigned bind_failures; /* in a row */
     int64_t bind_retry_ns;  /* not before */
-    char trouble[200];
+    char trouble[EVENT_TEXT];
     struct events events;
     struct notes notes; /* exceptional tasks */
     int64_t created_ns, closed_ns;
@@ -86,6 +86,10 @@ int session_cancel_task(struct session *s, uint64_t task, flm_error *error);
 /* Answers a task that waits: cancelled, or failed when no executor can enter the session. One whose input
  * is being read is answered when that is over. */
 void session_end_waiting(struct session *s, struct task_ref ref);
+/* Answers a task that waits, or was sent and did not begin: cancelled. */
+void session_end_cancelled(struct session *s, struct task_ref ref);
+/* The task's own deadline, else the session's; 0: none. */
+uint64_t session_deadline_ms(const struct session *s, struct task_ref ref);
 /* Goes on with ending the waiting tasks of sessions that were cancelled or cannot go on, while
  * manager->sweeping is not 0. Returns how many it ended: 0 when their clients have to take results first.
  */
@@ -96,6 +100,8 @@ void session_settle(struct session *s);
 
 /* The executors cannot enter: after some tries the tasks fail and the session says why. */
 void session_bind_failed(struct session *s, int executor, int code, const char *text);
+/* Its tasks fail, now and from now on. */
+void session_fail(struct session *s, const char *what, const char *why);
 void session_bind_succeeded(struct session *s);
 
 static inline uint64_t session_unfinished(const struct session *s)

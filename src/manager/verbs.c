@@ -1,5 +1,7 @@
 /* What a person can ask through flmctl and <flm/admin.h>: lists and views, and verbs on sessions by id.
  * None of it is on the way of a task. */
+#include "manager/verbs.h"
+
 #include "base/error.h"
 #include "base/time.h"
 #include "manager/backend.h"
@@ -10,14 +12,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 #include <utlist.h>
 
-enum { TASKS_LISTED_MAX = 10000 };
-
-/* A list of message pointers under construction: one allocation for all. */
-static void *list_new(size_t n, size_t size, void ***pointers)
+void *verbs_list(size_t n, size_t size, void ***pointers)
 {
     char *all = calloc(n ? n : 1, size + sizeof(void *));
     if (!all)
@@ -28,108 +26,12 @@ static void *list_new(size_t n, size_t size, void ***pointers)
     return all;
 }
 
-static void no_memory(struct peer *p, uint64_t id)
+void verbs_no_memory(struct peer *p, uint64_t id)
 {
     client_reply(p, id, FLM_ENOMEM, "the session manager has no memory for the answer");
 }
 
-/* ---- applications --------------------------------------------------------------------- */
-
-static void list_applications(struct peer *p, uint64_t id)
-{
-    struct application *a;
-    size_t n = HASH_COUNT(p->manager->applications), i = 0;
-    Flm__Application **list = calloc(n ? n : 1, sizeof(*list));
-    if (!list) {
-        no_memory(p, id);
-        return;
-    }
-    for (a = p->manager->applications; a; a = a->hh.next)
-        list[i++] = a->description;
-    Flm__Reply r = FLM__REPLY__INIT;
-    r.id = id;
-    r.n_applications = n;
-    r.applications = list;
-    client_send_reply(p, &r);
-    free(list);
-}
-
-/* ---- sessions --------------------------------------------------------------------------- */
-
-static void fill_event(Flm__Event *out, const struct event *e)
-{
-    flm__event__init(out);
-    out->time_ns = e->time_ns;
-    out->code = e->code;
-    out->task = e->task;
-    out->executor = e->executor;
-    out->number = e->number;
-    out->text = (char *)(uintptr_t)e->text;
-}
-
-/* Tasks per second since it was last asked, at least a second ago; else since the beginning. */
-static double rate(struct session *s)
-{
-    uint64_t done = s->succeed + s->failed + s->cancelled;
-    int64_t now = flm__wall_ns();
-    if (!s->rate_ns)
-        s->rate_ns = s->created_ns;
-    if (now - s->rate_ns > 1000000000 || s->rate == 0) {
-        double seconds = (double)(now - s->rate_ns) / 1e9;
-        s->rate = seconds > 0 ? (double)(done - s->rate_done) / seconds : 0;
-        s->rate_ns = now;
-        s->rate_done = done;
-    }
-    return s->rate;
-}
-
-static void fill_session(Flm__SessionView *v, struct session *s)
-{
-    flm__session_view__init(v);
-    v->id = s->id;
-    v->application = s->application->name;
-    v->client = s->client ? s->client->name : (char *)(uintptr_t) "";
-    v->state = (char *)(uintptr_t)session_state_name(s);
-    for (unsigned i = 0; i < s->n_bound; i++)
-        v->slots += s->bound[i]->state == EXECUTOR_BOUND;
-    v->pending = s->pending;
-    v->running = s->running;
-    v->succeed = s->succeed;
-    v->failed = s->failed;
-    v->cancelled = s->cancelled;
-    v->retried = s->retried;
-    v->queue_bytes = s->queue.bytes;
-    v->result_bytes = s->outbox.bytes;
-    v->created_ns = s->created_ns;
-    v->closed_ns = s->closed_ns;
-    v->min_instances = s->min_instances;
-    v->max_instances = s->max_instances == MANAGER_EXECUTORS_MAX ? 0 : s->max_instances;
-    v->weight = s->weight;
-    v->tasks_per_second = rate(s);
-    v->trouble = s->trouble;
-}
-
-static void list_sessions(struct peer *p, uint64_t id)
-{
-    struct session *s;
-    size_t n = HASH_COUNT(p->manager->sessions), i = 0;
-    void **pointers;
-    Flm__SessionView *views = list_new(n, sizeof(*views), &pointers);
-    if (!views) {
-        no_memory(p, id);
-        return;
-    }
-    for (s = p->manager->sessions; s; s = s->hh.next)
-        fill_session(&views[i++], s);
-    Flm__Reply r = FLM__REPLY__INIT;
-    r.id = id;
-    r.n_sessions = n;
-    r.sessions = (Flm__SessionView **)pointers;
-    client_send_reply(p, &r);
-    free(views);
-}
-
-static struct session *wanted(struct peer *p, uint64_t id, const char *name)
+struct session *verbs_session(struct peer *p, uint64_t id, const char *name)
 {
     char text[200];
     struct session *s = session_by_id(p->manager, name);
@@ -140,188 +42,25 @@ static struct session *wanted(struct peer *p, uint64_t id, const char *name)
     return NULL;
 }
 
-/* The events with numbers above cursor (and about the task, if not 0). */
-static Flm__Event *collect_events(const struct events *e, uint64_t cursor, uint64_t task, void ***pointers,
-                                  size_t *n)
+/* ---- applications --------------------------------------------------------------------- */
+
+static void list_applications(struct peer *p, uint64_t id)
 {
-    Flm__Event *list = list_new(EVENTS_KEPT, sizeof(*list), pointers);
-    *n = 0;
-    uint64_t first = events_first(e);
-    for (uint64_t i = cursor + 1 > first ? cursor + 1 : first; list && i <= e->n; i++) {
-        const struct event *event = events_get(e, i);
-        if (event && (!task || event->task == task))
-            fill_event(&list[(*n)++], event);
-    }
-    return list;
-}
-
-static void get_session(struct peer *p, uint64_t id, const char *name)
-{
-    struct session *s = wanted(p, id, name);
-    if (!s)
-        return;
-    Flm__SessionView v, *views = &v;
-    void **pointers;
-    fill_session(&v, s);
-    Flm__Event *events = collect_events(&s->events, 0, 0, &pointers, &v.n_events);
-    v.events = (Flm__Event **)pointers;
-    Flm__Reply r = FLM__REPLY__INIT;
-    r.id = id;
-    r.n_sessions = 1;
-    r.sessions = &views;
-    if (events)
-        client_send_reply(p, &r);
-    else
-        no_memory(p, id);
-    free(events);
-}
-
-static void get_events(struct peer *p, uint64_t id, const Flm__EventQuery *q)
-{
-    struct session *s = wanted(p, id, q->session);
-    if (!s)
-        return;
-    void **pointers;
-    Flm__Reply r = FLM__REPLY__INIT;
-    Flm__Event *events = collect_events(&s->events, q->cursor, 0, &pointers, &r.n_events);
-    r.id = id;
-    r.events = (Flm__Event **)pointers;
-    r.cursor = s->events.n;
-    if (events)
-        client_send_reply(p, &r);
-    else
-        no_memory(p, id);
-    free(events);
-}
-
-/* ---- tasks ---------------------------------------------------------------------------------- */
-
-struct task_list {
-    struct session *session;
-    Flm__TaskView *views;
-    size_t n, most;
-    uint64_t from;
-};
-
-static int runner_of(struct session *s, struct task_ref ref)
-{
-    for (unsigned i = 0; i < s->n_bound; i++)
-        for (uint32_t k = 0; k < s->bound[i]->n; k++) {
-            struct inflight *in = executor_inflight(s->bound[i], k);
-            if (in->ref.chunk == ref.chunk && in->ref.offset == ref.offset)
-                return (int)s->bound[i]->id;
-        }
-    return -1;
-}
-
-static bool add_stored(struct task_ref ref, void *arg)
-{
-    struct task_list *l = arg;
-    struct flm__record *r = queue_record(ref);
-    if (l->n == l->most)
-        return false;
-    Flm__TaskView *v = &l->views[l->n++];
-    flm__task_view__init(v);
-    v->id = r->task;
-    v->state = r->type == QUEUE_RUNNING ? FLM_TASK_RUNNING : FLM_TASK_PENDING;
-    v->input_size = r->flags & FLM__RECORD_BLOB && flow_blob(r) ? flow_blob(r)->size : r->size;
-    v->attempts = r->lane;
-    v->executor = r->type == QUEUE_RUNNING ? runner_of(l->session, ref) : -1;
-    v->message = (char *)(uintptr_t) "";
-    return true;
-}
-
-static void fill_note(Flm__TaskView *v, const struct note *note)
-{
-    flm__task_view__init(v);
-    v->id = note->task;
-    v->state = note->state;
-    v->reason = note->reason;
-    v->code = note->code;
-    v->attempts = note->attempts;
-    v->executor = note->executor;
-    v->message = (char *)(uintptr_t)note->message;
-}
-
-static int by_id(const void *a, const void *b)
-{
-    uint64_t x = ((const Flm__TaskView *)a)->id, y = ((const Flm__TaskView *)b)->id;
-    return x < y ? -1 : x > y;
-}
-
-static void list_tasks(struct peer *p, uint64_t id, const Flm__TaskQuery *q)
-{
-    struct session *s = wanted(p, id, q->session);
-    if (!s)
-        return;
-    size_t most = q->n && q->n < TASKS_LISTED_MAX ? q->n : TASKS_LISTED_MAX;
-    void **pointers;
-    struct task_list l = {.session = s, .most = most};
-    l.views = list_new(most + NOTES_KEPT, sizeof(*l.views), &pointers);
-    if (!l.views) {
-        no_memory(p, id);
+    struct application *a;
+    size_t n = HASH_COUNT(p->manager->applications), i = 0;
+    Flm__Application **list = calloc(n ? n : 1, sizeof(*list));
+    if (!list) {
+        verbs_no_memory(p, id);
         return;
     }
-    queue_each(&s->queue, q->from, add_stored, &l);
-    uint64_t first = s->notes.n > NOTES_KEPT ? s->notes.n - NOTES_KEPT : 0;
-    for (uint64_t i = first; s->notes.ring && i < s->notes.n; i++)
-        if (s->notes.ring[i % NOTES_KEPT].task >= q->from)
-            fill_note(&l.views[l.n++], &s->notes.ring[i % NOTES_KEPT]);
-    qsort(l.views, l.n, sizeof(*l.views), by_id);
+    for (a = p->manager->applications; a; a = a->hh.next)
+        list[i++] = a->description;
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
-    r.n_tasks = l.n < most ? l.n : most;
-    r.tasks = (Flm__TaskView **)pointers;
+    r.n_applications = n;
+    r.applications = list;
     client_send_reply(p, &r);
-    free(l.views);
-}
-
-/* One task: stored, or remembered. False: neither. */
-static bool view_task(struct session *s, uint64_t task, Flm__TaskView *v)
-{
-    struct task_ref ref;
-    struct task_list l = {.session = s, .views = v, .most = 1};
-    if (queue_find(&s->queue, task, &ref))
-        return add_stored(ref, &l);
-    const struct note *note = notes_find(&s->notes, task);
-    if (note) {
-        fill_note(v, note);
-        return true;
-    }
-    if (!task || task > s->last_task)
-        return false;
-    flm__task_view__init(v);
-    v->id = task;
-    v->state = FLM_TASK_SUCCEED;
-    v->executor = -1;
-    v->message = (char *)(uintptr_t) "finished; of tasks that succeed only their number is kept";
-    return true;
-}
-
-static void get_task(struct peer *p, uint64_t id, const Flm__TaskQuery *q)
-{
-    struct session *s = wanted(p, id, q->session);
-    Flm__TaskView v, *views = &v;
-    void **pointers;
-    char text[200];
-    if (!s)
-        return;
-    if (!view_task(s, q->from, &v)) {
-        snprintf(text, sizeof(text), "session %s has no task %lu", s->id, (unsigned long)q->from);
-        client_reply(p, id, FLM_ENOTFOUND, text);
-        return;
-    }
-    Flm__Event *events = collect_events(&s->events, 0, q->from, &pointers, &v.n_events);
-    v.events = (Flm__Event **)pointers;
-    Flm__Reply r = FLM__REPLY__INIT;
-    r.id = id;
-    r.n_tasks = 1;
-    r.tasks = &views;
-    if (events)
-        client_send_reply(p, &r);
-    else
-        no_memory(p, id);
-    free(events);
+    free(list);
 }
 
 /* ---- executors, nodes, instance ------------------------------------------------------------------ */
@@ -339,9 +78,9 @@ static void list_executors(struct peer *p, uint64_t id)
     struct manager *m = p->manager;
     void **pointers;
     size_t n = 0;
-    Flm__ExecutorView *views = list_new(m->n_executors, sizeof(*views), &pointers);
+    Flm__ExecutorView *views = verbs_list(m->n_executors, sizeof(*views), &pointers);
     if (!views) {
-        no_memory(p, id);
+        verbs_no_memory(p, id);
         return;
     }
     for (unsigned i = 0; i < m->n_executors; i++) {
@@ -359,6 +98,7 @@ static void list_executors(struct peer *p, uint64_t id)
         v->transport = (char *)(uintptr_t)transport(p, e->node->relay);
         v->done = e->done;
         v->restarts = e->restarts;
+        v->trouble = e->trouble ? e->trouble : (char *)(uintptr_t) "";
     }
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
@@ -375,9 +115,9 @@ static void list_nodes(struct peer *p, uint64_t id)
     size_t n = 0, i = 0;
     void **pointers;
     DL_COUNT(m->nodes, node, n);
-    Flm__NodeView *views = list_new(n, sizeof(*views), &pointers);
+    Flm__NodeView *views = verbs_list(n, sizeof(*views), &pointers);
     if (!views) {
-        no_memory(p, id);
+        verbs_no_memory(p, id);
         return;
     }
     DL_FOREACH(m->nodes, node)
@@ -385,7 +125,9 @@ static void list_nodes(struct peer *p, uint64_t id)
         Flm__NodeView *v = &views[i++];
         flm__node_view__init(v);
         v->name = node->name;
-        v->state = (char *)(uintptr_t)(node->drained ? "Drained" : "Up");
+        const char *trouble = node_trouble(node);
+        v->state = (char *)(uintptr_t)(trouble ? "Failed" : node->drained ? "Drained" : "Up");
+        v->trouble = (char *)(uintptr_t)(trouble ? trouble : "");
         v->transport = (char *)(uintptr_t)transport(p, node->relay);
         v->block = node->block;
         v->pid = node->peer->pid;
@@ -437,7 +179,7 @@ static void drain(struct peer *p, uint64_t id, const Flm__DrainNode *d)
 
 static void admin_end(struct peer *p, uint64_t id, const char *name, bool cancel)
 {
-    struct session *s = wanted(p, id, name);
+    struct session *s = verbs_session(p, id, name);
     if (!s)
         return;
     if (cancel)
@@ -449,7 +191,7 @@ static void admin_end(struct peer *p, uint64_t id, const char *name, bool cancel
 
 static void admin_cancel_task(struct peer *p, uint64_t id, const Flm__TaskRef *t)
 {
-    struct session *s = wanted(p, id, t->session_id);
+    struct session *s = verbs_session(p, id, t->session_id);
     flm_error error = {0};
     if (s)
         client_reply(p, id, session_cancel_task(s, t->task, &error), error.text);
@@ -484,19 +226,19 @@ bool verbs_answer(struct peer *p, Flm__Message *m)
         list_applications(p, r->id);
         break;
     case FLM__REQUEST__VERB_LIST_SESSIONS:
-        list_sessions(p, r->id);
+        verbs_list_sessions(p, r->id);
         break;
     case FLM__REQUEST__VERB_GET_SESSION:
-        get_session(p, r->id, r->get_session);
+        verbs_get_session(p, r->id, r->get_session);
         break;
     case FLM__REQUEST__VERB_EVENTS:
-        get_events(p, r->id, r->events);
+        verbs_get_events(p, r->id, r->events);
         break;
     case FLM__REQUEST__VERB_LIST_TASKS:
         if (r->list_tasks->n == 0)
-            get_task(p, r->id, r->list_tasks);
+            verbs_get_task(p, r->id, r->list_tasks);
         else
-            list_tasks(p, r->id, r->list_tasks);
+            verbs_list_tasks(p, r->id, r->list_tasks);
         break;
     case FLM__REQUEST__VERB_LIST_EXECUTORS:
         list_executors(p, r->id);

@@ -39,8 +39,7 @@ bool flm__conn_pending(const struct flm__conn *conn); /* something waits to be s
 
 /* Reads from the socket what is there. 0, FLM_EDISCONNECTED, FLM_ENOMEM (nothing is lost, try again later),
  * or FLM_EFULL: descriptors were lost because this process has no room for more, so the connection is of
- * no use any more. (Messages read before can
- * still be taken.) */
+ * no use any more. (Messages read before can still be taken.) */
 int flm__conn_fill(struct flm__conn *conn);
 
 /* Takes one message out of what was read: 1, 0 (none whole), FLM_EPROTO, FLM_ETOOBIG. fds has room for

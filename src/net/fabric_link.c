@@ -448,7 +448,7 @@ int fabric_connect(struct flm__fabric *f, const void *address, size_t size, uint
                               f->ops.name);
     }
     HASH_ADD(hh, f->links, key_in, sizeof(l->key_in), l);
-    if (!l->hh.tbl) {
+    if (!flm__hash_added(&l->hh)) {
         fabric_link_free(l);
         return flm__error_set(error, FLM_ENOMEM, "no memory for a link");
     }

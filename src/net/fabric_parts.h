@@ -26,6 +26,7 @@
 #ifndef FLM_NET_FABRIC_PARTS_H
 #define FLM_NET_FABRIC_PARTS_H
 
+#include "base/hash.h"
 #include "net/fabric.h"
 
 #include <rdma/fabric.h>
@@ -36,9 +37,6 @@
 #include <rdma/fi_errno.h>
 #include <rdma/fi_rma.h>
 
-/* uthash must not exit on lack of memory: the element is then simply not added. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 #include <utlist.h>
 
 enum {

@@ -187,7 +187,7 @@ static void on_ping_time(uv_timer_t *timer)
     /* When it was us who stood still, nobody else is to blame. */
     bool stood_still = last && now - last > 2 * interval;
     last = now;
-    oom_happened(&agent->oom, now);
+    flm__oom_lately(&agent->oom, now);
     agent->ping++;
     for (unsigned i = 0; i < agent->n_slots; i++) {
         if (stood_still)
@@ -259,7 +259,7 @@ int agent_init(struct agent *agent, const struct node_options *options, flm_erro
     start_signal(agent, &agent->on_hup, on_end_signal, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
     process_adopt_orphans();
-    oom_open(&agent->oom, "/proc/self/cgroup", "/sys/fs/cgroup");
+    flm__oom_open(&agent->oom, "/proc/self/cgroup", "/sys/fs/cgroup");
     int rc = find_executor(agent, error);
     if (rc == 0)
         rc = make_slots(agent, error);

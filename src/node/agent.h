@@ -7,7 +7,7 @@
 #define FLM_NODE_AGENT_H
 
 #include "net/watch.h"
-#include "node/oom.h"
+#include "base/oom.h"
 #include "node/options.h"
 #include "node/slot.h"
 
@@ -30,15 +30,16 @@ struct agent {
     struct flm__watch *manager;
     struct relay *relay; /* NULL: flmd has rings with our executors */
     struct attach *attach;
-    struct oom oom;
+    struct flm__oom oom;
     uint64_t log_lines; /* number of the last */
     uv_timer_t pings, ending;
     uv_signal_t on_child, on_term, on_int, on_hup;
     uint64_t ping;
     bool stopping, killed, stopped;
-    unsigned signals; /* to end, that we got */
-    int status;       /* of the process */
-    char why[256];    /* it ends */
+    unsigned failures; /* executors in a row, of all slots, that never joined */
+    unsigned signals;  /* to end, that we got */
+    int status;        /* of the process */
+    char why[256];     /* it ends */
 };
 
 /* FLM_ECLOSED: flmd is ending already. */

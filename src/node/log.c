@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +32,28 @@ static void drop_oldest(struct log *log)
     free(l);
 }
 
+enum { MARK_TEXT = 160 };
+
+/* The oldest lines go; one says so in their place, with the number of the last of them. */
+static void make_room(struct log *log)
+{
+    if (!log->mark) {
+        log->mark = calloc(1, sizeof(struct log_line) + MARK_TEXT);
+        if (log->mark)
+            log->mark->session = log->mark->text + MARK_TEXT - 1; /* "" */
+    }
+    while (log->bytes > LOG_BYTES_MAX) {
+        log->dropped++;
+        log->dropped_upto = log->first->number;
+        if (log->mark) {
+            log->mark->number = log->first->number;
+            log->mark->time_ns = log->first->time_ns;
+            log->mark->executor = log->first->executor;
+        }
+        drop_oldest(log);
+    }
+}
+
 void log_add(struct log *log, uint64_t number, bool error_stream, const char *text, size_t n)
 {
     size_t session = strlen(log->session) + 1;
@@ -53,14 +77,37 @@ void log_add(struct log *log, uint64_t number, bool error_stream, const char *te
         log->first = l;
     log->last = l;
     log->bytes += cost;
-    while (log->bytes > LOG_BYTES_MAX)
-        drop_oldest(log);
+    if (log->bytes > LOG_BYTES_MAX)
+        make_room(log);
 }
 
 void log_free(struct log *log)
 {
     while (log->first)
         drop_oldest(log);
+    free(log->mark);
+    log->mark = NULL;
+}
+
+/* The line to be told in place of those that were dropped since the reader's cursor; NULL: none. Which
+ * session they were of is not kept: a reader of one session is told when what is left begins with it. */
+static const struct log_line *mark_for(const struct log *log, const Flm__LogQuery *q)
+{
+    struct log_line *mark = log->mark;
+    if (!mark || log->dropped_upto <= q->cursor ||
+        (q->executor >= 0 && (unsigned)q->executor != mark->executor) ||
+        (*q->session && (!log->first || strcmp(q->session, log->first->session) != 0)))
+        return NULL;
+    if (q->cursor)
+        snprintf(mark->text, MARK_TEXT - 1,
+                 "(lines are missing here: they came faster than they were read)");
+    else
+        snprintf(mark->text, MARK_TEXT - 1,
+                 "(%" PRIu64 " older lines were dropped: the last %d KiB of each executor are kept)",
+                 log->dropped, LOG_BYTES_MAX >> 10);
+    mark->error_stream = true;
+    mark->cost = sizeof(*mark) + MARK_TEXT;
+    return mark;
 }
 
 static bool wanted(const struct log_line *l, const Flm__LogQuery *q)
@@ -86,8 +133,10 @@ static const struct log_line **collect(const struct log *const *logs, unsigned n
     for (unsigned i = 0; i < n_logs; i++) {
         if (logs[i]->last && logs[i]->last->number > *newest)
             *newest = logs[i]->last->number;
-        for (const struct log_line *l = logs[i]->first; l; l = l->next) {
-            if (!wanted(l, q))
+        const struct log_line *mark = mark_for(logs[i], q);
+        for (const struct log_line *l = mark ? mark : logs[i]->first; l;
+             l = l == mark ? logs[i]->first : l->next) {
+            if (l != mark && !wanted(l, q))
                 continue;
             if (*n == room) {
                 room = room ? 2 * room : 256;

@@ -22,6 +22,9 @@ struct log_line;
 struct log {
     struct log_line *first, *last;
     size_t bytes;
+    uint64_t dropped;              /* lines, to keep within the bound */
+    uint64_t dropped_upto;         /* number of the last of them */
+    struct log_line *mark;         /* what is told in their place; NULL: nothing was dropped */
     unsigned executor;             /* tag of the lines to come */
     char session[LOG_SESSION_MAX]; /* the same; "" outside a session */
 };
@@ -30,8 +33,9 @@ struct log {
 void log_add(struct log *log, uint64_t number, bool error_stream, const char *text, size_t n);
 void log_free(struct log *log);
 
-/* Fills reply->lines, n_lines and cursor with the lines that query asks for, oldest first. The texts are
- * the logs'; the list is freed with log_answer_free. 0 or FLM_ENOMEM. */
+/* Fills reply->lines, n_lines and cursor with the lines that query asks for, oldest first, and a line of
+ * our own where some were dropped. The texts are the logs'; the list is freed with log_answer_free. 0 or
+ * FLM_ENOMEM. */
 int log_answer(const struct log *const *logs, unsigned n, const Flm__LogQuery *query, Flm__Reply *reply);
 void log_answer_free(Flm__Reply *reply);
 

@@ -97,6 +97,10 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         if (agent->relay)
             relay_blob_done(agent->relay, m->blob_done->id);
         break;
+    case FLM__MESSAGE__BODY_NODE_DRAINED:
+        for (unsigned i = 0; !m->node_drained->drain && i < agent->n_slots; i++)
+            slot_try_now(&agent->slots[i]);
+        break;
     case FLM__MESSAGE__BODY_SHUTDOWN:
         agent_stop(agent, 0, "flmd is ending: %s", m->shutdown->text);
         break;

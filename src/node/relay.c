@@ -12,213 +12,8 @@
 #include <unistd.h>
 
 enum {
-    LANE_BITS = 12, /* of a record's lane: the slot; the rest is the life */
-    HELD_MAX = FLM__RING_BYTES,
     POLL_MS = 1, /* for a provider without a descriptor to sleep on */
 };
-
-static unsigned lane_index(const struct relay *r, const struct lane *l)
-{
-    return (unsigned)(l - r->lanes);
-}
-
-static uint16_t lane_tag(const struct relay *r, const struct lane *l)
-{
-    return (uint16_t)(lane_index(r, l) | (l->life & 15) << LANE_BITS);
-}
-
-static void fail_lane(struct relay *r, struct lane *l, const char *text)
-{
-    slot_fail(&r->agent->slots[lane_index(r, l)], text);
-}
-
-/* ---- flmd -> executor -------------------------------------------------------------------------- */
-
-static bool read_reference(const struct flm__record *rec, const void *data, struct flm__blob_ref *ref)
-{
-    struct flm__task_parts parts;
-    if (!flm__task_split(rec, flm__record_payload(data), &parts) || !parts.blob ||
-        parts.size < sizeof(*ref))
-        return false;
-    memcpy(ref, parts.input, sizeof(*ref));
-    return true;
-}
-
-/* A task that nobody will run. */
-static void drop_task(struct relay *r, unsigned lane, const struct flm__record *rec, const void *data)
-{
-    struct flm__blob_ref ref;
-    if (rec->type == FLM__TASK && (rec->flags & FLM__RECORD_BLOB) && read_reference(rec, data, &ref))
-        relay_tell_done(r, lane, ref.id);
-}
-
-/* The payload that the record at `data` refers to: 1 it is here (l->pull), 0 not yet, or an error. */
-static int have_payload(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
-                        struct flm__blob_ref *ref)
-{
-    flm_error error = {0, ""};
-    if (!read_reference(rec, data, ref))
-        return FLM_EPROTO;
-    if (!l->pull) {
-        l->pull = relay_pull_start(r, ref->size, ref->address, ref->key, &error);
-        if (!l->pull)
-            return error.code;
-        l->pull->tell = true;
-        l->pull->lane = lane_index(r, l);
-        l->pull->id = ref->id;
-    }
-    if (!l->pull->done)
-        return 0;
-    return l->pull->status < 0 ? l->pull->status : 1;
-}
-
-/* Announces the payload to the executor. */
-static void pass_payload(struct relay *r, struct lane *l, const struct flm__blob_ref *ref)
-{
-    Flm__Blob blob = FLM__BLOB__INIT;
-    blob.lane = lane_index(r, l);
-    blob.life = l->life;
-    blob.id = ref->id;
-    blob.size = ref->size;
-    FLM__MESSAGE(m, blob, BLOB, &blob);
-    flm__watch_send(r->agent->slots[lane_index(r, l)].watch, &m, &l->pull->fd, 1);
-    relay_pull_drop(l->pull);
-    l->pull = NULL;
-}
-
-/* A task that was given back goes to the executor without its payload: there it only counts. */
-static void put_empty(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
-                      char *room)
-{
-    struct flm__record stripped = *rec;
-    if (!(rec->flags & FLM__RECORD_BLOB))
-        return;
-    if (l->pull)
-        relay_pull_drop(l->pull); /* it speaks for itself, when it is done */
-    else
-        drop_task(r, lane_index(r, l), rec, data);
-    l->pull = NULL;
-    stripped.flags &= (uint8_t)~FLM__RECORD_BLOB;
-    memcpy(room, &stripped, sizeof(stripped));
-}
-
-/* The payload, or that it has to wait. */
-static bool put_large(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
-                      char *room)
-{
-    struct flm__blob_ref ref;
-    struct flm__task_parts parts;
-    int rc = have_payload(r, l, rec, data, &ref);
-    if (rc < 0)
-        fail_lane(r, l, "an input could not be read from flmd");
-    if (rc <= 0)
-        return false;
-    pass_payload(r, l, &ref);
-    ref.address = ref.key = 0;
-    flm__task_split(rec, flm__record_payload(room), &parts);
-    memcpy((void *)(uintptr_t)parts.input, &ref, sizeof(ref));
-    return true;
-}
-
-/* Puts a task in the executor's ring. false: it has to wait. */
-static bool put_task(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
-                     uint32_t bytes)
-{
-    uint64_t number = l->put + 1;
-    char *room = flm__link_reserve(l->ring, bytes);
-    if (!room)
-        return false;
-    memcpy(room, data, bytes);
-    if (number > l->returned_from && number <= l->returned_upto)
-        put_empty(r, l, rec, data, room);
-    else if ((rec->flags & FLM__RECORD_BLOB) && !put_large(r, l, rec, data, room))
-        return false;
-    flm__link_commit(l->ring, bytes);
-    l->put = number;
-    l->dirty = true;
-    return true;
-}
-
-void relay_lane_returned(struct relay *r, unsigned lane, uint64_t from, uint64_t upto)
-{
-    struct lane *l = &r->lanes[lane];
-    if (from >= upto)
-        return;
-    bool follows =
-        from <= l->returned_upto && l->put < l->returned_upto; /* some of the last are still here */
-    if (!follows)
-        l->returned_from = from;
-    l->returned_upto = upto;
-}
-
-static void hold(struct relay *r, struct lane *l, const void *data, uint32_t bytes)
-{
-    if (l->held_start == l->held_end)
-        l->held_start = l->held_end = 0;
-    if (l->held_start && l->held_end + bytes > l->held_room) {
-        memmove(l->held, l->held + l->held_start, l->held_end - l->held_start);
-        l->held_end -= l->held_start;
-        l->held_start = 0;
-    }
-    if (l->held_end + bytes > l->held_room) {
-        size_t room = l->held_room ? 2 * l->held_room : 64 << 10;
-        char *held = room <= 2 * HELD_MAX ? realloc(l->held, room) : NULL;
-        if (!held) {
-            fail_lane(r, l, "more tasks were sent to it than there is room for");
-            return;
-        }
-        l->held = held;
-        l->held_room = room;
-    }
-    memcpy(l->held + l->held_end, data, bytes);
-    l->held_end += bytes;
-}
-
-static bool release_held(struct relay *r, struct lane *l)
-{
-    bool moved = false;
-    while (l->held_start < l->held_end) {
-        struct flm__record rec;
-        const char *data = l->held + l->held_start;
-        uint32_t bytes = flm__record_read(data, l->held_end - l->held_start, &rec);
-        if (!put_task(r, l, &rec, data, bytes))
-            break;
-        l->held_start += bytes;
-        moved = true;
-    }
-    return moved;
-}
-
-static void take_task(struct relay *r, const struct flm__record *rec, const void *data, uint32_t bytes)
-{
-    unsigned index = rec->lane & ((1u << LANE_BITS) - 1);
-    struct lane *l = index < r->n_lanes ? &r->lanes[index] : NULL;
-    if (!l || !l->ring || l->draining || rec->lane != lane_tag(r, l) || rec->type != FLM__TASK) {
-        drop_task(r, index, rec, data); /* of another life */
-        return;
-    }
-    if (l->held_start < l->held_end || !put_task(r, l, rec, data, bytes))
-        hold(r, l, data, bytes);
-}
-
-static bool move_tasks(struct relay *r)
-{
-    const void *data;
-    size_t n = flm__link_peek(r->link, &data);
-    for (size_t at = 0; at < n;) {
-        struct flm__record rec;
-        uint32_t bytes = flm__record_read((const char *)data + at, n - at, &rec);
-        if (!bytes) {
-            agent_stop(r->agent, 1, "what flmd sent over %s is not the protocol", r->link->ops->name);
-            break;
-        }
-        take_task(r, &rec, (const char *)data + at, bytes);
-        at += bytes;
-    }
-    if (n)
-        flm__link_consume(r->link, n);
-    return n > 0;
-}
 
 /* ---- executor -> flmd -------------------------------------------------------------------------- */
 
@@ -233,7 +28,7 @@ static int show_payload(struct relay *r, struct lane *l, const struct flm__recor
     memcpy(&ref, parts.output, sizeof(ref));
     int rc = relay_expose(r, l, &ref, &error);
     if (rc == 0) { /* the announcement was sent before the record */
-        flm__watch_read(r->agent->slots[lane_index(r, l)].watch);
+        flm__watch_read(r->agent->slots[relay_lane_index(r, l)].watch);
         rc = relay_expose(r, l, &ref, &error);
     }
     if (rc > 0)
@@ -253,7 +48,7 @@ static int move_result(struct relay *r, struct lane *l, const char *data, size_t
         r->blocked = true;
         return 0;
     }
-    rec.lane = lane_tag(r, l);
+    rec.lane = relay_lane_tag(r, l);
     memcpy(room, data, *bytes);
     memcpy(room, &rec, sizeof(rec)); /* as checked; the executor can write to its own copy */
     if (rec.flags & FLM__RECORD_BLOB) {
@@ -283,7 +78,7 @@ static bool move_results(struct relay *r, struct lane *l)
         flm__link_consume(l->ring, at);
     if (rc < 0) {
         l->broken = true;
-        fail_lane(r, l, "what it wrote to its ring is not the protocol");
+        relay_fail_lane(r, l, "what it wrote to its ring is not the protocol");
     }
     return at > 0;
 }
@@ -317,14 +112,14 @@ uint64_t relay_lane_relayed(const struct relay *r, unsigned lane)
 
 static bool turn_lane(struct relay *r, struct lane *l)
 {
-    bool moved = release_held(r, l);
+    bool moved = relay_holds(l) && relay_release_held(r, l);
     moved |= move_results(r, l);
     if (l->dirty)
         flm__link_flush(l->ring);
     l->dirty = false;
     if (l->draining && is_drained(r, l)) {
         l->draining = false;
-        slot_drained(&r->agent->slots[lane_index(r, l)]);
+        slot_drained(&r->agent->slots[relay_lane_index(r, l)]);
     }
     return moved;
 }
@@ -333,7 +128,7 @@ bool relay_turn(struct relay *r)
 {
     bool moved = r->ops->progress(r->fabric) > 0;
     r->blocked = false;
-    moved |= move_tasks(r);
+    moved |= relay_move_tasks(r);
     for (unsigned i = 0; i < r->n_lanes; i++) {
         struct lane *l = &r->lanes[(r->first + i) % r->n_lanes];
         if (l->ring)
@@ -357,7 +152,7 @@ bool relay_asks_kernel(const struct relay *r)
  * executor's connection, will wake us. */
 static bool arm_lane(struct relay *r, struct lane *l)
 {
-    bool wants_room = l->held_start < l->held_end && !l->pull;
+    bool wants_room = relay_holds(l) && !l->pull;
     if (r->blocked || l->awaits || l->broken)
         return true;
     return flm__link_arm(l->ring, wants_room);
@@ -419,18 +214,9 @@ int relay_lane_open(struct relay *r, unsigned lane, uint32_t life, int fds[3], u
 void relay_lane_close(struct relay *r, unsigned lane)
 {
     struct lane *l = &r->lanes[lane];
-    while (l->held_start < l->held_end) {
-        struct flm__record rec;
-        uint32_t bytes = flm__record_read(l->held + l->held_start, l->held_end - l->held_start, &rec);
-        if (!l->pull) /* that one speaks for itself, when it is done */
-            drop_task(r, lane, &rec, l->held + l->held_start);
-        relay_pull_drop(l->pull);
-        l->pull = NULL;
-        l->held_start += bytes;
-    }
+    relay_drop_held(r, l);
     flm__link_destroy(l->ring);
     relay_forget_announced(l);
-    free(l->held);
     *l = (struct lane){0};
 }
 

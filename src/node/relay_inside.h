@@ -1,4 +1,4 @@
-/* node/relay_inside.h - what relay.c, relay_blob.c and relay_common.c share. */
+/* node/relay_inside.h - what relay.c, relay_tasks.c, relay_blob.c and relay_common.c share. */
 #ifndef FLM_NODE_RELAY_INSIDE_H
 #define FLM_NODE_RELAY_INSIDE_H
 
@@ -9,6 +9,8 @@
 #include "wire/record.h"
 
 struct pull;
+
+enum { RELAY_LANE_BITS = 12 }; /* of a record's lane: the slot; the rest is the life */
 
 /* A large output that its executor has announced and not yet sent the record of. */
 struct announced {
@@ -59,6 +61,35 @@ struct relay {
     struct common *commons;
     struct pull *pulls;
 };
+
+static inline unsigned relay_lane_index(const struct relay *r, const struct lane *l)
+{
+    return (unsigned)(l - r->lanes);
+}
+
+static inline uint16_t relay_lane_tag(const struct relay *r, const struct lane *l)
+{
+    return (uint16_t)(relay_lane_index(r, l) | (l->life & 15) << RELAY_LANE_BITS);
+}
+
+static inline void relay_fail_lane(struct relay *r, struct lane *l, const char *text)
+{
+    slot_fail(&r->agent->slots[relay_lane_index(r, l)], text);
+}
+
+/* ---- relay_tasks.c ----------------------------------------------------------------------------- */
+
+static inline bool relay_holds(const struct lane *l)
+{
+    return l->held_start < l->held_end;
+}
+
+/* Takes what flmd has sent; true if there was anything. */
+bool relay_move_tasks(struct relay *relay);
+/* Goes on with what a lane holds; true if anything moved. */
+bool relay_release_held(struct relay *relay, struct lane *lane);
+/* The lane is closed. */
+void relay_drop_held(struct relay *relay, struct lane *lane);
 
 /* ---- relay_blob.c ------------------------------------------------------------------------------ */
 

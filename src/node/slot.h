@@ -59,7 +59,9 @@ struct slot {
     char kill_text[400];
     int status; /* as from wait(2), once GONE */
     struct rusage usage;
-    long inherited_kib; /* of memory, that usage counts though they were the agent's */
+    bool joined;         /* it has connected */
+    char last_line[160]; /* that it wrote to stderr, as long as it has not */
+    long inherited_kib;  /* of memory, that usage counts though they were the agent's */
     int64_t heard_ns;
 
     /* from life to life */
@@ -67,6 +69,7 @@ struct slot {
     uint32_t restarts;
     uint32_t session; /* flmd's number; 0: none */
     unsigned backoff_ms;
+    unsigned failures;     /* lives in a row that never connected */
     Flm__Bind *bind;       /* to be given as soon as the right process is there; owned */
     int bind_fd;           /* its common data, -1: none */
     struct common *common; /* relay: held for the session */
@@ -115,6 +118,14 @@ bool slot_is_wrapped(const struct slot *slot);
 /* world.c: the world's number, from a rank of it; and what a killed world has left in /dev/shm. */
 void slot_world_learn(struct slot *slot, pid_t rank);
 void slot_world_sweep(struct slot *slot);
+
+/* slot_failure.c: lives that end before they have connected. The first is said, then flmd is told. Returns
+ * after how many ms to try again; 0: as after any failure. */
+unsigned slot_count_failure(struct slot *slot, const char *text);
+void slot_describe_failure(const struct slot *slot, char *text, size_t size);
+void slot_heed_line(struct slot *slot, const char *text, size_t n); /* of stderr */
+void slot_has_joined(struct slot *slot);
+void slot_try_now(struct slot *slot); /* if it waits for long */
 
 /* slot_start.c: the process of the next life; fills what belongs to it. */
 int slot_launch(struct slot *slot, flm_error *error);

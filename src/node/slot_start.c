@@ -216,6 +216,8 @@ static int make_page(struct slot *slot, flm_error *error)
 static void on_line(void *arg, bool error_stream, const char *text, size_t n)
 {
     struct slot *slot = arg;
+    if (error_stream)
+        slot_heed_line(slot, text, n);
     log_add(&slot->log, ++slot->agent->log_lines, error_stream, text, n);
     if (slot->agent->options->log_to_stderr)
         fprintf(stderr, "executor %u: %.*s\n", slot->log.executor, (int)n, text);

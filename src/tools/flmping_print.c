@@ -8,7 +8,7 @@
 
 static double rate(const struct flmping_outcome *out)
 {
-    return out->seconds > 0 ? (double)(out->succeeded + out->failed) / out->seconds : 0;
+    return out->seconds > 0 ? (double)out->succeeded / out->seconds : 0;
 }
 
 static double us(uint64_t ns)
@@ -27,6 +27,15 @@ static const char *grouped(uint64_t n, char text[32])
         text[at++] = digits[i];
     }
     text[at] = 0;
+    return text;
+}
+
+/* Few are told with the digits that make them a number. */
+static const char *rate_text(double tasks_per_second, char text[32])
+{
+    if (tasks_per_second >= 10 || tasks_per_second <= 0)
+        return grouped((uint64_t)tasks_per_second, text);
+    snprintf(text, 32, "%.2g", tasks_per_second);
     return text;
 }
 
@@ -53,12 +62,12 @@ static void print_text(const struct flmping_options *o, const struct flmping_out
 {
     const struct histogram *h = &out->round_trip;
     char a[32], b[32], c[32], d[32];
-    uint64_t tasks = out->succeeded + out->failed;
+    uint64_t tasks = out->succeeded;
     printf("%s task%s, %s B in, %s B out", grouped(tasks, a), tasks == 1 ? "" : "s",
            grouped(o->input_size, b), grouped(o->output_size, c));
     if (o->duration_ns)
         printf(", %.15g us each%s", us(o->duration_ns), o->sleep ? " (sleeping)" : "");
-    printf(": %.3f s, %s tasks/s\n", out->seconds, grouped((uint64_t)rate(out), d));
+    printf(": %.3f s, %s tasks/s\n", out->seconds, rate_text(rate(out), d));
     if (h->count) {
         printf("round trip in us: p50 %.1f  p90 %.1f  p99 %.1f  max %.1f", us(histogram_percentile(h, 0.5)),
                us(histogram_percentile(h, 0.9)), us(histogram_percentile(h, 0.99)), us(h->max));

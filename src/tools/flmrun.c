@@ -298,7 +298,9 @@ int main(int argc, char **argv)
         status = run_command(&run);
     end_manager(&run);
     end_leftovers(&run);
-    if (run.instance.log[0])
+    if (!instance_log_is_whole(&run.instance))
+        say("what the executors wrote is not all in %s: %s", run.instance.log, strerror(errno));
+    else if (run.instance.log[0])
         say("what the executors wrote is in %s", run.instance.log);
     instance_close(&run.instance);
     return status;

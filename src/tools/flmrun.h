@@ -14,12 +14,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum flmrun_status { /* as env(1) and timeout(1) use them */
-                     STATUS_USAGE = 2,
-                     STATUS_TIMEOUT = 124,
-                     STATUS_OURS = 125, /* flmrun itself, or the session manager, failed */
-                     STATUS_CANNOT = 126,
-                     STATUS_NOT_FOUND = 127,
+/* As env(1) and timeout(1) use them. */
+enum flmrun_status {
+    STATUS_USAGE = 2,
+    STATUS_TIMEOUT = 124,
+    STATUS_OURS = 125, /* flmrun itself, or the session manager, failed */
+    STATUS_CANNOT = 126,
+    STATUS_NOT_FOUND = 127,
 };
 
 struct flmrun_options {
@@ -29,6 +30,8 @@ struct flmrun_options {
     const char *nodes;
     const char *backend; /* "local", "slurm"; chosen by flmrun_parse */
     const char *interface;
+    unsigned min_nodes, max_nodes; /* with jobs of our own; max 0: none */
+    const char *site_options, *block_time;
     const char *provider;
     const char *wrap;
     const char *wrap_executor;
@@ -60,6 +63,8 @@ struct instance {
 /* Ends and removes what dead instances of this user left, and makes a private directory. 0, or -1 after a
  * message. */
 int instance_open(struct instance *instance, const struct flmrun_options *options);
+/* Whether what was written to the log so far found room; errno says why not. */
+bool instance_log_is_whole(const struct instance *instance);
 void instance_close(struct instance *instance);
 
 /* The variable that all processes of an instance have in their environment; its value is the directory. */

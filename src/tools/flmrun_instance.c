@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include "tools/flmrun.h"
+#include "tools/runtime_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,33 +23,20 @@
 enum {
     DEAD_MAX = 64, /* swept in one go; the next start takes the rest */
     SWEEP_GRACE_MS = 500,
-    RUNTIME_MAX = 60, /* leaves room for the names of sockets */
 };
 
-static bool is_ours_alone(const char *path)
+static int runtime_directory(char path[RUNTIME_FOLDER_MAX])
 {
-    struct stat st;
-    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
-           (st.st_mode & 077) == 0;
-}
-
-/* $XDG_RUNTIME_DIR/flame where that is really ours, else /tmp/flame-UID. */
-static int runtime_directory(char *out, size_t n)
-{
-    const char *xdg = getenv("XDG_RUNTIME_DIR");
-    if (xdg && *xdg == '/' && strlen(xdg) < RUNTIME_MAX - 6 && is_ours_alone(xdg))
-        snprintf(out, n, "%s/flame", xdg);
-    else
-        snprintf(out, n, "/tmp/flame-%u", (unsigned)geteuid());
-    if (mkdir(out, 0700) < 0 && errno != EEXIST) {
-        say("cannot make the directory %s: %s", out, strerror(errno));
+    runtime_folder_choose(path);
+    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+        say("cannot make the directory %s: %s", path, strerror(errno));
         return -1;
     }
-    if (is_ours_alone(out))
+    if (folder_is_ours_alone(path))
         return 0;
     say("%s must be a directory of yours with mode 0700, and is not: remove it, or have your administrator "
         "do it",
-        out);
+        path);
     return -1;
 }
 
@@ -94,7 +82,7 @@ static void find_dead(const char *runtime, struct dead *dead)
         char *path = NULL;
         if (strncmp(e->d_name, "run-", 4) != 0 || asprintf(&path, "%s/%s", runtime, e->d_name) < 0)
             continue;
-        int lock = is_ours_alone(path) ? lock_dead(path) : -1;
+        int lock = folder_is_ours_alone(path) ? lock_dead(path) : -1;
         if (lock < 0) {
             free(path);
             continue;
@@ -158,10 +146,10 @@ static int open_log(struct instance *instance)
 
 int instance_open(struct instance *instance, const struct flmrun_options *options)
 {
-    char runtime[RUNTIME_MAX + 8], path[PATH_MAX];
+    char runtime[RUNTIME_FOLDER_MAX], path[PATH_MAX];
     struct dead dead = {.n = 0};
     *instance = (struct instance){.lock = -1, .log_fd = -1};
-    if (runtime_directory(runtime, sizeof(runtime)) < 0)
+    if (runtime_directory(runtime) < 0)
         return -1;
     snprintf(path, sizeof(path), "%s/lock", runtime);
     int all = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -180,6 +168,13 @@ int instance_open(struct instance *instance, const struct flmrun_options *option
     close(all);
     sweep(&dead);
     return rc == 0 && options->keep_logs ? open_log(instance) : rc;
+}
+
+/* flmd and the agents cannot say that they cannot say anything: where they write we write a last line. */
+bool instance_log_is_whole(const struct instance *instance)
+{
+    static const char line[] = "flmrun: the end of this run\n";
+    return instance->log_fd < 0 || write(instance->log_fd, line, sizeof(line) - 1) == sizeof(line) - 1;
 }
 
 void instance_close(struct instance *instance)

@@ -17,6 +17,10 @@ enum {
     KEY_NODES,
     KEY_BACKEND,
     KEY_INTERFACE,
+    KEY_MIN_NODES,
+    KEY_MAX_NODES,
+    KEY_SITE,
+    KEY_BLOCK_TIME,
     KEY_WRAP,
     KEY_WRAP_EXECUTOR,
     KEY_KEEP_LOGS,
@@ -38,6 +42,16 @@ static const struct argp_option table[] = {
     {"backend", KEY_BACKEND, "NAME", 0,
      "where nodes come from: local, this machine; slurm, the job that we are in (default: auto, slurm in a "
      "job, else local)",
+     0},
+    {"max-nodes", KEY_MAX_NODES, "K", 0,
+     "ask Slurm for jobs of one node each while there is work for them, up to K nodes with those of the "
+     "job "
+     "that we are in",
+     0},
+    {"min-nodes", KEY_MIN_NODES, "K", 0, "with --max-nodes: hold so many nodes also without work", 0},
+    {"block-time", KEY_BLOCK_TIME, "TIME", 0,
+     "time of each such job, as sbatch takes it (default: the site's)", 0},
+    {"site-options", KEY_SITE, "WORDS", 0, "options for sbatch of such jobs, for example \"-A project\"",
      0},
     {"interface", KEY_INTERFACE, "NAME", 0, "network interface between nodes, where they have several", 0},
     {"timeout", KEY_TIMEOUT, "S", 0, "end CMD after S seconds, with status 124", 0},
@@ -77,15 +91,16 @@ static const char *bind_name(struct argp_state *state, const char *text)
 }
 
 /* In a job all that it has; the plugin makes sure that there is such a job. */
-static const char *backend_name(struct argp_state *state, const char *text)
+static const char *backend_name(struct argp_state *state, const struct flmrun_options *o)
 {
+    const char *text = o->backend;
     if (text && strcmp(text, "auto") != 0) {
         if (strcmp(text, "local") != 0 && strcmp(text, "slurm") != 0)
             argp_error(state, "--backend takes auto, local or slurm, not '%s'", text);
         return text;
     }
     const char *job = getenv("SLURM_JOB_ID");
-    if (!job || !*job)
+    if ((!job || !*job) && !o->max_nodes)
         return "local";
 #ifdef FLM_WITH_SLURM
     return "slurm";
@@ -148,6 +163,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_BACKEND:
         o->backend = arg;
         return 0;
+    case KEY_MIN_NODES:
+        o->min_nodes = (unsigned)atoi(number(state, "--min-nodes", arg, 0, 10000));
+        return 0;
+    case KEY_MAX_NODES:
+        o->max_nodes = (unsigned)atoi(number(state, "--max-nodes", arg, 1, 10000));
+        return 0;
+    case KEY_SITE:
+        o->site_options = arg;
+        return 0;
+    case KEY_BLOCK_TIME:
+        o->block_time = arg;
+        return 0;
     case KEY_INTERFACE:
         o->interface = arg;
         return 0;
@@ -158,7 +185,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!o->command)
             argp_error(state, "which command? For example: flmrun -n 2 -- ./my-client");
-        o->backend = backend_name(state, o->backend);
+        if (o->min_nodes > o->max_nodes)
+            argp_error(state, "--min-nodes is above --max-nodes");
+        o->backend = backend_name(state, o);
         return 0;
     }
     return parse_how(key, arg, state);

@@ -19,7 +19,22 @@
 
 extern char **environ;
 
-enum { READY_FD = 3, PARENT_FD = 4, ARGUMENTS_MAX = 48 + MANAGER_OPTIONS };
+enum { READY_FD = 3, PARENT_FD = 4, ARGUMENTS_MAX = 64 + MANAGER_OPTIONS };
+
+/* Jobs of one node each, beside the nodes of the job that we are in. */
+static size_t add_jobs(const char **argv, size_t n, const struct flmrun_options *o)
+{
+    static char most[16], least[16];
+    const char *job = getenv("SLURM_JOB_ID"), *nodes = getenv("SLURM_JOB_NUM_NODES");
+    unsigned here = job && *job ? nodes ? (unsigned)atoi(nodes) : 1 : 0;
+    snprintf(most, sizeof(most), "%u", o->max_nodes > here ? o->max_nodes - here : 0);
+    snprintf(least, sizeof(least), "%u", o->min_nodes > here ? o->min_nodes - here : 0);
+    argv[n++] = "--max-blocks";
+    argv[n++] = most;
+    argv[n++] = "--min-blocks";
+    argv[n++] = least;
+    return n;
+}
 
 /* In a job executors are counted over all its nodes, which reach flmd over TCP. */
 static size_t add_slurm(const char **argv, size_t n, const struct flmrun_options *o)
@@ -32,7 +47,7 @@ static size_t add_slurm(const char **argv, size_t n, const struct flmrun_options
         argv[n++] = "--backend-option";
         argv[n++] = executors;
     }
-    return n;
+    return o->max_nodes ? add_jobs(argv, n, o) : n;
 }
 
 static void build_arguments(const char **argv, const char *program, const char *endpoint,
@@ -54,6 +69,8 @@ static void build_arguments(const char **argv, const char *program, const char *
         {"--cores-per-slot", o->cores_per_slot ? o->cores_per_slot : cpus_per_task},
         {"--provider", o->provider},
         {"--interface", o->interface},
+        {"--site-options", o->site_options},
+        {"--block-time", o->block_time},
         {"--nodes", o->nodes},
         {"--executor-wrapper", o->wrap},
         {"--wrap-executor", o->wrap ? o->wrap_executor : NULL},

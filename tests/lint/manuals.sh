@@ -63,6 +63,23 @@ check_equal 'every function has a manual page' '' \
 check_equal 'every function of a manual page is in a header' flm_service \
     "$(comm -23 <(echo "$documented") <(echo "$declared"))"
 
+# members STRUCT HEADER: those of a public structure.
+members() {
+    sed -n "/^struct $1 {/,/^}/p" "$2" | tr '\n' ' ' | sed -E 's|/\*([^*]\|\*[^/])*\*/||g; s/^[^{]*\{//; s/\}.*//' |
+        tr ';' '\n' | sed -E 's/.*\(\*([a-z_]+)\)\(.*/\1/; s/\[[^]]*\]//g' | tr ',' '\n' |
+        grep -oE '[a-z_0-9]+ *$' | tr -d ' ' | sort -u
+}
+mentioned=$(grep -hE '^\.(It )?(Va|Fa|Fn)' "$pages"/*.3 | tr -s ' ,()' '\n' | sort -u)
+for header in "$FLM_SRCDIR"/include/flm/{client,service,admin}.h; do
+    for name in $(sed -n 's/^struct \(flm_[a-z_]*\) {.*/\1/p' "$header"); do
+        [ "$name" != flm_exec_output ] || continue # of flm-application(5)
+        list=$(members "$name" "$header")
+        check_match "$name has members" "$list" '.'
+        check_equal "the manual pages tell of each member of struct $name" '' \
+            "$(comm -13 <(echo "$mentioned") <(grep -vx reserved <<<"$list"))"
+    done
+done
+
 # Fields of the structure, but its size and `temporary` (who registers a file does not stay connected); keys
 # of the file.
 fields=$(sed -n '/^struct flm_application {/,/^}/p' "$FLM_SRCDIR/include/flm/admin.h" | tr '\n' ' ' |

@@ -2,9 +2,6 @@
 # flmrun where there is no job, no Slurm, or not what was asked for.
 . "${FLM_SRCDIR:?run me by make check}/tests/slurm/cluster.sh"
 
-run flmrun --backend slurm -- true
-check_equal 'outside a job' 125 "$status"
-check_contains 'it says where it works' "$err" 'there is no Slurm job here (SLURM_JOB_ID is not set)'
 run flmrun --backend pbss -- true
 check_equal 'a backend that is none' 2 "$status"
 run env SLURM_JOB_ID=17 SLURM_CONF=/nonexistent flmrun -- true

@@ -10,7 +10,7 @@ END
 # A job of three nodes with two executors each in which tasks flow; they have begun when it returns.
 flood() {
     rm -f up
-    submit -N3 --ntasks-per-node=2 --no-kill -t 10 "$@" -- flmrun -v -- sh -c '
+    submit -N3 --ntasks-per-node=2 --no-kill -t 10 -- flmrun -v -- sh -c '
         sh await.sh 6
         flmctl status >/dev/null && env | grep ^FLM_ENDPOINT >up.tmp && mv up.tmp up
         flmping -t 24000 -d 2000 --json'
@@ -45,6 +45,7 @@ executor_is_killed() {
 agent_is_killed() {
     flood
     testbed exec n3 kill -KILL "$(pid_on n3 flm-node)"
+    # shellcheck disable=SC2016
     wait_for 'its node is asked for again, and comes back' on n1 sh -c '[ "$(flmctl -o json list -e | jq "[.[] | select(.node == \"n3\" and .restarts == 0 and .state != \"Void\")] | length")" = 2 ]'
     all_once 'an agent is killed'
     nothing_is_left

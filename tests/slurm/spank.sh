@@ -70,6 +70,9 @@ others() {
     check_equal 'a job that does not ask for it has nothing of it' '0  ' "$status $out $err"
     job -N1 -n2 --flame -- flmrun --backend local -n 1 -- sh -c 'sh await.sh 1; srun -n1 env | grep ^FLM_ENDPOINT= | grep -c run-job'
     check_equal 'flmrun in such a job is an instance of its own' 0 "$out"
+    job -N1 -n1 --flame --flame-app=upper.app -- sh -c '
+        sbatch -W -N1 -n1 -o inner --export=ALL --wrap "echo \$FLM_JOB_INSTANCE"'
+    check_equal 'a job that is submitted in such a job has none of its own' "run-job-$job-0" "$(cat inner)"
     submit -N1 -n1 --array=0-1 --flame -- sh -c 'flmctl status >/dev/null && echo "$FLM_JOB_INSTANCE" >>array'
     wait_for 'both tasks of an array have an instance' bash -c '[ "$(sort -u array 2>/dev/null | wc -l)" = 2 ]'
     nothing_is_left

@@ -41,3 +41,7 @@ flmexec -- echo {} ::: $(seq 100) >small/results 2>err
 check_equal 'and so do outputs' true "$([ $? -ne 0 ] && grep -q 'No space left\|annot write' err && echo true)"
 check 'the session manager works on' flmping -t 1000
 engine_end
+touch small/log 2>/dev/null
+(cd small && rm -f results log && exec flmrun -n 1 --keep-logs -- flmping -t 100 >/dev/null 2>"$TEST_DIR/err")
+check_equal 'logs that find no room are not the run'\''s failure' 0 $?
+check_match 'but it is said' "$(cat err)" 'not all in flmrun-.*No space left'

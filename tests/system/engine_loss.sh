@@ -4,7 +4,12 @@
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
 . "$FLM_SRCDIR/tests/system/engine.sh"
 
+# A thousand stops take some five minutes for each transport with FLM_TEST_STOPS=1000 FLM_TEST_LOSS_MS=200
+# FLM_TEST_SLOTS=4 FLM_TEST_TASK_US=100.
 rounds=${FLM_TEST_ROUNDS:-$(sized 40 15)}
+stops_wanted=${FLM_TEST_STOPS:-$((rounds / 4))}
+loss_ms=${FLM_TEST_LOSS_MS:-1000}
+slots=${FLM_TEST_SLOTS:-2}
 RANDOM=${FLM_TEST_SEED:-$$}
 
 nap() { # at most $1 ms
@@ -17,8 +22,8 @@ one_of() {
 }
 
 for transport in $(transports); do
-    engine -n 2 --loss-time 1000
-    idle_executors 2
+    engine -n "$slots" --loss-time "$loss_ms"
+    idle_executors "$slots"
     start ping flmping -t 100000000 -d 3 --json
     ping=$pid
     for ((i = 0; i < rounds; i++)); do
@@ -35,10 +40,11 @@ for transport in $(transports); do
     run flmping -t 100000 --json
     check_equal 'everything works as before' "0 0" "$status $(jq -r .failed <<<"$out")"
 
-    # A stopped one is replaced after the loss time, a second here.
-    start ping flmping -t 100000000 --json
+    # A stopped one is replaced after the loss time.
+    start ping flmping -t 100000000 -d "${FLM_TEST_TASK_US:-0}" --json
     ping=$pid
-    for ((stops = 0; stops < rounds / 4; )); do
+    for ((stops = 0; stops < stops_wanted; )); do
+        kill -0 $ping 2>/dev/null || break
         nap 200
         # shellcheck disable=SC2046
         victim=$(one_of $(executors) 0)
@@ -92,3 +98,17 @@ for transport in $(transports); do
     wait_for 'executors and agents end by themselves' bash -c \
         "! grep -lszx FLM_TEST_ID=$FLM_TEST_ID /proc/[0-9]*/environ | xargs -rn1 dirname | xargs -rI{} cat {}/comm | grep -E 'flm-(node|exec|back)'"
 done
+
+# Without -v the log has a line for each executor that was lost, and not for each of very many.
+export FLM_ENDPOINT=unix:$TEST_DIR/run/quiet.sock
+start quiet flmd -e "$FLM_ENDPOINT" --directory "$TEST_DIR/run" -n 1
+quiet=$pid
+wait_for 'a session manager without -v' flmctl status
+run "$client" -l "$services/odd.so" -i segv -n 1
+check_match 'says which executor was lost, and how' "$(cat quiet.log)" \
+    '^flmd: executor 0 of node .* in session .* is lost: process .*(signal|exited)'
+run "$client" -l "$services/odd.so" -i segv -n 20
+check_equal 'but not too often' 1 "$(($(grep -c 'is lost' quiet.log) <= 20))"
+kill "$quiet"
+wait "$quiet"
+check_equal 'and ends in order' 0 $?

@@ -73,3 +73,23 @@ wait $logs
 check_equal 'logs are shown although a node dies meanwhile' 0 $?
 check_contains 'which is named, too' "$(cat logs.log)" "node $name is lost"
 engine_end
+
+# Executors that cannot be started: a shared session manager says so, waits, and tries again when told.
+printf '#!/bin/sh\n[ -e %s/mended ] && exec "$@"\necho broken >&2\nexit 7\n' "$TEST_DIR" >wrapper
+chmod +x wrapper
+transport=ring engine -n 1 --executor-wrapper "$TEST_DIR/wrapper"
+start waits "$client" -l "$services/odd.so" -i 'print hello' -n 20 -I waits
+waits=$pid
+node_state() { [ "$(flmctl -o json list -n | jq -r '.[0].state')" = "$1" ]; }
+wait_for 'the node is shown as failed' node_state Failed
+check_equal 'and so is its executor, with the reason' 'Failed true' \
+    "$(flmctl -o json list -e | jq -r '.[] | "\(.state) \(.trouble | contains("status 7") and contains("broken"))"')"
+wait_for 'the session that waits has an event' bash -c "flmctl view waits | grep -q 'no executor can be started'"
+check_match 'the log says it, and what to do' "$(cat flmd.log)" 'flmctl undrain .*status 7'
+touch mended
+check 'once it is mended' flmctl undrain "$(flmctl -o json list -n | jq -r '.[0].name')"
+wait $waits
+check_match 'the tasks that waited are run' "$(cat waits.log)" '^20 x Succeed'
+check_equal 'and all is well' 'Up "" Idle ""' \
+    "$(flmctl -o json list -n | jq -r '.[0] | "\(.state) \(.trouble | tojson)"') $(flmctl -o json list -e | jq -r '.[0] | "\(.state) \(.trouble | tojson)"')"
+engine_end

@@ -28,3 +28,9 @@ check_match 'an executor: the reason of its task is the lack of memory' "$out" '
 check_contains 'what to do' "$out" 'killed for lack of memory: ask for more, or run fewer executors on a node'
 check_contains 'the engine goes on' "$out" '20 x Succeed none 0 [after]'
 check_contains 'a command of flmexec: the same' "$out" 'killed for lack of memory'
+
+# shellcheck disable=SC2016
+run bash -c 'echo $$ >"$GROUP/cgroup.procs" && exec "$@"' sh flmrun -n 1 -- flmexec -j 1 sh -c {} ::: \
+    'python3 -c "x = bytearray(1000 << 20)"; echo "python: $?"; sleep 0.3' 'kill -9 $$'
+check_contains 'the kernel kills a process of a command that goes on' "$out" 'python: 137'
+check_contains 'a command that is killed later for another reason is not blamed on that' "$err" 'ended by signal 9'

@@ -22,8 +22,9 @@ refused 1 'common data at most 1 GiB' --size=20000 --no-check
 refused 1 'cannot read none.h5: No such file' --a=none.h5:/A
 echo text >text.h5
 refused 1 'text.h5 is no HDF5 file' --b=text.h5
-check_status 'without a session manager' 2 flm-matmul
+check_status 'without a session manager' 1 flm-matmul
 check_contains 'it says how to start one' "$err" 'flmrun -- flm-matmul'
+check_status 'with an endpoint that is none' 1 env FLM_ENDPOINT=none flm-matmul
 
 for transport in $(transports); do
     engine -n 2

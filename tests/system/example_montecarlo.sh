@@ -31,8 +31,9 @@ refused 'unrecognized option' --nonsense
 refused 'Too many arguments' more
 check_equal 'and nothing was written' '' "$(ls -- *.h5 *.svg 2>/dev/null)"
 
-check_status 'without a session manager' 2 flm-montecarlo
+check_status 'without a session manager' 1 flm-montecarlo
 check_contains 'it says how to start one' "$err" 'flmrun -- flm-montecarlo'
+check_status 'with an endpoint that is none' 1 env FLM_ENDPOINT=none flm-montecarlo
 check_status 'a module that is not there' 1 flm-montecarlo --inproc --service=none.so
 check_contains 'is named' "$err" 'none.so: No such file'
 

@@ -18,6 +18,7 @@ run flmctl list -s --endpoint "unix:$TEST_DIR/nobody"
 check_equal 'nobody answers: status 1' 1 "$status"
 check_contains 'nobody answers: where' "$err" "no session manager answers at unix:$TEST_DIR/nobody"
 check_contains 'nobody answers: what to do' "$err" 'flmrun'
+check_equal 'nobody answers: it is said once' 1 "$(wc -l <<<"$err")"
 
 for bad in '' 'nonsense' 'list x' 'list -z' 'view' 'view a b c' 'view a x' 'register' 'create' 'close' 'cancel' \
     'drain' '-o xml list' 'list -o' 'logs -e x' 'create --weight 5000 a' 'create --deadline x a' \
@@ -44,6 +45,16 @@ check_equal 'doctor: few files: status 1' 1 $?
 check_equal 'doctor: few files: FAIL' FAIL "$(json '[c["state"] for c in d if c["check"] == "open files"][0]')"
 out=$(TMPDIR=/nonexistent flmctl doctor -o json)
 check_equal 'doctor: no TMPDIR: FAIL' FAIL "$(json '[c["state"] for c in d if c["check"] == "disk (TMPDIR)"][0]')"
+sleep 0.01 &
+gone=$!
+wait $gone
+if (: >"/dev/shm/$gone:$(id -u):7") 2>/dev/null; then
+    : >"/dev/shm/$$:$(id -u):7" # of a process that lives
+    run flmctl doctor -o json
+    check_match 'doctor: what libfabric left' "$(json '[c["state"] + " " + c["found"] for c in d if c["check"] == "left in /dev/shm"][0]')" \
+        '^warn [0-9]+ files like /dev/shm/[0-9]+:'
+    rm "/dev/shm/$gone:$(id -u):7" "/dev/shm/$$:$(id -u):7"
+fi
 mkdir -m 700 xdg
 out=$(XDG_RUNTIME_DIR=$PWD/xdg flmctl doctor -o json)
 check_match 'doctor: the runtime folder can be made' "$(json '[c["state"] + " " + c["found"] for c in d if c["check"] == "runtime folder"][0]')" \
@@ -74,9 +85,9 @@ run flmctl status -o json
 check_equal 'status: the process' "$flmd" "$(json 'd["pid"]')"
 check_contains 'status: the endpoint' "$(json 'd["endpoint"]')" "$TEST_DIR/flmd.sock"
 run flmctl list -o csv
-check_equal 'no sessions: the headings' "ID,State,App,Slots,Pending,Running,Succeed,Failed,Created"$'\r' "$out"
+check_equal 'no sessions: the headings' "ID,State,App,Slots,Pending,Running,Succeed,Failed,Created,Cancelled"$'\r' "$out"
 run flmctl list
-check_match 'no sessions: the headings' "$out" '^ID +State +App +Slots +Pending +Running +Succeed +Failed +Created$'
+check_match 'no sessions: the headings' "$out" '^ID +State +App +Slots +Pending +Running +Succeed +Failed +Created +Cancelled$'
 run flmctl list -o json
 check_equal 'no sessions: an empty list' 0 "$(json 'len(d)')"
 executors() { flmctl list -e -o json | grep -q '"id": 1'; }
@@ -160,7 +171,7 @@ check_equal 'list: the session' "[('mine', 'Open', 'talk', 0)]" \
 check_equal 'list: created today' True \
     "$(json '__import__("datetime").datetime.fromisoformat(d[0]["created"].rstrip("Z")).year >= 2024')"
 run flmctl list
-check_match 'list: a line' "$out" '^mine +Open +talk +[0-9]+ +0 +0 +0 +0 +20[0-9-]+ [0-9:]+$'
+check_match 'list: a line' "$out" '^mine +Open +talk +[0-9]+ +0 +0 +0 +0 +20[0-9-]+ [0-9:]+ +0$'
 run flmctl view mine -o json
 check_equal 'view: options' '3 1' "$(json 'd["weight"]') $(json 'd["min_instances"]')"
 check_equal 'view: events have time and text' True "$(json 'all(e["time"] and e["text"] for e in d["events"])')"
@@ -231,6 +242,46 @@ wait_for 'a busy session' is_busy
 check 'cancel under way' flmctl cancel busy
 wait "$busy"
 check_equal 'its client is told' 1 $?
+
+# --- what runs, what waits ---
+
+start long flmping -t 30 -d 20s --sleep -w 30 --deadline 60s --session-id long -q
+long=$pid
+both_run() { [ "$(flmctl list -o json | jq -r '.[] | select(.id == "long") | "\(.running) \(.pending)"')" = '2 28' ]; }
+wait_for 'list: as many run as there are executors, what was sent ahead to them waits' both_run
+run flmctl view long --tasks -o json
+check_equal 'view --tasks: the same' '2 28' \
+    "$(json 'len([t for t in d["tasks"] if t["state"] == "Running"])') $(json 'len([t for t in d["tasks"] if t["state"] == "Pending"])')"
+task=$(json '[t["id"] for t in d["tasks"] if t["state"] == "Running"][0]')
+run flmctl view long "$task" -o json
+check_equal 'view SESSION TASK: of one that runs the start and the deadline' 'Running True 60000' \
+    "$(json 'd["state"]') $(json 'd["started"] > "2024" and d["executor"] >= 0') $(json 'd["deadline_ms"]')"
+run flmctl cancel long "$((task + 20))"
+check_equal 'cancel: of a task that waits nothing is to be told' '0 ' "$status $err"
+check_equal 'list: the column Cancelled' 1 \
+    "$(flmctl list -o csv | python3 -c 'import csv, sys; print([r["Cancelled"] for r in csv.DictReader(sys.stdin) if r["ID"] == "long"][0])')"
+check 'cancel the session' flmctl cancel long
+wait "$long"
+start deaf "$FLM_BUILDDIR/tests/system/client" -l "$FLM_BUILDDIR/tests/system/services/.libs/odd.so" -i 'sleep 600000' \
+    -n 1 -I deaf
+deaf=$pid
+deaf_runs() { flmctl -o json view deaf 1 | grep -q Running; }
+wait_for 'a task that heeds nothing runs' deaf_runs
+run flmctl cancel deaf 1
+check_equal 'cancel: that is no failure' 0 "$status"
+check_match 'it is told that it runs on' "$err" "task 1 .*still runs.*flmctl cancel deaf"
+check 'to cancel its session ends it' flmctl cancel deaf
+wait "$deaf"
+
+# --- an id again ---
+
+check 'an id that a closed session had is free' flmctl create talk --id mine
+check_match 'the closed one stays to be looked at' "$(flmctl list)" '^mine~1 +Closed'
+check_status 'an id that an open one has is not' 1 flmctl create talk --id mine
+check 'so often as one likes' flmctl close mine
+check 'again' flmctl create talk --id mine
+check_match 'both closed ones are there' "$(flmctl list)" '^mine~2 +Closed'
+check 'and closed' flmctl close mine
 
 check 'drain' flmctl drain "$node"
 check_match 'drain: shown' "$(flmctl list -n)" "[Dd]rain"

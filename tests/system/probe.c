@@ -142,25 +142,32 @@ static void room_comes_back(const char *how)
     flm_disconnect(c);
 }
 
+/* Submits a task whose input is large; returns its id. */
+static uint64_t run_large(flm_session *s, const char *text)
+{
+    static char large[100000];
+    strcpy(large, text);
+    int64_t id = flm_run_task(s, large, sizeof(large), on_result, NULL);
+    must((int)id, NULL, "run large task");
+    return (uint64_t)id;
+}
+
 /* A request right behind a large task: control and data meet. */
 static void large_and_sync(void)
 {
     flm_error e = {0};
     flm_client *c = join();
     flm_session *s = open_session(c, NULL, 0, 0, 0);
-    static char large[100000];
     unsigned n = 0;
-    strcpy(large, "ok");
     for (int i = 0; i < 500; i++) {
         for (int k = 0; k < i % 4; k++, n++)
             must((int)flm_run_task(s, "ok", 2, on_result, NULL), NULL, "run task");
-        int64_t id = flm_run_task(s, large, sizeof(large), on_result, NULL);
-        must((int)id, NULL, "run large task");
+        uint64_t id = run_large(s, "ok");
         n++;
         if (i % 2)
             must(flm_sync(s, NULL, &e), &e, "sync");
         else
-            must(flm_cancel_task(s, (uint64_t)id, &e), &e, "cancel");
+            must(flm_cancel_task(s, id, &e), &e, "cancel");
     }
     must(flm_close_session(s, &e), &e, "close");
     printf("%u of %u answered, %u failed\n", n_done, n, n_failed);
@@ -173,10 +180,8 @@ static void cancel_large(void)
     flm_error e = {0};
     flm_client *c = join();
     flm_session *s = open_session(c, NULL, 0, 0, 1);
-    static char large[100000];
-    strcpy(large, "sleep 300");
     for (int i = 0; i < 100; i++)
-        must((int)flm_run_task(s, large, sizeof(large), on_result, NULL), NULL, "run task");
+        run_large(s, "sleep 300");
     must(flm_cancel_session(s, &e), &e, "cancel");
     printf("%u answered\n", n_done);
     flm_disconnect(c);

@@ -35,3 +35,10 @@ printf '[application]\nname = none\nshim = stdio\ncommand = sh -c "exit 4"\n' >n
 run flmrun -n 1 -- sh -c "flmctl register none.app >/dev/null && timeout 60 '$ask' none a b"
 check_equal 'a service that does not start fails the tasks' 1 "$status"
 check_contains 'and says why' "$err" 'status 4'
+
+# Not by Flame, and what is no text: a sentence, not a trace of the interpreter.
+run sh -c "echo hello, service, are you there | python3 '$FLM_SRCDIR/examples/services/upper.py'"
+check_equal 'a person who starts the service is told' '1 upper.py: what comes on standard input is not the protocol of the shim stdio' \
+    "$status $err"
+run flmrun -n 1 -- sh -c "flmctl register '$FLM_SRCDIR/examples/services/upper.app' >/dev/null && '$ask' upper \"\$(printf 'a\\377')\""
+check_contains 'what is no text fails with a sentence' "$err" 'no UTF-8 text: byte 1'

@@ -137,3 +137,29 @@ check_contains 'its reason is shown' "$err" 'no luck today'
 check_contains 'and its status' "$err" 'ended with status 3 before it was ready'
 check_equal 'CMD was not run' no "$([ -e never ] && echo yes || echo no)"
 wait_for 'nothing is left of it, too' all_gone
+
+# --- executors that never join ---
+cat >three <<'END'
+#!/bin/sh
+echo "no licence" >&2
+exit 3
+END
+chmod +x three
+while read -r wrapper reason; do
+    run timeout 60 flmrun -n 1 --wrap "$wrapper" -- flmping -t 10
+    check_equal "--wrap $wrapper: the tasks fail and so does the command" 1 "$status"
+    check_match "--wrap $wrapper: the first failure is told" "$err" "^flm-node .*slot 0: .*$reason"
+    check_match "--wrap $wrapper: so is the end of trying" "$err" "^flmd: no executor of node .*$reason"
+    check_match "--wrap $wrapper: the client hears why" "$err" "^flmping: .*no executor can be started: .*$reason"
+    check_equal "--wrap $wrapper: nobody says it again and again" 2 "$(grep -c '^flm-node\|^flmd: no exec' <<<"$err")"
+done <<TABLE
+false 'false' exited with status 1 .* must run the command
+/nonexistent cannot start /nonexistent
+$TEST_DIR/three exited with status 3 .*last line was: no licence
+TABLE
+run timeout 60 flmrun -n 1 --wrap false --grace 1 -- sleep 1000
+check_equal 'a command that does not end is ended' 125 "$status"
+check_match 'and it is said why' "$err" '^flmd: ending: no executor can be started'
+run timeout 60 flmrun -n 2 --wrap false --wrap-executor 1 -- flmping -t 10
+check_equal 'the others serve' 0 "$status"
+wait_for 'nothing is left' all_gone

@@ -32,3 +32,20 @@ for transport in $(transports); do
     check_equal 'and the world is started again' '20 x Succeed none 0 [3 of 2 ranks]' "$out"
     engine_end
 done
+
+# The same under flmrun, with two slots. '!' is 0x21, 'c' is 0x63, three times that: each rank adds the number
+# times its rank plus one.
+export client services sum=$'+.......!!!!!!!!'
+for transport in $(transports); do
+    [ "$transport" = ring ] && more=() || more=(--provider "$transport")
+    # shellcheck disable=SC2016
+    run flmrun -n 2 "${more[@]}" -- sh -c '
+        "$client" -a world.app -n 100 -i "$sum"
+        "$client" -a world.app -i k
+        "$client" -a world.app -n 20 -i "$sum"
+        "$client" -l "$services/odd.so" -n 5 -i plain'
+    check_contains "100 tasks are summed over both ranks (flmrun, $transport)" "$out" '100 x Succeed none 0 [cccccccc'
+    check_match 'a rank that dies: how it ended' "$out" '^1 x Failed retry limit 9 '
+    check_contains 'and the world is started again' "$out" '20 x Succeed none 0 [cccccccc'
+    check_contains 'and gives way to an executor without MPI' "$out" '5 x Succeed none 0 [plain]'
+done

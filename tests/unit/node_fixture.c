@@ -93,6 +93,8 @@ Flm__Message *node_hear(struct node *n, int body_case)
         print_message("waiting for message %d: %s\n", body_case, flm_strerror(rc));
     assert_int_equal(rc, 1);
     flm__close_fds(fds, n_fds);
+    if ((int)m->body_case != body_case)
+        print_message("message %d came instead of %d\n", (int)m->body_case, body_case);
     if ((int)m->body_case != body_case && m->body_case == FLM__MESSAGE__BODY_EXECUTOR_LOST)
         print_message("lost: %s\n", m->executor_lost->text);
     assert_int_equal(m->body_case, body_case);

@@ -85,68 +85,74 @@ static void test_many_reads_and_a_wrong_key(void **state)
     close_side(&b);
 }
 
+/* A long reading that has just begun: a reads from b. */
+struct reading {
+    struct side a, b;
+    char *from, *to;
+    struct flm__region *region;
+    struct done d;
+};
+
+static void begin_reading(struct reading *r)
+{
+    enum { BYTES = 32 << 20 };
+    uint64_t address, key;
+    *r = (struct reading){.from = calloc(1, BYTES), .to = malloc(BYTES)};
+    assert_true(r->from && r->to);
+    open_pair(&r->a, &r->b, &tcp);
+    read_all(&r->a, &r->b, 1); /* they are connected now */
+    assert_int_equal(ops->expose(r->b.fabric, r->from, BYTES, &r->region, &address, &key, NULL), 0);
+    assert_int_equal(ops->read(r->a.link, r->to, BYTES, address, key, on_done, &r->d), 0);
+}
+
+static void check_disconnected(const struct done *d)
+{
+    assert_int_equal(d->calls, 1);
+    assert_int_equal(d->status, FLM_EDISCONNECTED);
+}
+
 /* The link goes while the provider still writes: done comes once, and memory is not touched after it. */
 static void destroy_under_read(int turns_of_peer)
 {
-    enum { BYTES = 32 << 20 };
-    struct side a, b;
-    char *from = calloc(1, BYTES), *to = malloc(BYTES);
-    struct flm__region *region = NULL;
-    uint64_t address, key;
-    struct done d = {0};
-    assert_true(from && to);
-    open_pair(&a, &b, &tcp);
-    read_all(&a, &b, 1); /* they are connected now */
-    assert_int_equal(ops->expose(b.fabric, from, BYTES, &region, &address, &key, NULL), 0);
-    assert_int_equal(ops->read(a.link, to, BYTES, address, key, on_done, &d), 0);
+    struct reading r;
+    begin_reading(&r);
     for (int i = 0; i < 5; i++) {
-        ops->progress(a.fabric);
+        ops->progress(r.a.fabric);
         if (i < turns_of_peer)
-            ops->progress(b.fabric);
+            ops->progress(r.b.fabric);
     }
-    assert_int_equal(d.calls, 0);
-    flm__link_destroy(a.link);
-    for (int i = 0; i < 1000 && !d.calls; i++)
-        ops->progress(a.fabric); /* the peer does nothing any more */
-    ops->close(a.fabric);
-    assert_int_equal(d.calls, 1);
-    assert_int_equal(d.status, FLM_EDISCONNECTED);
-    free(to);
-    ops->conceal(b.fabric, region);
-    free(from);
-    close_side(&b);
+    assert_int_equal(r.d.calls, 0);
+    flm__link_destroy(r.a.link);
+    for (int i = 0; i < 1000 && !r.d.calls; i++)
+        ops->progress(r.a.fabric); /* the peer does nothing any more */
+    ops->close(r.a.fabric);
+    check_disconnected(&r.d);
+    free(r.to);
+    ops->conceal(r.b.fabric, r.region);
+    free(r.from);
+    close_side(&r.b);
 }
 
 /* The side that is read from goes in the middle, its link first or with all it has. */
 static void leave_under_read(int turns)
 {
-    enum { BYTES = 32 << 20 };
-    struct side a, b;
-    char *from = calloc(1, BYTES), *to = malloc(BYTES);
-    struct flm__region *region = NULL;
-    uint64_t address, key;
-    struct done d = {0};
+    struct reading r;
     int64_t end = patience();
-    assert_true(from && to);
-    open_pair(&a, &b, &tcp);
-    read_all(&a, &b, 1);
-    assert_int_equal(ops->expose(b.fabric, from, BYTES, &region, &address, &key, NULL), 0);
-    assert_int_equal(ops->read(a.link, to, BYTES, address, key, on_done, &d), 0);
-    ops->progress(a.fabric);
+    begin_reading(&r);
+    ops->progress(r.a.fabric);
     for (int i = 0; i < turns; i++)
-        ops->progress(b.fabric);
-    flm__link_destroy(b.link);
+        ops->progress(r.b.fabric);
+    flm__link_destroy(r.b.link);
     for (int i = 0; i < turns; i++)
-        pump(&a, &b);
-    ops->conceal(b.fabric, region);
-    ops->close(b.fabric);
-    free(from);
-    while (!d.calls && flm__now_ns() < end)
-        ops->progress(a.fabric);
-    assert_int_equal(d.calls, 1);
-    assert_int_equal(d.status, FLM_EDISCONNECTED);
-    free(to);
-    close_side(&a);
+        pump(&r.a, &r.b);
+    ops->conceal(r.b.fabric, r.region);
+    ops->close(r.b.fabric);
+    free(r.from);
+    while (!r.d.calls && flm__now_ns() < end)
+        ops->progress(r.a.fabric);
+    check_disconnected(&r.d);
+    free(r.to);
+    close_side(&r.a);
 }
 
 /* The receiver goes in the middle of a flood, whatever part of a message it has. */

@@ -1,7 +1,7 @@
 /* Parts of flm-node that need no process: logs, command lines, the memory group, the states of a slot. */
 #define _GNU_SOURCE
+#include "base/oom.h"
 #include "node/log.h"
-#include "node/oom.h"
 #include "node/process.h"
 #include "node/slot.h"
 #include "node/texts.h"
@@ -137,7 +137,31 @@ static void logs_are_bounded(void **state)
     assert_int_equal(log_answer(all, 1, &q, &reply), 0);
     assert_true(reply.n_lines > 900 && reply.n_lines < LINES);
     assert_int_equal(reply.lines[reply.n_lines - 1]->number, LINES);
+    /* The first line says how many are missing. */
+    char expected[100];
+    snprintf(expected, sizeof(expected), "(%zu older lines were dropped", LINES - reply.n_lines + 1);
     assert_int_equal(reply.lines[0]->number, LINES - reply.n_lines + 1);
+    assert_int_equal(reply.lines[1]->number, reply.lines[0]->number + 1);
+    assert_memory_equal(reply.lines[0]->text, expected, strlen(expected));
+    log_answer_free(&reply);
+    /* Who has read some of the dropped ones is told that others are missing, who has read all nothing. */
+    const struct {
+        uint64_t cursor;
+        int executor;
+        const char *text;
+    } cases[] = {
+        {10, -1, "(lines are missing here"}, {10, 1, "(lines are missing here"}, {LINES - 1, -1, "xxx"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        q.cursor = cases[i].cursor;
+        q.executor = cases[i].executor;
+        assert_int_equal(log_answer(all, 1, &q, &reply), 0);
+        assert_memory_equal(reply.lines[0]->text, cases[i].text, strlen(cases[i].text));
+        log_answer_free(&reply);
+    }
+    q.executor = 2;
+    q.cursor = 0;
+    assert_int_equal(log_answer(all, 1, &q, &reply), 0);
+    assert_int_equal(reply.n_lines, 0);
     log_answer_free(&reply);
     log_free(&log);
 }
@@ -268,7 +292,7 @@ static void sees_kills_for_memory(void **state)
          "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"},
     };
     char directory[] = "/tmp/flm-test-oom-XXXXXX", cgroup[100], file[200];
-    struct oom oom;
+    struct flm__oom oom;
     (void)state;
     assert_non_null(mkdtemp(directory));
     snprintf(cgroup, sizeof(cgroup), "%s/cgroup", directory);
@@ -278,20 +302,20 @@ static void sees_kills_for_memory(void **state)
         snprintf(file, sizeof(file), "%s/%s", directory, cases[i].file);
         write_file(cgroup, cases[i].cgroup);
         write_file(file, cases[i].before);
-        oom_open(&oom, cgroup, directory);
-        assert_false(oom_happened(&oom, 1));
+        flm__oom_open(&oom, cgroup, directory);
+        assert_false(flm__oom_lately(&oom, 1));
         write_file(file, cases[i].after);
-        assert_true(oom_happened(&oom, 2));
-        assert_true(oom_happened(&oom, 3)); /* two may have been killed at once */
-        assert_false(oom_happened(&oom, 2 + OOM_LATELY_NS));
+        assert_true(flm__oom_lately(&oom, 2));
+        assert_true(flm__oom_lately(&oom, 3)); /* two may have been killed at once */
+        assert_false(flm__oom_lately(&oom, 2 + FLM__OOM_LATELY_NS));
         unlink(file);
-        assert_false(oom_happened(&oom, 3 + OOM_LATELY_NS));
+        assert_false(flm__oom_lately(&oom, 3 + FLM__OOM_LATELY_NS));
     }
     write_file(cgroup, "nonsense\n::\n0::\n9:memory\n");
-    oom_open(&oom, cgroup, directory);
-    assert_false(oom_happened(&oom, 1));
-    oom_open(&oom, "/no/such/file", directory);
-    assert_false(oom_happened(&oom, 1));
+    flm__oom_open(&oom, cgroup, directory);
+    assert_false(flm__oom_lately(&oom, 1));
+    flm__oom_open(&oom, "/no/such/file", directory);
+    assert_false(flm__oom_lately(&oom, 1));
     snprintf(file, sizeof(file), "rm -rf %s", directory);
     assert_int_equal(system(file), 0);
 }

@@ -1,6 +1,7 @@
 /* The shim exec, without an executor. */
 #include "unit/shim_fixture.h"
 
+#include "executor/process.h"
 #include "executor/shim_exec.h"
 
 #include <flm/admin.h>
@@ -231,6 +232,45 @@ static void test_signal_state(void **state)
     signal(SIGINT, SIG_DFL);
 }
 
+static void write_kills(const char *file, int kills)
+{
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fprintf(f, "oom 7\noom_kill %d\n", kills);
+    fclose(f);
+}
+
+/* A child that SIGKILL has ended, as a shim sees it. */
+static int reason_of_kill(struct flm__watch *w)
+{
+    struct flm__shim_task t = {0};
+    flm__outcome_of_child(&t, SIGKILL, FLM__WATCH_NONE, &w->oom, "x");
+    return t.reason;
+}
+
+/* The kernel's kills for lack of memory count while the task runs, not those before it. */
+static void test_kills_for_memory(void **state)
+{
+    (void)state;
+    struct flm__watch w;
+    assert_int_equal(flm__watch_init(&w), 0);
+    snprintf(w.oom.file, sizeof(w.oom.file), "/tmp/flm-test-events-%d", (int)getpid());
+    w.oom.kills = 0;
+    for (int older = 0; older < 3; older++) {
+        write_kills(w.oom.file, 10 * older + 5);
+        w.oom.looked_ns = 0; /* long ago */
+        flm__watch_begin(&w, 1, 0);
+        assert_int_equal(reason_of_kill(&w), FLM_REASON_SIGNAL);
+        flm__watch_begin(&w, 2, 0);
+        write_kills(w.oom.file, 10 * older + 6);
+        assert_int_equal(reason_of_kill(&w), FLM_REASON_OUT_OF_MEMORY);
+        flm__watch_begin(&w, 3, 0);
+        assert_int_equal(reason_of_kill(&w), FLM_REASON_SIGNAL);
+    }
+    unlink(w.oom.file);
+    flm__watch_fini(&w);
+}
+
 static void test_deadline(void **state)
 {
     (void)state;
@@ -401,21 +441,14 @@ static int compare_descriptors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_stdin_sizes),
-        TEST(test_input_that_nobody_reads),
-        TEST(test_arguments),
-        TEST(test_capture),
-        TEST(test_capture_sizes),
-        TEST(test_missing_commands),
-        TEST(test_too_many_arguments),
-        TEST(test_signals),
-        TEST(test_signal_state),
-        TEST(test_deadline),
-        TEST(test_cancel),
-        TEST(test_grandchild),
-        TEST(test_output_limit),
-        TEST(test_environment),
-        TEST(test_relative_command_and_script),
+        TEST(test_stdin_sizes),        TEST(test_input_that_nobody_reads),
+        TEST(test_arguments),          TEST(test_capture),
+        TEST(test_capture_sizes),      TEST(test_missing_commands),
+        TEST(test_too_many_arguments), TEST(test_signals),
+        TEST(test_signal_state),       TEST(test_kills_for_memory),
+        TEST(test_deadline),           TEST(test_cancel),
+        TEST(test_grandchild),         TEST(test_output_limit),
+        TEST(test_environment),        TEST(test_relative_command_and_script),
         TEST(test_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

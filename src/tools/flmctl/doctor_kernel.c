@@ -1,7 +1,10 @@
 /* flmctl doctor: what Flame asks of the kernel, and the folders it uses. */
 #define _GNU_SOURCE
 #include "tools/flmctl/doctor.h"
+#include "tools/runtime_folder.h"
 
+#include <dirent.h>
+#include <signal.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
@@ -14,8 +17,6 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-enum { RUNTIME_FOLDER_MAX = 54 }; /* of flmrun: leaves room for the names of sockets */
 
 /* Rings are sealed memfds with an eventfd as doorbell. */
 static void check_shared_memory(struct doctor *d)
@@ -50,6 +51,39 @@ static void check_dev_shm(struct doctor *d)
                    (unsigned long long)v.f_bavail * v.f_frsize >> 20);
 }
 
+/* "PID:UID:N", as libfabric's shm provider names them; of ours, of a process that is gone. */
+static bool is_left_over(int dir, const char *name)
+{
+    int pid, end = 0;
+    unsigned uid, n;
+    struct stat st;
+    return sscanf(name, "%d:%u:%u%n", &pid, &uid, &n, &end) == 3 && !name[end] && pid > 0 &&
+           uid == geteuid() && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           st.st_uid == geteuid() && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
+static void check_left_over(struct doctor *d)
+{
+    DIR *dir = opendir("/dev/shm");
+    unsigned n = 0;
+    char first[64] = "";
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        if (!is_left_over(dirfd(dir), e->d_name))
+            continue;
+        if (!n++)
+            snprintf(first, sizeof(first), "%.60s", e->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    if (n)
+        doctor_say(d, DOCTOR_WARN, "left in /dev/shm",
+                   "of killed processes that used libfabric's provider shm; they take memory: remove those "
+                   "whose process (the first number) is in no container either",
+                   "%u files like /dev/shm/%s", n, first);
+    else
+        doctor_say(d, DOCTOR_OK, "left in /dev/shm", "", "nothing of libfabric's provider shm");
+}
+
 static void check_membarrier(struct doctor *d)
 {
     long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
@@ -67,42 +101,31 @@ static void check_ptrace(struct doctor *d)
                scope);
 }
 
-static bool ours_alone(const char *folder)
+/* The folder that flmrun uses for its sockets; says so when it is not the one in the environment. */
+static void runtime_folder(struct doctor *d, char path[RUNTIME_FOLDER_MAX])
 {
-    struct stat st;
-    return lstat(folder, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 077);
-}
-
-/* The folder that flmrun and flmd use for their sockets; says so when it is not the one in the
- * environment. */
-static void runtime_folder(struct doctor *d, char *out, size_t n)
-{
+    enum runtime_choice choice = runtime_folder_choose(path);
     const char *folder = getenv("XDG_RUNTIME_DIR");
     struct stat st;
-    snprintf(out, n, "/tmp/flame-%u", (unsigned)geteuid());
-    if (!folder || !*folder)
-        return;
-    if (*folder != '/' || strlen(folder) >= RUNTIME_FOLDER_MAX)
+    if (choice == RUNTIME_RELATIVE || choice == RUNTIME_TOO_LONG)
         doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR",
                    "set another, or unset it: then /tmp/flame-UID is used", "%.150s is %s", folder,
-                   *folder != '/' ? "no absolute path" : "too long");
-    else if (lstat(folder, &st))
+                   choice == RUNTIME_RELATIVE ? "no absolute path" : "too long");
+    else if (choice == RUNTIME_FOREIGN && lstat(folder, &st))
         doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR", "unset it: then /tmp/flame-UID is used", "%.150s: %s",
                    folder, strerror(errno));
-    else if (!ours_alone(folder))
+    else if (choice == RUNTIME_FOREIGN)
         doctor_say(d, DOCTOR_WARN, "XDG_RUNTIME_DIR",
                    "make it 0700, or unset it: then /tmp/flame-UID is used",
                    "%.150s is not ours alone (owner %u, mode %03o)", folder, (unsigned)st.st_uid,
                    (unsigned)st.st_mode & 0777);
-    else
-        snprintf(out, n, "%s/flame", folder);
 }
 
 /* Makes it as flmrun does, and a file in it; what was not there before is removed. */
 static void check_runtime_folder(struct doctor *d)
 {
-    char folder[RUNTIME_FOLDER_MAX + 8], file[RUNTIME_FOLDER_MAX + 32];
-    runtime_folder(d, folder, sizeof(folder));
+    char folder[RUNTIME_FOLDER_MAX], file[RUNTIME_FOLDER_MAX + 32];
+    runtime_folder(d, folder);
     bool made = mkdir(folder, 0700) == 0;
     if (!made && errno != EEXIST) {
         doctor_say(d, DOCTOR_FAIL, "runtime folder",
@@ -110,7 +133,7 @@ static void check_runtime_folder(struct doctor *d)
                    "cannot make %s: %s", folder, strerror(errno));
         return;
     }
-    if (!ours_alone(folder)) {
+    if (!folder_is_ours_alone(folder)) {
         doctor_say(
             d, DOCTOR_FAIL, "runtime folder",
             "flmrun and flmd cannot start: remove it, or set XDG_RUNTIME_DIR to a folder of yours with "
@@ -137,6 +160,7 @@ void doctor_kernel(struct doctor *d)
 {
     check_shared_memory(d);
     check_dev_shm(d);
+    check_left_over(d);
     check_membarrier(d);
     check_ptrace(d);
     check_runtime_folder(d);

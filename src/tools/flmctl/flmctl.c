@@ -103,8 +103,6 @@ static int connect_to_manager(struct flmctl *ctl)
     if (ctl->client)
         return 0;
     flmctl_fail(ctl, NULL);
-    if (ctl->error.code == FLM_ECONNECT && !strstr(ctl->error.text, "flmrun"))
-        fprintf(stderr, "flmctl: start one with flmd, or run under flmrun\n");
     return -1;
 }
 

@@ -72,7 +72,7 @@ static int list_sessions(struct flmctl *ctl)
         {"succeed", "Succeed", REPORT_RIGHT},
         {"failed", "Failed", REPORT_RIGHT},
         {"created", "Created", 0},
-        {"cancelled", NULL, 0},
+        {"cancelled", "Cancelled", REPORT_RIGHT},
         {"retried", NULL, 0},
         {"client", NULL, 0},
         {"tasks_per_second", NULL, 0},
@@ -129,6 +129,7 @@ static int list_nodes(struct flmctl *ctl)
         {"transport", "Transport", 0},
         {"pid", "PID", REPORT_RIGHT},
         {"time_left_s", "Left (s)", REPORT_RIGHT},
+        {"trouble", "Trouble", REPORT_WRAP},
     };
     struct flm_node_view *list = NULL;
     int n = flm_list_nodes(ctl->client, &list, &ctl->error);
@@ -149,6 +150,7 @@ static int list_nodes(struct flmctl *ctl)
             report_number(r, list[i].time_left_s);
         else
             report_none(r);
+        report_text(r, list[i].trouble);
     }
     flm_free_nodes(list, n);
     return report_print(r);

@@ -16,6 +16,7 @@ void flmctl_report_executors(struct report *r, const struct flm_executor_view *l
         {"pid", "PID", REPORT_RIGHT},
         {"done", "Done", REPORT_RIGHT},
         {"restarts", "Restarts", REPORT_RIGHT},
+        {"trouble", "Trouble", REPORT_WRAP},
     };
     report_table(r, "executors", COLUMNS(columns));
     for (int i = 0; i < n; i++) {
@@ -32,6 +33,7 @@ void flmctl_report_executors(struct report *r, const struct flm_executor_view *l
         report_number(r, e->pid);
         report_number(r, (int64_t)e->done);
         report_number(r, e->restarts);
+        report_text(r, e->trouble);
     }
 }
 

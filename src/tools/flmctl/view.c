@@ -111,6 +111,8 @@ static void report_task(struct report *r, const struct flm_task_view *t)
         {"attempts", "Lost attempts", 0},
         {"executor", "Executor", 0},
         {"input_bytes", "Bytes of input", 0},
+        {"started", "Started", 0},
+        {"deadline_ms", "Deadline (ms)", 0},
     };
     report_record(r, "task", COLUMNS(columns));
     report_row(r);
@@ -128,6 +130,11 @@ static void report_task(struct report *r, const struct flm_task_view *t)
     else
         report_none(r);
     flmctl_report_input(r, t);
+    report_time(r, t->started_ns);
+    if (t->deadline_ms)
+        report_number(r, (int64_t)t->deadline_ms);
+    else
+        report_none(r);
 }
 
 static int view_task(struct flmctl *ctl, const char *id, const char *number)

@@ -1,9 +1,9 @@
 /* The counter covers the whole group, so what it tells is that *some* process of the job was killed; with
- * the SIGKILL of an executor that nobody here sent, at that time, that is as sure as it gets. The kernel
+ * a SIGKILL that nobody here sent, at that time, that is as sure as it gets. The kernel
  * counts before it kills, and may kill several at once, so each that dies then is held to be one of them.
  */
 #define _GNU_SOURCE
-#include "node/oom.h"
+#include "base/oom.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static bool read_kills(const char *file, uint64_t *kills)
 }
 
 /* A line of /proc/self/cgroup: "0::/path" or "4:memory:/path". */
-static void try_line(struct oom *oom, char *line, const char *mount)
+static void try_line(struct flm__oom *oom, char *line, const char *mount)
 {
     line[strcspn(line, "\n")] = 0;
     char *controllers = strchr(line, ':');
@@ -58,9 +58,9 @@ static void try_line(struct oom *oom, char *line, const char *mount)
     }
 }
 
-void oom_open(struct oom *oom, const char *cgroup, const char *mount)
+void flm__oom_open(struct flm__oom *oom, const char *cgroup, const char *mount)
 {
-    *oom = (struct oom){0};
+    *oom = (struct flm__oom){0};
     FILE *f = fopen(cgroup, "re");
     if (!f)
         return;
@@ -70,12 +70,26 @@ void oom_open(struct oom *oom, const char *cgroup, const char *mount)
     fclose(f);
 }
 
-bool oom_happened(struct oom *oom, int64_t now_ns)
+bool flm__oom_grown(struct flm__oom *oom)
 {
     uint64_t kills;
-    if (read_kills(oom->file, &kills) && kills > oom->kills) {
-        oom->kills = kills;
+    if (!read_kills(oom->file, &kills) || kills <= oom->kills)
+        return false;
+    oom->kills = kills;
+    return true;
+}
+
+void flm__oom_forget(struct flm__oom *oom, int64_t now_ns)
+{
+    if (oom->looked_ns && now_ns - oom->looked_ns < FLM__OOM_LOOK_NS)
+        return;
+    oom->looked_ns = now_ns;
+    flm__oom_grown(oom);
+}
+
+bool flm__oom_lately(struct flm__oom *oom, int64_t now_ns)
+{
+    if (flm__oom_grown(oom))
         oom->grown_ns = now_ns;
-    }
-    return oom->grown_ns && now_ns - oom->grown_ns < OOM_LATELY_NS;
+    return oom->grown_ns && now_ns - oom->grown_ns < FLM__OOM_LATELY_NS;
 }

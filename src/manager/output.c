@@ -1,0 +1,79 @@
+#include "manager/output.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+bool output_claim(struct executor *e, const struct flm__blob_ref *ref, struct blob **blob)
+{
+    struct arrived_blob *a;
+    *blob = e->claimed;
+    e->claimed = NULL;
+    if (*blob)
+        return true;
+    HASH_FIND(hh, e->blobs, &ref->id, sizeof(ref->id), a);
+    if (!a)
+        return false;
+    HASH_DEL(e->blobs, a);
+    flm_error error = {0};
+    *blob = blob_take(e->node->peer->manager, a->fd, ref->size, &error);
+    free(a);
+    if (!*blob)
+        executor_lies(e, error.text);
+    return true;
+}
+
+struct fetch {
+    struct manager *manager;
+    unsigned executor;
+    uint64_t birth; /* of the process that has the output */
+    uint64_t id;
+};
+
+static bool keep(struct executor *e, uint64_t id, const struct blob *blob)
+{
+    int fd = fcntl(blob->fd, F_DUPFD_CLOEXEC, 3);
+    if (fd >= 0 && arrived_blob_add(&e->blobs, id, blob->size, fd))
+        return true;
+    if (fd >= 0)
+        close(fd);
+    return false;
+}
+
+static void fetched(void *arg, struct blob *blob, int status)
+{
+    struct fetch *f = arg;
+    struct manager *m = f->manager;
+    struct executor *e = f->executor < m->n_executors ? m->executors[f->executor] : NULL;
+    if (!e || e->birth != f->birth || !e->node || !e->node->peer) {
+        /* nobody waits for it any more */
+    } else if (blob && keep(e, f->id, blob)) {
+        Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+        done.id = f->id;
+        done.lane = e->lane;
+        FLM__MESSAGE(message, blob_done, BLOB_DONE, &done);
+        peer_send(e->node->peer, &message, NULL, 0);
+    } else if (blob) {
+        e->stalled = false; /* no memory to keep it: it is read again */
+    } else {
+        executor_lies(e, status == FLM_ENOMEM ? "there is no memory for a large output"
+                                              : "a large output could not be read");
+    }
+    blob_release(blob);
+    free(f);
+}
+
+bool output_fetch(struct executor *e, const struct flm__blob_ref *ref)
+{
+    struct fetch *f = malloc(sizeof(*f));
+    if (!f)
+        return false;
+    *f = (struct fetch){e->node->peer->manager, e->id, e->birth, ref->id};
+    int rc = blob_fetch(f->manager, e->node->peer->link, ref, fetched, f);
+    if (rc == 0)
+        return true;
+    free(f);
+    if (rc != FLM_ENOMEM)
+        executor_lies(e, "a large output could not be read");
+    return rc != FLM_ENOMEM;
+}

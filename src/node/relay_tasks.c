@@ -1,0 +1,210 @@
+/* relay_tasks.c - tasks from flmd to the rings of the executors. One that waits, for its payload or for
+ * room in the ring, is held, and those of its lane that come after it. */
+#define _GNU_SOURCE
+#include "node/relay_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { HELD_MAX = FLM__RING_BYTES };
+
+static bool read_reference(const struct flm__record *rec, const void *data, struct flm__blob_ref *ref)
+{
+    struct flm__task_parts parts;
+    if (!flm__task_split(rec, flm__record_payload(data), &parts) || !parts.blob ||
+        parts.size < sizeof(*ref))
+        return false;
+    memcpy(ref, parts.input, sizeof(*ref));
+    return true;
+}
+
+/* A task that nobody will run. */
+static void drop_task(struct relay *r, unsigned lane, const struct flm__record *rec, const void *data)
+{
+    struct flm__blob_ref ref;
+    if (rec->type == FLM__TASK && (rec->flags & FLM__RECORD_BLOB) && read_reference(rec, data, &ref))
+        relay_tell_done(r, lane, ref.id);
+}
+
+/* The payload that the record at `data` refers to: 1 it is here (l->pull), 0 not yet, or an error. */
+static int have_payload(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
+                        struct flm__blob_ref *ref)
+{
+    flm_error error = {0, ""};
+    if (!read_reference(rec, data, ref))
+        return FLM_EPROTO;
+    if (!l->pull) {
+        l->pull = relay_pull_start(r, ref->size, ref->address, ref->key, &error);
+        if (!l->pull)
+            return error.code;
+        l->pull->tell = true;
+        l->pull->lane = relay_lane_index(r, l);
+        l->pull->id = ref->id;
+    }
+    if (!l->pull->done)
+        return 0;
+    return l->pull->status < 0 ? l->pull->status : 1;
+}
+
+/* Announces the payload to the executor. */
+static void pass_payload(struct relay *r, struct lane *l, const struct flm__blob_ref *ref)
+{
+    Flm__Blob blob = FLM__BLOB__INIT;
+    blob.lane = relay_lane_index(r, l);
+    blob.life = l->life;
+    blob.id = ref->id;
+    blob.size = ref->size;
+    FLM__MESSAGE(m, blob, BLOB, &blob);
+    flm__watch_send(r->agent->slots[relay_lane_index(r, l)].watch, &m, &l->pull->fd, 1);
+    relay_pull_drop(l->pull);
+    l->pull = NULL;
+}
+
+/* A task that was given back goes to the executor without its payload: there it only counts. */
+static void put_empty(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
+                      char *room)
+{
+    struct flm__record stripped = *rec;
+    if (!(rec->flags & FLM__RECORD_BLOB))
+        return;
+    if (l->pull)
+        relay_pull_drop(l->pull); /* it speaks for itself, when it is done */
+    else
+        drop_task(r, relay_lane_index(r, l), rec, data);
+    l->pull = NULL;
+    stripped.flags &= (uint8_t)~FLM__RECORD_BLOB;
+    memcpy(room, &stripped, sizeof(stripped));
+}
+
+/* The payload, or that it has to wait. */
+static bool put_large(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
+                      char *room)
+{
+    struct flm__blob_ref ref;
+    struct flm__task_parts parts;
+    int rc = have_payload(r, l, rec, data, &ref);
+    if (rc < 0)
+        relay_fail_lane(r, l, "an input could not be read from flmd");
+    if (rc <= 0)
+        return false;
+    pass_payload(r, l, &ref);
+    ref.address = ref.key = 0;
+    flm__task_split(rec, flm__record_payload(room), &parts);
+    memcpy((void *)(uintptr_t)parts.input, &ref, sizeof(ref));
+    return true;
+}
+
+/* Puts a task in the executor's ring. false: it has to wait. */
+static bool put_task(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
+                     uint32_t bytes)
+{
+    uint64_t number = l->put + 1;
+    char *room = flm__link_reserve(l->ring, bytes);
+    if (!room)
+        return false;
+    memcpy(room, data, bytes);
+    if (number > l->returned_from && number <= l->returned_upto)
+        put_empty(r, l, rec, data, room);
+    else if ((rec->flags & FLM__RECORD_BLOB) && !put_large(r, l, rec, data, room))
+        return false;
+    flm__link_commit(l->ring, bytes);
+    l->put = number;
+    l->dirty = true;
+    return true;
+}
+
+void relay_lane_returned(struct relay *r, unsigned lane, uint64_t from, uint64_t upto)
+{
+    struct lane *l = &r->lanes[lane];
+    if (from >= upto)
+        return;
+    bool follows =
+        from <= l->returned_upto && l->put < l->returned_upto; /* some of the last are still here */
+    if (!follows)
+        l->returned_from = from;
+    l->returned_upto = upto;
+}
+
+static void hold(struct relay *r, struct lane *l, const void *data, uint32_t bytes)
+{
+    if (l->held_start == l->held_end)
+        l->held_start = l->held_end = 0;
+    if (l->held_start && l->held_end + bytes > l->held_room) {
+        memmove(l->held, l->held + l->held_start, l->held_end - l->held_start);
+        l->held_end -= l->held_start;
+        l->held_start = 0;
+    }
+    if (l->held_end + bytes > l->held_room) {
+        size_t room = l->held_room ? 2 * l->held_room : 64 << 10;
+        char *held = room <= 2 * HELD_MAX ? realloc(l->held, room) : NULL;
+        if (!held) {
+            relay_fail_lane(r, l, "more tasks were sent to it than there is room for");
+            return;
+        }
+        l->held = held;
+        l->held_room = room;
+    }
+    memcpy(l->held + l->held_end, data, bytes);
+    l->held_end += bytes;
+}
+
+bool relay_release_held(struct relay *r, struct lane *l)
+{
+    bool moved = false;
+    while (relay_holds(l)) {
+        struct flm__record rec;
+        const char *data = l->held + l->held_start;
+        uint32_t bytes = flm__record_read(data, l->held_end - l->held_start, &rec);
+        if (!put_task(r, l, &rec, data, bytes))
+            break;
+        l->held_start += bytes;
+        moved = true;
+    }
+    return moved;
+}
+
+static void take_task(struct relay *r, const struct flm__record *rec, const void *data, uint32_t bytes)
+{
+    unsigned index = rec->lane & ((1u << RELAY_LANE_BITS) - 1);
+    struct lane *l = index < r->n_lanes ? &r->lanes[index] : NULL;
+    if (!l || !l->ring || l->draining || rec->lane != relay_lane_tag(r, l) || rec->type != FLM__TASK) {
+        drop_task(r, index, rec, data); /* of another life */
+        return;
+    }
+    if (relay_holds(l) || !put_task(r, l, rec, data, bytes))
+        hold(r, l, data, bytes);
+}
+
+bool relay_move_tasks(struct relay *r)
+{
+    const void *data;
+    size_t n = flm__link_peek(r->link, &data);
+    for (size_t at = 0; at < n;) {
+        struct flm__record rec;
+        uint32_t bytes = flm__record_read((const char *)data + at, n - at, &rec);
+        if (!bytes) {
+            agent_stop(r->agent, 1, "what flmd sent over %s is not the protocol", r->link->ops->name);
+            break;
+        }
+        take_task(r, &rec, (const char *)data + at, bytes);
+        at += bytes;
+    }
+    if (n)
+        flm__link_consume(r->link, n);
+    return n > 0;
+}
+
+void relay_drop_held(struct relay *r, struct lane *l)
+{
+    while (relay_holds(l)) {
+        struct flm__record rec;
+        uint32_t bytes = flm__record_read(l->held + l->held_start, l->held_end - l->held_start, &rec);
+        if (!l->pull) /* that one speaks for itself, when it is done */
+            drop_task(r, relay_lane_index(r, l), &rec, l->held + l->held_start);
+        relay_pull_drop(l->pull);
+        l->pull = NULL;
+        l->held_start += bytes;
+    }
+    free(l->held);
+    l->held = NULL;
+}

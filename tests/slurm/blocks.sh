@@ -1,0 +1,131 @@
+#!/bin/bash
+# Jobs that flmd asks Slurm for while there is work, and gives back.
+# shellcheck disable=SC2016,SC2031 # what is quoted is for the shells that wait_for starts
+. "${FLM_SRCDIR:?run me by make check}/tests/slurm/cluster.sh"
+cluster 3
+
+# A session manager on the login node; what it says is in flmd.log.
+login() {
+    engine --backend slurm --slots 2 --backlog 2 --backend-option "output=$TEST_DIR/c/block-%j" "$@"
+}
+
+queued() { # jobs of ours in the queue
+    squeue -h -o '%j %t' | grep -c "$1"
+}
+
+queue_is_empty() {
+    wait_for "the queue is empty ($1)" bash -c '[ -z "$(squeue -h)" ]'
+}
+
+comes_and_goes() {
+    login --max-blocks 3
+    check_equal 'without work there is no job' 0 "$(queued flame)"
+    check_equal 'and no node' '[]' "$(flmctl -o json list -n | jq -c .)"
+    start ping flmping -t 300 -d 100000 --json
+    ping=$pid
+    wait_for 'with work there are jobs' bash -c '[ "$(squeue -h -t R -o %j | grep -c ^flame:flmping)" = 3 ]'
+    wait_for 'whose nodes join while tasks run' bash -c '[ "$(flmctl -o json list -e | jq "[.[] | select(.state == \"Bound\")] | length")" = 6 ]'
+    wait $ping
+    check_equal 'each result comes once' '0 300 0 0' "$? $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' ping.log)"
+    queue_is_empty 'given back when the work is done'
+    check_equal 'and nothing was said about it' '' "$(grep 'a job for more nodes' flmd.log)"
+    engine_end
+}
+
+stays_within_limits() {
+    login --min-blocks 1 --max-blocks 2
+    wait_for 'the least number of jobs is there without work' bash -c '[ "$(squeue -h -t R -o %j | grep -c ^flame)" = 1 ]'
+    run flmping -t 60 -d 100000 --json
+    check_equal 'tasks flow' 0 "$status"
+    sleep 2
+    check_equal 'and stays when the work is done' 1 "$(queued flame)"
+    engine_end
+    queue_is_empty 'at the end of flmd'
+}
+
+block_is_cancelled() {
+    login --max-blocks 2
+    start ping flmping -t 200 -d 100000 --json
+    ping=$pid
+    wait_for 'two jobs run' bash -c '[ "$(flmctl -o json list -n | jq length)" = 2 ]'
+    victim=$(flmctl -o json list -n | jq -r '.[0].block')
+    scancel "$victim"
+    wait $ping
+    check_equal 'a job is cancelled: each result comes once' '0 200 0 0' \
+        "$? $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' ping.log)"
+    check_equal 'no retry was charged' 0 "$(flmctl -o json list | jq -r 'last | .retried')"
+    check_contains 'it says what became of it' "$(cat flmd.log)" "job $victim was cancelled"
+    engine_end
+    queue_is_empty 'after that'
+}
+
+waits_in_vain() {
+    login --max-blocks 2 --site-options '--begin=now+1hour --comment=later'
+    start ping flmping -t 10 --json
+    ping=$pid
+    wait_for 'a job that cannot start yet waits' bash -c '[ "$(squeue -h -t PD -o %r)" = BeginTime ]'
+    wait_for 'it says why' grep -q 'waits: BeginTime' flmd.log
+    kill -INT $ping
+    wait $ping
+    queue_is_empty 'when the work has gone'
+    engine_end
+}
+
+is_refused() {
+    login --max-blocks 2 --site-options '-p nowhere'
+    start ping flmping -t 10 --json
+    ping=$pid
+    wait_for 'a partition that is none: it says so' grep -q 'sbatch does not take the job: .*partition' flmd.log
+    kill -INT $ping
+    wait $ping
+    engine_end
+    check_equal 'it said so once' 1 "$(grep -c 'sbatch does not take the job' flmd.log)"
+}
+
+manager_is_killed() {
+    login --max-blocks 3
+    start ping flmping -t 1000 -d 100000 --json
+    ping=$pid
+    wait_for 'jobs run' bash -c '[ "$(flmctl -o json list -n | jq length)" -ge 1 ]'
+    kill -KILL "$flmd"
+    wait $ping 2>/dev/null
+    queue_is_empty 'flmd is killed'
+    rm -f "$TEST_DIR/run/flmd.sock"
+}
+
+controller_is_down() {
+    login --max-blocks 2
+    start ping flmping -t 150 -d 100000 --json
+    ping=$pid
+    wait_for 'two jobs run' bash -c '[ "$(flmctl -o json list -n | jq length)" = 2 ]'
+    testbed stop-ctld
+    sleep 5
+    testbed start-ctld
+    wait $ping
+    check_equal 'the controller was down: each result comes once' '0 150 0 0' \
+        "$? $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' ping.log)"
+    engine_end
+    queue_is_empty 'after that'
+}
+
+flmrun_grows() {
+    run timeout 100 flmrun --max-nodes 2 --site-options '-n 2' -- flmping -t 200 -d 50000 --json
+    check_equal 'flmrun on a login node: each result once' '0 200 0 0' \
+        "$status $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' <<<"$out")"
+    queue_is_empty 'at the end of flmrun'
+    job -N1 -n2 -- flmrun --max-nodes 3 --site-options '-n 4' -- flmping -t 3000 -d 100000 --json
+    check_equal 'flmrun in a job that grows: each result once' '0 3000 0 0' \
+        "$status $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' <<<"$out")"
+    check_equal 'on all nodes that it might have' 10 "$(jq -r .executors <<<"$out")"
+    queue_is_empty 'at the end of the job'
+}
+
+comes_and_goes
+flmrun_grows
+stays_within_limits
+block_is_cancelled
+waits_in_vain
+is_refused
+manager_is_killed
+controller_is_down
+nothing_is_left
