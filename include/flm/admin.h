@@ -183,6 +183,11 @@ FLM_API int flm_admin_cancel_session(flm_client *client, const char *id, flm_err
 FLM_API int flm_admin_cancel_task(flm_client *client, const char *id, uint64_t task, flm_error *error);
 /* Lets a node's executors finish what they run and take nothing new; undo: 0. */
 FLM_API int flm_admin_drain(flm_client *client, const char *node, int drain, flm_error *error);
+/* Writes into text[size], cut to that, what the manager would ask its backend for: a job of its own (new_job
+ * not 0), or the nodes that are here. nodes 0: as the manager was told. Nothing is asked for. FLM_ENOTSUP: the
+ * backend cannot say. */
+FLM_API int flm_admin_dry_run(flm_client *client, int new_job, unsigned nodes, char *text, size_t size,
+                              flm_error *error);
 /* Ends the manager: sessions are cancelled, executors end. */
 FLM_API int flm_admin_shutdown(flm_client *client, flm_error *error);
 

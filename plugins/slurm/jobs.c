@@ -19,7 +19,7 @@
 
 enum {
     LOOK_SOON_MS = 1000, /* while a job waits or ends */
-    LOOK_MS = 15000,
+    LOOK_MS = 5000,
     GRACE_MS = 3000, /* for agents, which flmd has told to end, before the job is cancelled */
     NUMBER = 64,
 };

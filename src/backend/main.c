@@ -17,7 +17,7 @@
 enum {
     MANAGER_FD = 3,
     GRACE_MS = 4000, /* for the plugin's processes at the end, between SIGTERM and SIGKILL */
-    DRY_RUN_TEXT = 4096,
+    DRY_RUN_TEXT = 16384,
     WORLD_WORDS = 32,
     /* World commands are asked for once, for this many ranks, which are then replaced by "{n}". */
     SAMPLE_RANKS = 987654,

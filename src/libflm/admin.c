@@ -2,6 +2,7 @@
 #include "libflm/admin.h"
 #include "base/error.h"
 
+#include <stdio.h>
 int flm__admin_request(flm_client *c, Flm__Request *request, Flm__Message **reply, flm_error *error)
 {
     if (!c)
@@ -63,6 +64,24 @@ int flm_admin_drain(flm_client *c, const char *node, int drain, flm_error *error
     q.verb_case = FLM__REQUEST__VERB_DRAIN;
     q.drain = &d;
     return flm__admin_request(c, &q, NULL, error);
+}
+
+int flm_admin_dry_run(flm_client *c, int new_job, unsigned nodes, char *text, size_t size, flm_error *error)
+{
+    Flm__Request q = FLM__REQUEST__INIT;
+    Flm__BlockRequest r = FLM__BLOCK_REQUEST__INIT;
+    Flm__Message *reply;
+    r.new_job = new_job != 0;
+    r.nodes = nodes;
+    q.verb_case = FLM__REQUEST__VERB_DRY_RUN;
+    q.dry_run = &r;
+    int rc = flm__admin_request(c, &q, &reply, error);
+    if (rc < 0)
+        return rc;
+    if (size)
+        snprintf(text, size, "%s", reply->reply->text);
+    flm__message__free_unpacked(reply, NULL);
+    return 0;
 }
 
 int flm_admin_shutdown(flm_client *c, flm_error *error)

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/paths.h"
 #include "manager/blocks.h"
+#include "manager/client.h"
 #include "manager/say.h"
 
 #include <errno.h>
@@ -19,8 +20,11 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utlist.h>
 
 extern char **environ;
+
+enum { COMMAND_MAX = 64 }; /* words of an agent's command */
 
 struct backend {
     struct manager *manager;
@@ -28,6 +32,10 @@ struct backend {
     uv_poll_t poll;
     int pid;
     bool stopping, gone;
+    struct {
+        uint64_t number;          /* of the request; 0: nobody has asked */
+        uint64_t incarnation, id; /* of who has asked, and of the request */
+    } dry;
     char world[512]; /* how a world is started: words separated by blanks */
 };
 
@@ -75,21 +83,31 @@ static unsigned agent_command(struct backend *b, uint64_t block, char **argv, un
     return n;
 }
 
+/* What both a request and a dry run say. */
+static void fill(struct manager *m, Flm__BlockRequest *r, uint64_t number, bool new_job, char **argv)
+{
+    r->block = number;
+    r->nodes = new_job ? m->options.block_nodes : m->options.nodes;
+    r->new_job = new_job;
+    r->name = (char *)(uintptr_t) "flame";
+    r->time_s = m->options.block_time_s;
+    r->n_site_options = m->options.n_site_options;
+    r->site_options = (char **)(uintptr_t)m->options.site_options;
+    r->slots = m->options.slots;
+    r->n_agent_command = agent_command(m->backend, number, argv, COMMAND_MAX);
+    r->agent_command = argv;
+}
+
 void backend_ask(struct manager *m, uint64_t number, const char *node, const char *job)
 {
-    char *argv[64];
+    char *argv[COMMAND_MAX];
     Flm__BlockRequest r = FLM__BLOCK_REQUEST__INIT;
-    r.block = number;
-    r.nodes = job ? m->options.block_nodes : *node ? 1 : m->options.nodes;
+    fill(m, &r, number, job != NULL, argv);
     r.node = (char *)(uintptr_t)node;
-    r.new_job = job != NULL;
-    r.time_s = m->options.block_time_s;
-    r.n_site_options = m->options.n_site_options;
-    r.site_options = (char **)(uintptr_t)m->options.site_options;
-    r.slots = m->options.slots;
-    r.name = (char *)(uintptr_t)(job ? job : "flame");
-    r.n_agent_command = agent_command(m->backend, number, argv, 64);
-    r.agent_command = argv;
+    if (*node)
+        r.nodes = 1;
+    if (job)
+        r.name = (char *)(uintptr_t)job;
     FLM__MESSAGE(message, block_request, BLOCK_REQUEST, &r);
     backend_say(m->backend, &message);
 }
@@ -100,6 +118,48 @@ void backend_release(struct manager *m, uint64_t number)
     r.block = number;
     FLM__MESSAGE(message, block_release, BLOCK_RELEASE, &r);
     backend_say(m->backend, &message);
+}
+
+void backend_dry_run(struct peer *p, uint64_t id, const Flm__BlockRequest *wanted)
+{
+    char *argv[COMMAND_MAX];
+    struct manager *m = p->manager;
+    struct backend *b = m->backend;
+    Flm__BlockRequest r = FLM__BLOCK_REQUEST__INIT;
+    if (!b || b->gone) {
+        client_reply(p, id, FLM_ENOTSUP, "there is no backend: agents join by themselves");
+        return;
+    }
+    if (b->dry.number) {
+        client_reply(p, id, FLM_EBUSY, "somebody else is asking the same: try again");
+        return;
+    }
+    b->dry.number = ++m->block_numbers;
+    b->dry.incarnation = p->incarnation;
+    b->dry.id = id;
+    fill(m, &r, b->dry.number, wanted->new_job, argv);
+    if (wanted->nodes)
+        r.nodes = wanted->nodes;
+    r.dry_run = true;
+    FLM__MESSAGE(message, block_request, BLOCK_REQUEST, &r);
+    backend_say(b, &message);
+}
+
+static void tell_dry_run(struct backend *b, const Flm__BlockEvent *e)
+{
+    struct peer *p;
+    if (e->block != b->dry.number)
+        return;
+    b->dry.number = 0;
+    Flm__Reply r = FLM__REPLY__INIT;
+    r.id = b->dry.id;
+    r.code = e->code;
+    r.text = e->text;
+    DL_FOREACH(b->manager->peers, p)
+    if (p->state == PEER_CLIENT && p->incarnation == b->dry.incarnation) {
+        client_send_reply(p, &r);
+        return;
+    }
 }
 
 static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
@@ -115,6 +175,9 @@ static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
             break;
         manager_ready(b->manager);
         blocks_start(b->manager, e->abilities);
+        break;
+    case FLM__BLOCK_EVENT__KIND__DRY_RUN:
+        tell_dry_run(b, e);
         break;
     case FLM__BLOCK_EVENT__KIND__LOG:
         if (b->manager->options.verbose)

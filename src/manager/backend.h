@@ -15,4 +15,7 @@ bool backend_running(const struct manager *m);
 void backend_ask(struct manager *m, uint64_t number, const char *node, const char *job);
 void backend_release(struct manager *m, uint64_t number);
 
+/* Asks the plugin what it would ask for, and tells the client. One at a time. */
+void backend_dry_run(struct peer *p, uint64_t id, const Flm__BlockRequest *wanted);
+
 #endif

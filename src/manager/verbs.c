@@ -264,6 +264,9 @@ bool verbs_answer(struct peer *p, Flm__Message *m)
     case FLM__REQUEST__VERB_DRAIN:
         drain(p, r->id, r->drain);
         break;
+    case FLM__REQUEST__VERB_DRY_RUN:
+        backend_dry_run(p, r->id, r->dry_run);
+        break;
     case FLM__REQUEST__VERB_SHUTDOWN:
         client_reply(p, r->id, 0, NULL);
         manager_stop(p->manager, "asked to shut down");

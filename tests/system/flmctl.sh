@@ -101,6 +101,8 @@ check_equal 'nodes: one with two executors' True \
 node=$(csv 'rows[1][0]')
 run flmctl backend -o json
 check_equal 'backend' local "$(json 'd[0]["backend"]')"
+run flmctl backend --dry-run
+check_match 'backend: what it would start' "$out" 'flm-node .*--name'
 
 # --- applications ---
 
