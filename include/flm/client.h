@@ -78,7 +78,8 @@ struct flm_connect_options {
 
 /* Connects to a session manager. endpoint: "unix:PATH", "tcp:HOST:PORT", a list
  * of these separated by commas (tried in order), or "inproc:" (see below); NULL:
- * $FLM_ENDPOINT, then the default endpoint of this user. NULL on failure:
+ * $FLM_ENDPOINT (whose Unix socket may be about to come: $FLM_ENDPOINT_WAIT,
+ * flm(7)), then the default endpoint of this user. NULL on failure:
  * FLM_ECONNECT, FLM_EAUTH, FLM_EVERSION, FLM_EINVAL, FLM_ENOMEM.
  *
  * "inproc:" needs no session manager: services of shim `so` run inside this

@@ -5,6 +5,7 @@
 #include "libflm/transport.h"
 #include "base/endpoint.h"
 #include "base/error.h"
+#include "base/time.h"
 #include "net/handshake.h"
 
 #include <ctype.h>
@@ -16,7 +17,11 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum { TIMEOUT_MS = 10000 };
+enum {
+    TIMEOUT_MS = 10000,
+    WAIT_MAX_S = 3600,
+    AGAIN_MS = 20, /* between two looks whether an instance has started */
+};
 
 /* ---- the end of a manager ---------------------------------------------- */
 
@@ -142,6 +147,25 @@ static int connect_list(flm_client *c, char *list, const struct flm_connect_opti
                           code == FLM_ECONNECT ? " (start one with flmd, or run this under flmrun)" : "");
 }
 
+/* $FLM_ENDPOINT_WAIT: whoever set FLM_ENDPOINT has only begun to start what will listen there. Waits until
+ * its Unix socket, when that is the first of the list, is there; what then answers, or not, is another
+ * matter. */
+static void await_start(const char *list)
+{
+    const struct timespec pause = {.tv_nsec = AGAIN_MS * 1000000L};
+    const char *wait = getenv("FLM_ENDPOINT_WAIT");
+    char path[FLM__ENDPOINT_MAX], *end = NULL;
+    double s = wait ? strtod(wait, &end) : 0;
+    size_t n = strcspn(list, ",");
+    if (!(s > 0) || *end || strncmp(list, "unix:", 5) != 0 || n - 5 >= sizeof(path))
+        return;
+    memcpy(path, list + 5, n - 5);
+    path[n - 5] = 0;
+    int64_t until = flm__now_ns() + (int64_t)((s < WAIT_MAX_S ? s : WAIT_MAX_S) * 1e9);
+    while (access(path, F_OK) < 0 && errno == ENOENT && flm__now_ns() < until)
+        nanosleep(&pause, NULL);
+}
+
 /* The text that names the endpoints: the argument, the environment, the default. */
 static char *choose_endpoints(const char *endpoint, flm_error *error)
 {
@@ -228,6 +252,8 @@ flm_client *flm_connect(const char *endpoint, const struct flm_connect_options *
         return NULL;
     char *list = choose_endpoints(endpoint, error);
     flm_client *c = list ? new_client(&o, error) : NULL;
+    if (c && (!endpoint || !*endpoint) && getenv("FLM_ENDPOINT"))
+        await_start(list);
     int rc = c ? connect_list(c, list, &o, error) : FLM_ENOMEM;
     if (rc == 0 && o.progress == FLM_PROGRESS_THREAD)
         rc = flm__thread_start(c, error);

@@ -82,10 +82,8 @@ static bool address_of_name(char *text, size_t n)
     for (const struct addrinfo *a = list; a; a = a->ai_next) {
         char one[FLM__ADDRESS_TEXT];
         int w = worth(a->ai_addr);
-        if (w > best && print(a->ai_addr, one, sizeof(one)) && strlen(one) < n && has_address(one)) {
+        if (w > best && print(a->ai_addr, one, sizeof(one)) && has_address(one) && print(a->ai_addr, text, n))
             best = w;
-            strcpy(text, one);
-        }
     }
     freeaddrinfo(list);
     return best > 0;

@@ -2,7 +2,8 @@
  *
  * flmrun.c has the course of events, flmrun_options.c the command line, flmrun_instance.c the private
  * directory and what dead instances left, flmrun_processes.c the processes of an instance,
- * flmrun_start.c how flmd and CMD are started.
+ * flmrun_start.c how flmd and CMD are started. flm-instance (flm_instance.c) is made of the last three,
+ * too.
  */
 #ifndef TOOLS_FLMRUN_H
 #define TOOLS_FLMRUN_H
@@ -38,7 +39,14 @@ struct flmrun_options {
     double timeout_s; /* 0: none */
     double grace_s;
     char **command; /* NULL-terminated */
+    /* For flm-instance only. */
+    const char *name;           /* of the directory in place of a random one */
+    const char *slots_per_node; /* in place of slots */
+    char *const
+        *manager_options; /* for flmd, verbatim; NULL, or NULL-terminated and at most MANAGER_OPTIONS */
 };
+
+enum { MANAGER_OPTIONS = 32 };
 
 /* Exits on --help and on a mistake (status 2). */
 void flmrun_parse(struct flmrun_options *options, int argc, char **argv);
@@ -52,7 +60,7 @@ struct instance {
     int log_fd;
 };
 
-/* Ends and removes what dead instances of this user left, then makes a private directory. 0, or -1 after a
+/* Ends and removes what dead instances of this user left, and makes a private directory. 0, or -1 after a
  * message. */
 int instance_open(struct instance *instance, const struct flmrun_options *options);
 /* Whether what was written to the log so far found room; errno says why not. */

@@ -2,7 +2,8 @@
  *
  * RUNTIME/run-XXXXXX, mode 0700, with a file `lock` that its flmrun holds by flock(2): the kernel lets go
  * of it when flmrun is gone, however it ended. RUNTIME/lock is held while directories are made and looked
- * at, so that nobody takes a directory that is being made for a dead one.
+ * at, so that nobody takes a directory that is being made for a dead one. The instance of a job (--name) is
+ * at a place that its clients know beforehand.
  */
 #define _GNU_SOURCE
 #include "tools/flmrun.h"
@@ -107,11 +108,16 @@ static void sweep(struct dead *dead)
     }
 }
 
-static int make_directory(struct instance *instance, const char *runtime)
+static int make_directory(struct instance *instance, const char *runtime, const char *name)
 {
-    int n = snprintf(instance->directory, sizeof(instance->directory), "%s/run-XXXXXX", runtime);
-    if (n >= (int)sizeof(instance->directory) || !mkdtemp(instance->directory)) {
-        say("cannot make a directory in %s: %s", runtime, strerror(errno));
+    int n = snprintf(instance->directory, sizeof(instance->directory), "%s/%s", runtime,
+                     name ? name : "run-XXXXXX");
+    if (n >= (int)sizeof(instance->directory))
+        errno = ENAMETOOLONG;
+    if (n >= (int)sizeof(instance->directory) ||
+        (name ? mkdir(instance->directory, 0700) < 0 : !mkdtemp(instance->directory))) {
+        say("cannot make %s in %s: %s", name ? name : "a directory", runtime,
+            errno == EEXIST ? "an instance lives there" : strerror(errno));
         instance->directory[0] = 0;
         return -1;
     }
@@ -154,7 +160,11 @@ int instance_open(struct instance *instance, const struct flmrun_options *option
         return -1;
     }
     find_dead(runtime, &dead);
-    int rc = make_directory(instance, runtime);
+    if (options->name) { /* one of them may have that name */
+        sweep(&dead);
+        dead.n = 0;
+    }
+    int rc = make_directory(instance, runtime, options->name);
     close(all);
     sweep(&dead);
     return rc == 0 && options->keep_logs ? open_log(instance) : rc;

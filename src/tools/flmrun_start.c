@@ -19,7 +19,7 @@
 
 extern char **environ;
 
-enum { READY_FD = 3, PARENT_FD = 4, ARGUMENTS_MAX = 64 };
+enum { READY_FD = 3, PARENT_FD = 4, ARGUMENTS_MAX = 64 + MANAGER_OPTIONS };
 
 /* Jobs of one node each, beside the nodes of the job that we are in. */
 static size_t add_jobs(const char **argv, size_t n, const struct flmrun_options *o)
@@ -64,7 +64,7 @@ static void build_arguments(const char **argv, const char *program, const char *
         {"--backend", o->backend},
         {"--ready-fd", "3"},
         {"--parent-fd", "4"},
-        {"--slots", slurm ? NULL : o->slots},
+        {"--slots", slurm ? o->slots_per_node : o->slots},
         {"--bind", o->bind},
         {"--cores-per-slot", o->cores_per_slot ? o->cores_per_slot : cpus_per_task},
         {"--provider", o->provider},
@@ -89,6 +89,8 @@ static void build_arguments(const char **argv, const char *program, const char *
         argv[n++] = "--spread";
     if (o->verbose || o->keep_logs)
         argv[n++] = "--verbose";
+    for (char *const *word = o->manager_options; word && *word; word++)
+        argv[n++] = *word;
     argv[n] = NULL;
 }
 

@@ -38,6 +38,9 @@ cluster_end() {
 }
 
 cluster() {
+    # Named network namespaces are files there: tests run side by side.
+    mkdir -p /run/netns
+    [ -z "${FLM_TEST_OWN_SHM:-}" ] || mount -t tmpfs tmpfs /run/netns || fail 'a folder for network namespaces'
     chmod 0711 "$TEST_DIR" # munged wants its socket to be in reach of all
     export SLURM_TESTBED_PRIVATE_DIR=$XDG_RUNTIME_DIR
     trap 'cluster_end; finish' EXIT
@@ -92,5 +95,5 @@ nothing_is_left() {
     # shellcheck disable=SC2016
     wait_for 'no step is left' bash -c '[ -z "$(squeue -h -s | grep -v batch)" ]'
     # shellcheck disable=SC2016
-    wait_for 'no process of Flame is left' bash -c '! grep -lsxE "flmd|flm-node|flm-executor|flm-backend" /proc/[0-9]*/comm | xargs -rn1 dirname | xargs -rI{} grep -lszx "FLM_TEST_ID=$0" {}/environ | grep -q .' "$FLM_TEST_ID"
+    wait_for 'no process of Flame is left' bash -c '! grep -lsxE "flmd|flm-node|flm-executor|flm-backend|flm-instance" /proc/[0-9]*/comm | xargs -rn1 dirname | xargs -rI{} grep -lszx "FLM_TEST_ID=$0" {}/environ | grep -q .' "$FLM_TEST_ID"
 }

@@ -27,7 +27,7 @@ run timeout 30 flmd -e "unix:$TEST_DIR/small/flmd.sock" --directory "$TEST_DIR/r
 check_match 'no room for the socket' "$status $err" '^1 flmd: .*small/flmd.sock.*No space left'
 rm small/3
 run timeout 60 flmd -e "unix:$TEST_DIR/small/flmd.sock" --directory "$TEST_DIR/small" -n 1
-check_match "no room for the directory of a node" "$status $err" 'small/node.*No space left'
+check_match "no room for the directory of a node" "$status $err" 'cannot make a directory in .*/small: No space left'
 check_match 'and flmd ends, since it gets no node' "$status $err" 'no node can be had'
 check_equal 'with status 1, and nothing stays' $'1 1\n2' "$status $(ls small)"
 rm small/*

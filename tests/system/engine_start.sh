@@ -79,3 +79,27 @@ check 'and it works on' flmping -t 1000
 kill "$flmd"
 wait "$flmd"
 check_equal 'it ends in order' 0 $?
+
+# A client that comes before the session manager waits for its socket, when it is told to, and no longer.
+endpoint=unix:$TEST_DIR/job.sock
+export FLM_ENDPOINT_WAIT=60
+FLM_ENDPOINT=$endpoint flmctl status >early.out 2>early.err &
+early=$!
+FLM_ENDPOINT=$endpoint,unix:$TEST_DIR/other flmping -t 10 >second.out 2>&1 &
+second=$!
+engine -n 1
+check 'clients wait for an instance that is not there yet' kill -0 $early $second
+ln -s run/flmd.sock job.sock
+check 'and find it when it has come' wait $early
+check 'also with more endpoints in the list' wait $second
+run flmctl --endpoint "unix:$TEST_DIR/nobody" status
+check_contains 'an endpoint that the client names is not waited for' "$err" 'no session manager answers'
+for wait in 0.05 0 -1 soon ''; do
+    FLM_ENDPOINT=unix:$TEST_DIR/nobody FLM_ENDPOINT_WAIT=$wait run flmctl status
+    check_contains "the wait ends, for '$wait'" "$err" 'no session manager answers'
+done
+ln -sf /dev/null job.sock
+FLM_ENDPOINT=$endpoint run flmctl status
+check_contains 'a file that is no socket is an end at once' "$err" 'refused'
+unset FLM_ENDPOINT_WAIT
+engine_end
