@@ -82,7 +82,8 @@ static bool address_of_name(char *text, size_t n)
     for (const struct addrinfo *a = list; a; a = a->ai_next) {
         char one[FLM__ADDRESS_TEXT];
         int w = worth(a->ai_addr);
-        if (w > best && print(a->ai_addr, one, sizeof(one)) && has_address(one) && print(a->ai_addr, text, n))
+        if (w > best && print(a->ai_addr, one, sizeof(one)) && has_address(one) &&
+            print(a->ai_addr, text, n))
             best = w;
     }
     freeaddrinfo(list);
