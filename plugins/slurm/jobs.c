@@ -62,6 +62,7 @@ static char *script(const struct slurm *s, const struct flm_block_request *r)
         fputc(' ', f);
         quote(f, *word);
     }
+    fprintf(f, " --grace %s", s->grace);
     if (!r->slots)
         fputs("\n[ -z \"$SLURM_NTASKS\" ] || set -- \"$@\" --slots \"$SLURM_TASKS_PER_NODE\"", f);
     fputs("\nset -- \"$@\" --cpus \"$SLURM_JOB_CPUS_PER_NODE\"\nunset", f);

@@ -2,6 +2,7 @@
  * jobs while flmd wants them. Without a job of our own there are only those.
  *
  *   executors=N     in all, spread over the nodes (default: the job's tasks, else one per core)
+ *   grace=S         after SIGTERM (the end of time, preemption) for tasks to be finished (default 20)
  *   output=FILE     for what jobs of ours print, as sbatch --output (default: /dev/null)
  *   srun=OPTION     one more option for srun, verbatim; may be repeated
  */
@@ -17,6 +18,7 @@
 enum {
     ASK_AGAIN_MS = 60000, /* the end of the job can be moved */
     EXECUTORS_MAX = 1000000,
+    GRACE_S = 20, /* Slurm's KillWait is 30 s unless a site says otherwise */
 };
 
 int slurm_fail(flm_error *error, int code, const char *format, ...)
@@ -70,10 +72,21 @@ static int set_text(char **out, const char *text, flm_error *error)
     return *out ? 0 : slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
 }
 
+static int set_grace(struct slurm *s, const char *text, flm_error *error)
+{
+    unsigned seconds;
+    int rc = number("grace", text, 86400, &seconds, error);
+    if (rc == 0)
+        snprintf(s->grace, sizeof(s->grace), "%u", seconds);
+    return rc;
+}
+
 static int set(struct slurm *s, const char *option, flm_error *error)
 {
     if (strncmp(option, "executors=", 10) == 0)
         return number("executors", option + 10, EXECUTORS_MAX, &s->executors, error);
+    if (strncmp(option, "grace=", 6) == 0)
+        return set_grace(s, option + 6, error);
     if (strncmp(option, "output=", 7) == 0)
         return set_text(&s->output, option + 7, error);
     if (strncmp(option, "srun=", 5) == 0) {
@@ -87,7 +100,8 @@ static int set(struct slurm *s, const char *option, flm_error *error)
         return 0;
     }
     return slurm_fail(error, FLM_EINVAL,
-                      "backend slurm has no option '%.100s': it knows executors, output and srun", option);
+                      "backend slurm has no option '%.100s': it knows executors, grace, output and srun",
+                      option);
 }
 
 /* Which job, and how it was asked for. */
@@ -149,6 +163,7 @@ static int slurm_backend_init(const struct flm_backend_host *host, const char *c
     if (!s)
         return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
     s->host = host;
+    snprintf(s->grace, sizeof(s->grace), "%d", GRACE_S);
     int rc = begin(s, configuration, error);
     if (rc < 0) {
         s->ending = true;

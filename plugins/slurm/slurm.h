@@ -25,7 +25,8 @@ struct slurm {
     unsigned executors;                         /* in all; 0: as the job was asked for */
     char *srun_options[SLURM_SITE_OPTIONS + 1]; /* NULL-terminated, owned */
     unsigned n_srun_options;
-    char *output; /* file for what a job of ours prints, as sbatch names it; NULL: nowhere */
+    char grace[16]; /* seconds for agents to finish tasks, as text */
+    char *output;   /* file for what a job of ours prints, as sbatch names it; NULL: nowhere */
     struct step *steps;
     struct job_block *jobs;
     int look_timer;     /* 0: none */

@@ -135,6 +135,8 @@ static void build(struct words *w, const struct slurm *s, const struct flm_block
         add(w, s->srun_options[i]);
     for (const char *const *word = r->agent_command; *word; word++)
         add(w, *word);
+    add(w, "--grace");
+    add(w, s->grace);
     add_slots(w, s, r);
 }
 

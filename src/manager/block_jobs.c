@@ -9,6 +9,7 @@
 #include "manager/backend.h"
 #include "manager/blocks_inside.h"
 #include "manager/demand.h"
+#include "manager/end_time.h"
 #include "manager/executor.h"
 
 #include "base/time.h"
@@ -21,6 +22,7 @@
 enum {
     LOOK_MS = 500,
     IDLE_MS = 1000, /* of a job, after the sessions have let go of its executors */
+    LEFT_MS = 20000,
     BACK_OFF_FIRST_MS = 1000,
     BACK_OFF_MAX_MS = 300000,
     FAILURES_BEFORE_GIVING_UP = 5, /* of a private instance that has no node */
@@ -58,11 +60,11 @@ static struct supply count(const struct manager *m)
     const struct node *n;
     const struct block *b;
     DL_FOREACH(m->nodes, n)
-    have.slots += n->drained ? 0 : n->n_slots;
+    have.slots += n->drained || end_time_is_near(n, m->now) ? 0 : n->n_slots;
     DL_FOREACH(m->blocks, b)
     {
         have.jobs += is_alive(b);
-        have.jobs_coming += is_alive(b) && !b->nodes;
+        have.jobs_coming += is_alive(b) && !b->nodes && !b->left_ns;
     }
     unsigned each = per_job(m);
     have.coming = (uint64_t)have.jobs_coming * (each ? each : 1);
@@ -139,6 +141,11 @@ static void give_back_what_is_left(struct manager *m, const struct demand *d, st
         {
             if (!is_alive(b) || (b->nodes > 0) != with_nodes)
                 continue;
+            if (b->left_ns) { /* what became of it the backend tells soon */
+                if (m->now - b->left_ns > LEFT_MS * 1000000LL)
+                    block_give_back(b, "its nodes have left");
+                continue;
+            }
             bool superfluous = is_superfluous(m, b, d);
             unsigned each = per_job(m);
             uint64_t brings = b->nodes ? slots_of(m, b->number) : each ? each : 1;
@@ -184,7 +191,7 @@ void block_job_joined(struct block *b)
     struct manager *m = b->manager;
     m->jobs.failures = 0;
     m->jobs.not_before_ns = 0;
-    b->idle_ns = 0;
+    b->idle_ns = b->left_ns = 0;
     if (b->nodes == m->options.block_nodes)
         m->jobs.slots = slots_of(m, b->number);
 }

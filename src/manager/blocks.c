@@ -3,6 +3,7 @@
 
 #include "base/time.h"
 #include "manager/backend.h"
+#include "manager/end_time.h"
 #include "manager/peer.h"
 
 #include <flm/backend.h>
@@ -30,7 +31,7 @@ void block_ask(struct block *b, const char *name)
     b->state = BLOCK_ASKED;
     b->asked_ns = flm__now_ns();
     b->nodes = 0;
-    b->idle_ns = 0;
+    b->idle_ns = b->left_ns = 0;
     b->job[0] = b->waits_for[0] = 0;
     backend_ask(m, b->number, b->node, b->is_job ? name : NULL);
 }
@@ -145,7 +146,7 @@ static void set_end_time(struct block *b, int64_t end_time_s)
     b->end_time_s = end_time_s > 0 ? end_time_s : 0;
     DL_FOREACH(b->manager->nodes, n)
     if (n->block_number == b->number)
-        n->end_time_s = b->end_time_s;
+        end_time_set(n, b->end_time_s);
 }
 
 void blocks_event(struct manager *m, const Flm__BlockEvent *e)
@@ -183,7 +184,7 @@ void blocks_node_joined(struct manager *m, struct node *n)
         return;
     b->nodes++;
     b->failures = 0;
-    n->end_time_s = b->end_time_s;
+    end_time_set(n, b->end_time_s);
     if (b->is_job)
         block_job_joined(b);
 }
@@ -195,6 +196,8 @@ void blocks_node_left(struct manager *m, const struct node *n)
     if (!b || m->stopping || b->nodes == 0)
         return;
     b->nodes--;
+    if (b->is_job && !b->nodes)
+        b->left_ns = m->now;
     if (b->is_job || b->node[0] || !b->nodes)
         return; /* its block will end */
     struct block *replacement = block_of_node(m, n->name);

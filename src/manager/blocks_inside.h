@@ -19,6 +19,7 @@ struct block {
     unsigned failures;            /* in a row, without a node in between */
     unsigned ends;                /* in a row, of attempts that did not stay */
     int64_t idle_ns;              /* job: nobody uses it since; 0: in use */
+    int64_t left_ns;              /* job: its nodes have left, it will end; 0: they have not */
     uv_timer_t again;
 };
 

@@ -1,4 +1,5 @@
 /* A session's queue -> the link of an executor that is bound to it. */
+#include "manager/end_time.h"
 #include "manager/flow.h"
 #include "manager/scheduler.h"
 
@@ -75,7 +76,12 @@ static unsigned share(const struct executor *e)
     const struct session *s = e->session;
     uint64_t part = s->pending / (s->n_bound ? s->n_bound : 1) + 1;
     uint64_t want = e->n + part;
-    return want < e->depth ? (unsigned)want : e->depth;
+    unsigned most = want < e->depth ? (unsigned)want : e->depth;
+    if (__builtin_expect(e->node->end_ns != 0, 0)) {
+        unsigned in_time = end_time_tasks(e, s);
+        return most < in_time ? most : in_time;
+    }
+    return most;
 }
 
 unsigned dispatch_fill(struct executor *e)
@@ -86,6 +92,8 @@ unsigned dispatch_fill(struct executor *e)
         return 0;
     struct flm__link *link = executor_link(e);
     unsigned most = share(e), before = e->n;
+    if (__builtin_expect(most <= before, 0))
+        return 0;
     if (before == 0)
         e->since_ns = s->manager->now;
     while (e->n < most && e->bytes < e->limit_bytes) {

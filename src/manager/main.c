@@ -6,6 +6,7 @@
 #include "manager/auth.h"
 #include "manager/backend.h"
 #include "manager/blocks.h"
+#include "manager/end_time.h"
 #include "manager/executor.h"
 #include "manager/logs.h"
 #include "manager/loop.h"
@@ -63,6 +64,7 @@ static void on_heartbeat(uv_timer_t *timer)
     struct manager *m = timer->data;
     m->now = flm__now_ns();
     node_heartbeat(m);
+    end_time_look(m);
     peer_check_links(m);
     logs_overdue(m);
 }

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "manager/blocks.h"
 #include "manager/client.h"
+#include "manager/end_time.h"
 #include "manager/executor.h"
 #include "manager/logs.h"
 #include "net/ring.h"
@@ -56,7 +57,7 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
     n->block_number = d->block_number;
     n->peer = p;
     n->relay = p->hello->provider[0] || !flm__conn_is_unix(p->conn);
-    n->end_time_s = d->end_time_s;
+    end_time_set(n, d->end_time_s);
     n->heard_ns = m->now;
     for (unsigned i = 0; i < d->n_slots; i++) {
         Flm__Slot slot = *d->slots[i];
@@ -201,7 +202,10 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
         logs_reply(n, m);
         return;
     case FLM__MESSAGE__BODY_BLOCK_TIME:
-        n->end_time_s = m->block_time->end_time_s;
+        end_time_set(n, m->block_time->end_time_s);
+        break;
+    case FLM__MESSAGE__BODY_NODE_DRAINED: /* it was told to end, and finishes what it runs */
+        node_drain(n, m->node_drained->drain);
         break;
     default: /* Pong, and what a newer agent may say */
         break;

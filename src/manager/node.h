@@ -10,9 +10,10 @@ struct node {
     uint64_t block_number;
     struct peer *peer; /* NULL: gone */
     bool relay, drained;
+    int64_t end_ns; /* of its block, of our clock; 0: none known */
     unsigned n_slots;
     struct executor **lanes; /* by lane */
-    int64_t end_time_s;      /* of its block, since the epoch; 0: none known */
+    int64_t end_time_s;      /* the same since the epoch */
     int64_t heard_ns;        /* last sign of life of a relay */
     uint64_t ping;
 };

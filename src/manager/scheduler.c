@@ -1,6 +1,6 @@
 #include "manager/scheduler.h"
 
-#include "manager/executor.h"
+#include "manager/end_time.h"
 
 #include <stdlib.h>
 #include <utlist.h>
@@ -122,11 +122,13 @@ static void take_away(struct session *s, unsigned n)
 }
 
 /* A free executor for the session, best one that served its application last. */
-static struct executor *find_free(struct manager *m)
+static struct executor *find_free(struct manager *m, const struct session *s)
 {
-    for (unsigned i = 0; i < m->n_executors; i++)
-        if (m->executors[i]->state == EXECUTOR_IDLE && usable(m->executors[i]))
-            return m->executors[i];
+    for (unsigned i = 0; i < m->n_executors; i++) {
+        struct executor *e = m->executors[i];
+        if (e->state == EXECUTOR_IDLE && usable(e) && (!e->node->end_ns || end_time_tasks(e, s)))
+            return e;
+    }
     return NULL;
 }
 
@@ -170,7 +172,7 @@ static bool give(struct manager *m, struct session *s)
 {
     unsigned has = held(s);
     while (has < s->deserved) {
-        struct executor *e = find_free(m);
+        struct executor *e = find_free(m, s);
         if (!e)
             return false;
         if (executor_bind(e, s) < 0)

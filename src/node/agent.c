@@ -25,6 +25,7 @@ enum {
     SPIN_KERNEL_NS = 2000, /* when each look asks the kernel: a turn or two */
     LOOP_NS = 1000000,     /* most time between two looks at libuv */
     PING_MS = 2000,
+    FINISHING_MS = 100,
     GRACE_MS = 2000,   /* of executors at the end, between SIGTERM and SIGKILL */
     GIVE_UP_MS = 1000, /* after SIGKILL: something stays in the kernel */
     FILES = 4096,
@@ -98,13 +99,45 @@ void agent_stop(struct agent *agent, int status, const char *format, ...)
     agent_slot_empty(agent);
 }
 
+static bool any_task(const struct agent *agent)
+{
+    for (unsigned i = 0; i < agent->n_slots; i++)
+        if (agent->slots[i].state == SLOT_BOUND || agent->slots[i].state == SLOT_BINDING ||
+            agent->slots[i].state == SLOT_UNBINDING)
+            return true;
+    return false;
+}
+
+static void on_finishing(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    if (any_task(agent) && flm__now_ns() < agent->finish_ns)
+        return;
+    uv_timer_stop(timer);
+    agent_stop(agent, 0, "it was told to end");
+}
+
+/* A batch system says that our time is over soon: flmd gives us nothing more, takes back what has not
+ * begun, and what runs may be finished. */
+static void finish(struct agent *agent)
+{
+    Flm__NodeDrained drained = FLM__NODE_DRAINED__INIT;
+    drained.drain = true;
+    FLM__MESSAGE(m, node_drained, NODE_DRAINED, &drained);
+    agent_tell(agent, &m, NULL, 0);
+    agent->finish_ns = flm__now_ns() + (int64_t)agent->options->grace_s * 1000000000;
+    uv_timer_start(&agent->finishing, on_finishing, FINISHING_MS, FINISHING_MS);
+}
+
 /* The first signal ends in order, another one at once: who presses Ctrl-C again means it. flmd's word to
  * end is none of them: that and the one SIGTERM of flm-backend come together. */
 static void on_end_signal(uv_signal_t *handle, int signal)
 {
     struct agent *agent = handle->data;
-    if (agent->signals++)
+    if (agent->signals++ && agent->stopping)
         on_grace_over(&agent->ending);
+    else if (agent->options->grace_s && signal == SIGTERM && !agent->finish_ns)
+        finish(agent);
     else
         agent_stop(agent, 0, "got %s", strsignal(signal));
 }
@@ -252,7 +285,8 @@ int agent_init(struct agent *agent, const struct node_options *options, flm_erro
     uv_loop_init(&agent->loop);
     uv_timer_init(&agent->loop, &agent->pings);
     uv_timer_init(&agent->loop, &agent->ending);
-    agent->pings.data = agent->ending.data = agent;
+    uv_timer_init(&agent->loop, &agent->finishing);
+    agent->pings.data = agent->ending.data = agent->finishing.data = agent;
     start_signal(agent, &agent->on_child, on_child, SIGCHLD);
     start_signal(agent, &agent->on_term, on_end_signal, SIGTERM);
     start_signal(agent, &agent->on_int, on_end_signal, SIGINT);

@@ -32,10 +32,11 @@ struct agent {
     struct attach *attach;
     struct flm__oom oom;
     uint64_t log_lines; /* number of the last */
-    uv_timer_t pings, ending;
+    uv_timer_t pings, ending, finishing;
     uv_signal_t on_child, on_term, on_int, on_hup;
     uint64_t ping;
     bool stopping, killed, stopped;
+    int64_t finish_ns; /* until then what runs may be finished; 0: nobody has asked to end */
     unsigned failures; /* executors in a row, of all slots, that never joined */
     unsigned signals;  /* to end, that we got */
     int status;        /* of the process */

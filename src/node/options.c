@@ -27,6 +27,7 @@ enum {
     KEY_WORLD,
     KEY_EXECUTOR,
     KEY_LOSS,
+    KEY_GRACE,
     KEY_TOPOLOGY,
     KEY_LOG
 };
@@ -62,6 +63,8 @@ static const struct argp_option table[] = {
     {"world-command", KEY_WORLD, "CMD", 0, "starts {n} MPI ranks (default: mpirun -n {n})", 0},
     {"executor", KEY_EXECUTOR, "FILE", 0, "the program flm-executor (default: beside this one)", 0},
     {"loss-time", KEY_LOSS, "MS", 0, "an executor that is silent so long is killed (default 10000)", 0},
+    {"grace", KEY_GRACE, "S", 0,
+     "after SIGTERM: tell flmd, finish the tasks that run for at most so long, then end (default 0)", 0},
     {"log-to-stderr", KEY_LOG, NULL, 0, "also print what services write", 0},
     {0},
 };
@@ -134,6 +137,9 @@ static error_t parse_executor(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_LOSS:
         o->loss_ms = (unsigned)number(state, "loss-time", arg, 100, 86400000);
+        return 0;
+    case KEY_GRACE:
+        o->grace_s = (unsigned)number(state, "grace", arg, 0, 86400);
         return 0;
     case KEY_LOG:
         o->log_to_stderr = true;

@@ -23,6 +23,7 @@ struct node_options {
     const char *world_command;    /* "{n}" stands for the ranks, the program follows */
     const char *executor;         /* the program flm-executor; NULL: found beside us */
     unsigned loss_ms;
+    unsigned grace_s; /* after SIGTERM, for what runs to be finished */
     bool log_to_stderr;
 };
 

@@ -259,7 +259,7 @@ static void start_failed(struct slot *slot, const char *text)
 void slot_start(struct slot *slot)
 {
     flm_error error = {0, ""};
-    if (slot->agent->stopping || slot->state != SLOT_EMPTY)
+    if (slot->agent->stopping || slot->agent->finish_ns || slot->state != SLOT_EMPTY)
         return;
     if (slot_launch(slot, &error) < 0) {
         start_failed(slot, error.text);
@@ -321,6 +321,8 @@ void slot_exited(struct slot *slot, int status, const struct rusage *usage)
 {
     slot->status = status;
     slot->usage = *usage;
+    if (slot->agent->finish_ns) /* who signals us signals all processes of the job */
+        slot->expected = true;
     uv_timer_stop(&slot->timer);
     slot_set_state(slot, SLOT_GONE);
     slot_world_sweep(slot);

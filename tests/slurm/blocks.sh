@@ -62,6 +62,42 @@ block_is_cancelled() {
     queue_is_empty 'after that'
 }
 
+# As at the end of its time, or when Slurm preempts it: SIGTERM to the step first.
+block_is_told_to_end() {
+    login --max-blocks 2 --loss-time 60000
+    start ping flmping -t 20 -d 1500000 --json
+    ping=$pid
+    wait_for 'two jobs run tasks' bash -c '[ "$(flmctl -o json list -e | jq "[.[] | select(.state == \"Bound\")] | length")" = 4 ]'
+    sleep 1
+    victim=$(flmctl -o json list -n | jq -r '.[0].block')
+    scancel -s TERM "$victim.0"
+    wait_for 'its node is drained' bash -c 'flmctl -o json list -n | jq -e "any(.[]; .state == \"Drained\")"'
+    wait_for 'it ends by itself, when its tasks are done' bash -c "! squeue -h -o %i -t R | grep -qx $victim"
+    check_equal 'and none of them was begun again' 0 "$(flmctl -o json list | jq -r 'last | .retried')"
+    wait $ping
+    check_equal 'a block is told to end: each result comes once' '0 20 0 0' \
+        "$? $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' ping.log)"
+    engine_end
+    queue_is_empty 'after that'
+}
+
+block_is_preempted() {
+    login --max-blocks 2 --site-options '-p spot'
+    start ping flmping -t 400 -d 100000 --json
+    ping=$pid
+    wait_for 'two jobs run where others go first' bash -c '[ "$(flmctl -o json list -n | jq length)" = 2 ]'
+    submit -p main -N3 --exclusive -- sleep 3
+    wait_for 'they make room' bash -c "squeue -h -t R -o %i | grep -qx $job"
+    job_end
+    wait_for 'and come again' bash -c '[ "$(flmctl -o json list -n | jq length)" -ge 1 ]'
+    wait $ping
+    check_equal 'preempted: each result comes once' '0 400 0 0' \
+        "$? $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' ping.log)"
+    check_equal 'and no retry was charged' 0 "$(flmctl -o json list | jq -r 'last | .retried')"
+    engine_end
+    queue_is_empty 'after that'
+}
+
 waits_in_vain() {
     login --max-blocks 2 --site-options '--begin=now+1hour --comment=later'
     start ping flmping -t 10 --json
@@ -127,6 +163,8 @@ comes_and_goes
 flmrun_grows
 stays_within_limits
 block_is_cancelled
+block_is_told_to_end
+block_is_preempted
 waits_in_vain
 is_refused
 manager_is_killed
