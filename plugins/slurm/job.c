@@ -37,10 +37,14 @@ bool job_tasks_are_bound(void)
     return bound;
 }
 
-void job_cancel(uint32_t job)
+bool job_cancel(uint32_t job)
 {
     begin();
-    slurm_kill_job(job, SIGKILL, 0); /* SIGTERM first, and KillWait later what is left */
+    /* SIGTERM first, and KillWait later what is left. */
+    if (slurm_kill_job(job, SIGKILL, 0) == SLURM_SUCCESS)
+        return true;
+    int e = slurm_get_errno();
+    return e == ESLURM_ALREADY_DONE || e == ESLURM_INVALID_JOB_ID;
 }
 
 /* ---- all jobs ---------------------------------------------------------------------------------- */
@@ -56,7 +60,7 @@ int job_list_get(struct job_list **out)
     *out = NULL;
     if (!all)
         return FLM_ENOMEM;
-    if (slurm_load_job_user(&all->answer, geteuid(), 0) != SLURM_SUCCESS) {
+    if (slurm_load_job_user(&all->answer, geteuid(), SHOW_ALL) != SLURM_SUCCESS) {
         free(all);
         return FLM_EIO;
     }
@@ -131,6 +135,7 @@ void job_list_find(const struct job_list *all, uint32_t id, struct job_state *ou
         }
         return;
     }
+    out->unknown = true;
     snprintf(out->text, sizeof(out->text), "Slurm knows no job %u any more", id);
 }
 
@@ -147,7 +152,7 @@ int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error)
     job_info_msg_t *answer = NULL;
     begin();
     *end_time_s = -1;
-    if (slurm_load_job(&answer, job, 0) != SLURM_SUCCESS) {
+    if (slurm_load_job(&answer, job, SHOW_ALL) != SLURM_SUCCESS) {
         int e = slurm_get_errno();
         if (e == ESLURM_INVALID_JOB_ID)
             return slurm_fail(

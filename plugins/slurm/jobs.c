@@ -11,11 +11,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+extern char **environ;
 
 enum {
     LOOK_SOON_MS = 1000, /* while a job waits or ends */
@@ -67,7 +70,8 @@ static char *script(const struct slurm *s, const struct flm_block_request *r)
         fputs("\n[ -z \"$SLURM_NTASKS\" ] || set -- \"$@\" --slots \"$SLURM_TASKS_PER_NODE\"", f);
     fputs("\nset -- \"$@\" --cpus \"$SLURM_JOB_CPUS_PER_NODE\"\nunset", f);
     for (const char *const *name = step_removed; *name; name++)
-        fprintf(f, " %s", *name);
+        if (!strchr(*name, '*'))
+            fprintf(f, " %s", *name);
     fputs("\nexec srun", f);
     for (const char *const *word = step_fixed; *word; word++)
         fprintf(f, " %s", *word);
@@ -111,9 +115,20 @@ static bool says_how_much(const char *const *options)
     return false;
 }
 
+static bool goes_elsewhere(const char *const *options)
+{
+    for (; options && *options; options++)
+        if (strncmp(*options, "-M", 2) == 0 || strncmp(*options, "--cluster", 9) == 0)
+            return true;
+    return false;
+}
+
 static int build(struct words *w, const struct slurm *s, const struct flm_block_request *r,
                  flm_error *error)
 {
+    if (goes_elsewhere(r->site_options))
+        return slurm_fail(error, FLM_ENOTSUP,
+                          "jobs in other clusters (sbatch -M) cannot be followed from here");
     *w = (struct words){.n = 0};
     snprintf(w->name, sizeof(w->name), "--job-name=%.120s", r->name && *r->name ? r->name : "flame");
     snprintf(w->nodes, sizeof(w->nodes), "--nodes=%u", r->nodes ? r->nodes : 1);
@@ -238,6 +253,8 @@ static void compare(struct job_block *b, const struct job_state *state)
         b->end_time_s = state->end_time_s;
         break;
     case JOB_OVER:
+        if (state->unknown)
+            job_cancel(b->id); /* should it live, it is of no use */
         over(b, FLM_ELOST, state->text);
         break;
     }
@@ -254,6 +271,8 @@ static void look(void *arg)
         struct job_state state;
         next = b->next;
         soon |= !b->granted || b->released;
+        if (b->id && b->released && !b->cancelled && !b->timer)
+            b->cancelled = job_cancel(b->id);
         if (!b->id || rc < 0)
             continue;
         job_list_find(all, b->id, &state);
@@ -268,8 +287,7 @@ static void cancel(struct job_block *b)
 {
     if (!b->id || b->cancelled)
         return;
-    b->cancelled = true;
-    job_cancel(b->id);
+    b->cancelled = job_cancel(b->id);
     look_again(b->slurm, LOOK_SOON_MS / 4);
 }
 
@@ -394,18 +412,41 @@ bool jobs_release(struct slurm *s, uint64_t block)
     return false;
 }
 
+/* In a session of its own: it goes on when we are gone, and waits for Slurm in our place. */
+static bool spawn_apart(const char *const *argv)
+{
+    posix_spawnattr_t attributes;
+    pid_t pid;
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    int rc = posix_spawnp(&pid, argv[0], NULL, &attributes, (char *const *)(uintptr_t)argv, environ);
+    posix_spawnattr_destroy(&attributes);
+    return rc == 0;
+}
+
 /* The process does not live to see them end. */
 void jobs_release_all(struct slurm *s)
 {
     if (s->look_timer)
         s->host->cancel_timer(s->host->handle, s->look_timer);
     s->look_timer = 0;
+    const char *argv[SLURM_WORDS + 2] = {"scancel"};
+    static char ids[SLURM_WORDS][16];
+    unsigned n = 0;
     for (struct job_block *b = s->jobs, *next; b; b = next) {
         next = b->next;
         if (!b->id)
             continue; /* sbatch is still at it: cancelled when it is done */
-        if (!b->cancelled)
+        if (n == SLURM_WORDS) {
             job_cancel(b->id);
+        } else {
+            snprintf(ids[n], sizeof(ids[n]), "%u", b->id);
+            argv[n + 1] = ids[n];
+            n++;
+        }
         drop(b);
     }
+    if (n && !spawn_apart(argv))
+        for (unsigned i = 0; i < n; i++)
+            job_cancel((uint32_t)strtoul(ids[i], NULL, 10));
 }

@@ -108,7 +108,7 @@ static int set(struct slurm *s, const char *option, flm_error *error)
 static int read_job(struct slurm *s, flm_error *error)
 {
     const char *id = getenv("SLURM_JOB_ID"), *nodes = getenv("SLURM_JOB_NUM_NODES");
-    unsigned n;
+    unsigned n = 0;
     if (!id || !*id)
         return 0;
     if (!nodes)

@@ -67,13 +67,14 @@ int jobs_describe(const struct slurm *s, const struct flm_block_request *request
 int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error);
 /* Whether Slurm binds tasks to cores here, unless told not to. */
 bool job_tasks_are_bound(void);
-void job_cancel(uint32_t job);
+bool job_cancel(uint32_t job); /* false: Slurm does not answer, try again */
 
 /* All jobs of this user. */
 struct job_list;
 struct job_state {
     enum { JOB_WAITS, JOB_RUNS, JOB_OVER } kind;
     int64_t end_time_s; /* JOB_RUNS; -1 none */
+    bool unknown;       /* JOB_OVER: it was not in the answer */
     char text[200];     /* for people: why it waits, how it ended */
 };
 int job_list_get(struct job_list **out); /* 0, or FLM_EIO: no answer */

@@ -64,6 +64,7 @@ const char *const step_removed[] = {"SLURM_NTASKS",
                                     "SLURM_WAIT",
                                     "SLURM_MPI_TYPE",
                                     "SLURM_LABELIO",
+                                    "_SLURM_SPANK_OPTION_spank_flame_*",
                                     "SRUN_CPUS_PER_TASK",
                                     NULL};
 
@@ -91,6 +92,12 @@ static void add_slots(struct words *w, const struct slurm *s, const struct flm_b
 {
     const char *tasks = getenv("SLURM_TASKS_PER_NODE"), *cpus = getenv("SLURM_JOB_CPUS_PER_NODE");
     unsigned nodes = nodes_wanted(s, r);
+    if (r->node && r->slots) { /* as many as the lost one had */
+        snprintf(w->slots, sizeof(w->slots), "%u", r->slots);
+        add(w, "--slots");
+        add(w, w->slots);
+        return;
+    }
     if (s->executors) {
         unsigned each = s->executors / nodes, more = s->executors % nodes;
         if (more)

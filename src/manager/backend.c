@@ -39,9 +39,16 @@ struct backend {
     char world[512]; /* how a world is started: words separated by blanks */
 };
 
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+/* What does not fit now goes when there is room: the helper may be waiting for a batch system. */
 static int backend_say(struct backend *b, const Flm__Message *m)
 {
-    return b->gone ? FLM_EDISCONNECTED : flm__conn_send(b->conn, m, NULL, 0);
+    if (b->gone)
+        return FLM_EDISCONNECTED;
+    int rc = flm__conn_send(b->conn, m, NULL, 0);
+    uv_poll_start(&b->poll, UV_READABLE | (flm__conn_pending(b->conn) ? UV_WRITABLE : 0), on_readable);
+    return rc;
 }
 
 /* The agent's command line: what is given once per node. */
@@ -98,18 +105,20 @@ static void fill(struct manager *m, Flm__BlockRequest *r, uint64_t number, bool 
     r->agent_command = argv;
 }
 
-void backend_ask(struct manager *m, uint64_t number, const char *node, const char *job)
+int backend_ask(struct manager *m, uint64_t number, const char *node, unsigned slots, const char *job)
 {
     char *argv[COMMAND_MAX];
     Flm__BlockRequest r = FLM__BLOCK_REQUEST__INIT;
     fill(m, &r, number, job != NULL, argv);
     r.node = (char *)(uintptr_t)node;
-    if (*node)
+    if (*node) {
         r.nodes = 1;
+        r.slots = slots;
+    }
     if (job)
         r.name = (char *)(uintptr_t)job;
     FLM__MESSAGE(message, block_request, BLOCK_REQUEST, &r);
-    backend_say(m->backend, &message);
+    return backend_say(m->backend, &message);
 }
 
 void backend_release(struct manager *m, uint64_t number)
@@ -213,7 +222,13 @@ static void backend_gone(struct backend *b)
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct backend *b = poll->data;
-    (void)events;
+    if (events & UV_WRITABLE) {
+        flm__conn_flush(b->conn);
+        if (!flm__conn_pending(b->conn))
+            uv_poll_start(&b->poll, UV_READABLE, on_readable);
+        if (!(events & UV_READABLE) && status == 0)
+            return;
+    }
     int lost = status < 0 ? status : flm__conn_fill(b->conn);
     for (;;) {
         Flm__Message *m;

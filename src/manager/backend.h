@@ -11,8 +11,8 @@ void backend_free(struct manager *m);
 bool backend_running(const struct manager *m);
 
 /* Asks for a block with this number: of all nodes that are here, or (node not "") of that one, or (job not
- * NULL) a new job of that name. Answered by blocks_event. */
-void backend_ask(struct manager *m, uint64_t number, const char *node, const char *job);
+ * NULL) a new job of that name. slots: of the node that was lost. Answered by blocks_event. */
+int backend_ask(struct manager *m, uint64_t number, const char *node, unsigned slots, const char *job);
 void backend_release(struct manager *m, uint64_t number);
 
 /* Asks the plugin what it would ask for, and tells the client. One at a time. */

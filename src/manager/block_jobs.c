@@ -23,6 +23,7 @@ enum {
     LOOK_MS = 500,
     IDLE_MS = 1000, /* of a job, after the sessions have let go of its executors */
     LEFT_MS = 20000,
+    JOIN_MS = 120000, /* for the nodes of a job that runs */
     BACK_OFF_FIRST_MS = 1000,
     BACK_OFF_MAX_MS = 300000,
     FAILURES_BEFORE_GIVING_UP = 5, /* of a private instance that has no node */
@@ -141,6 +142,12 @@ static void give_back_what_is_left(struct manager *m, const struct demand *d, st
         {
             if (!is_alive(b) || (b->nodes > 0) != with_nodes)
                 continue;
+            if (b->state == BLOCK_GRANTED && !b->nodes && !b->left_ns &&
+                m->now - b->granted_ns > JOIN_MS * 1000000LL) {
+                block_give_back(b, "its nodes do not join");
+                block_job_ended(b, "it runs, and its nodes have not joined in time");
+                continue;
+            }
             if (b->left_ns) { /* what became of it the backend tells soon */
                 if (m->now - b->left_ns > LEFT_MS * 1000000LL)
                     block_give_back(b, "its nodes have left");
@@ -200,7 +207,7 @@ void block_job_joined(struct block *b)
 void block_job_ended(struct block *b, const char *why)
 {
     struct manager *m = b->manager;
-    bool had_nodes = b->failures == 0 && b->state == BLOCK_GRANTED;
+    bool had_nodes = b->nodes || b->left_ns;
     b->state = BLOCK_WAITS;
     if (strcmp(m->jobs.trouble, why) != 0)
         say("a job for more nodes: %s", why);

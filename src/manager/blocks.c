@@ -24,6 +24,22 @@ enum {
     JOBS_WITHOUT_NODES = 10, /* at most, where there are no other nodes and nobody said how many */
 };
 
+static struct block *block_by_number(struct manager *m, uint64_t number)
+{
+    struct block *b;
+    DL_FOREACH(m->blocks, b)
+    if (b->number == number && b->state != BLOCK_WAITS)
+        return b;
+    return NULL;
+}
+
+static void on_end(struct block *b, const char *why);
+
+bool blocks_know(struct manager *m, uint64_t number)
+{
+    return block_by_number(m, number) != NULL;
+}
+
 void block_ask(struct block *b, const char *name)
 {
     struct manager *m = b->manager;
@@ -32,8 +48,10 @@ void block_ask(struct block *b, const char *name)
     b->asked_ns = flm__now_ns();
     b->nodes = 0;
     b->idle_ns = b->left_ns = 0;
+    b->end_time_s = 0;
     b->job[0] = b->waits_for[0] = 0;
-    backend_ask(m, b->number, b->node, b->is_job ? name : NULL);
+    if (backend_ask(m, b->number, b->node, b->slots, b->is_job ? name : NULL) < 0)
+        on_end(b, "flm-backend takes no requests");
 }
 
 static void ask_again(uv_timer_t *timer)
@@ -66,15 +84,6 @@ static struct block *block_of_node(struct manager *m, const char *node)
     if (b)
         snprintf(b->node, sizeof(b->node), "%s", node);
     return b;
-}
-
-static struct block *block_by_number(struct manager *m, uint64_t number)
-{
-    struct block *b;
-    DL_FOREACH(m->blocks, b)
-    if (b->number == number && b->state != BLOCK_WAITS)
-        return b;
-    return NULL;
 }
 
 void block_give_back(struct block *b, const char *why)
@@ -157,6 +166,7 @@ void blocks_event(struct manager *m, const Flm__BlockEvent *e)
     switch (e->kind) {
     case FLM__BLOCK_EVENT__KIND__GRANTED:
         b->state = BLOCK_GRANTED;
+        b->granted_ns = flm__now_ns();
         snprintf(b->job, sizeof(b->job), "%s", e->text);
         set_end_time(b, e->end_time_s);
         break;
@@ -184,7 +194,8 @@ void blocks_node_joined(struct manager *m, struct node *n)
         return;
     b->nodes++;
     b->failures = 0;
-    end_time_set(n, b->end_time_s);
+    if (b->end_time_s)
+        end_time_set(n, b->end_time_s);
     if (b->is_job)
         block_job_joined(b);
 }
@@ -200,9 +211,11 @@ void blocks_node_left(struct manager *m, const struct node *n)
         b->left_ns = m->now;
     if (b->is_job || b->node[0] || !b->nodes)
         return; /* its block will end */
-    struct block *replacement = block_of_node(m, n->name);
-    if (replacement && replacement->state == BLOCK_WAITS)
+    struct block *replacement = block_of_node(m, n->own_name);
+    if (replacement && replacement->state == BLOCK_WAITS) {
+        replacement->slots = n->n_slots;
         uv_timer_start(&replacement->again, ask_again, REPLACE_NODE_MS, 0);
+    }
 }
 
 /* ---- start and stop ---------------------------------------------------------------------------- */

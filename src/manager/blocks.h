@@ -23,6 +23,8 @@ void blocks_free(struct manager *m);
 /* Granted, refused, waiting, ended, time left. */
 void blocks_event(struct manager *m, const Flm__BlockEvent *event);
 
+/* Whether it is wanted, or was given up since. */
+bool blocks_know(struct manager *m, uint64_t number);
 void blocks_node_joined(struct manager *m, struct node *n);
 void blocks_node_left(struct manager *m, const struct node *n);
 

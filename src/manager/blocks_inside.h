@@ -14,12 +14,13 @@ struct block {
     uint64_t number;
     enum block_state state;
     char job[64], waits_for[200];
-    int64_t asked_ns, end_time_s; /* end: 0 none known */
-    unsigned nodes;               /* that are there */
-    unsigned failures;            /* in a row, without a node in between */
-    unsigned ends;                /* in a row, of attempts that did not stay */
-    int64_t idle_ns;              /* job: nobody uses it since; 0: in use */
-    int64_t left_ns;              /* job: its nodes have left, it will end; 0: they have not */
+    int64_t asked_ns, granted_ns, end_time_s; /* end: 0 none known */
+    unsigned slots;                           /* of the node that it replaces */
+    unsigned nodes;                           /* that are there */
+    unsigned failures;                        /* in a row, without a node in between */
+    unsigned ends;                            /* in a row, of attempts that did not stay */
+    int64_t idle_ns;                          /* job: nobody uses it since; 0: in use */
+    int64_t left_ns;                          /* job: its nodes have left, it will end; 0: they have not */
     uv_timer_t again;
 };
 

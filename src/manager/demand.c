@@ -41,6 +41,8 @@ void demand_compute(const struct manager *m, unsigned backlog_s, struct demand *
         if (s->state == SESSION_CLOSED || s->trouble[0])
             continue;
         out->any = true;
+        if (m->options.block_time_s && duration(s) > m->options.block_time_s)
+            continue; /* no job that we may ask for has time for one of its tasks */
         uint64_t slots = s->state == SESSION_OPEN ? s->min_instances : 0;
         double task_s = duration(s);
         if (session_unfinished(s) && task_s <= 0) {

@@ -36,6 +36,8 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
     struct manager *m = p->manager;
     if (!d || d->n_slots == 0 || d->n_slots > SLOTS_MAX)
         return flm__error_set(error, FLM_EINVAL, "a node must have 1 to %d slots", SLOTS_MAX);
+    if (m->backend && d->block_number && !blocks_know(m, d->block_number))
+        return flm__error_set(error, FLM_ECLOSED, "this block was given back");
     char name[sizeof(((struct node *)0)->name)];
     snprintf(name, sizeof(name), "%s", d->name);
     const struct node *other = node_by_name(m, name);
@@ -55,6 +57,8 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
     snprintf(n->name, sizeof(n->name), "%s", name);
     snprintf(n->block, sizeof(n->block), "%s", d->block);
     n->block_number = d->block_number;
+    n->began_ns = m->now;
+    snprintf(n->own_name, sizeof(n->own_name), "%s", d->name);
     n->peer = p;
     n->relay = p->hello->provider[0] || !flm__conn_is_unix(p->conn);
     end_time_set(n, d->end_time_s);

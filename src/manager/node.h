@@ -7,10 +7,12 @@
 struct node {
     struct node *prev, *next;
     char name[128], block[64];
+    char own_name[128]; /* as the agent says, where two jobs share a machine */
     uint64_t block_number;
     struct peer *peer; /* NULL: gone */
     bool relay, drained;
-    int64_t end_ns; /* of its block, of our clock; 0: none known */
+    int64_t began_ns; /* when it came */
+    int64_t end_ns;   /* of its block, of our clock; 0: none known */
     unsigned n_slots;
     struct executor **lanes; /* by lane */
     int64_t end_time_s;      /* the same since the epoch */
