@@ -87,7 +87,9 @@ check_contains 'flmrun says what happened' "$(cat flmrun.log)" \
     'the session manager was killed by signal 9 (Killed); ending the command'
 
 begin -n 2 --grace 20 sh -c 'touch ready; while [ ! -e stop ]; do sleep 0.05; done; exit 6'
-kill -KILL "$(processes flmd)"
+manager=$(processes flmd)
+kill -KILL "$manager"
+wait_for 'flmrun has seen that flmd is dead' test ! -e "/proc/$manager"
 touch stop
 finish_run 'CMD ends by itself after the death of flmd' 125
 rm stop
