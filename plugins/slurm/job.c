@@ -47,6 +47,18 @@ bool job_cancel(uint32_t job)
     return e == ESLURM_ALREADY_DONE || e == ESLURM_INVALID_JOB_ID;
 }
 
+static bool runs(const slurm_job_info_t *job)
+{
+    uint32_t state = job->job_state & JOB_STATE_BASE;
+    return state == JOB_RUNNING || state == JOB_SUSPENDED;
+}
+
+/* -1: none. UNLIMITED jobs have an end a year ahead. */
+static int64_t end_of(const slurm_job_info_t *job)
+{
+    return job->time_limit != INFINITE ? (int64_t)job->end_time : -1;
+}
+
 /* ---- all jobs ---------------------------------------------------------------------------------- */
 
 struct job_list {
@@ -126,10 +138,9 @@ void job_list_find(const struct job_list *all, uint32_t id, struct job_state *ou
             out->kind = JOB_WAITS;
             reason_of(job, reason, sizeof(reason));
             snprintf(out->text, sizeof(out->text), "job %u waits: %s", id, reason);
-        } else if (state == JOB_RUNNING || state == JOB_SUSPENDED) {
+        } else if (runs(job)) {
             out->kind = JOB_RUNS;
-            if (job->time_limit != INFINITE)
-                out->end_time_s = (int64_t)job->end_time;
+            out->end_time_s = end_of(job);
         } else {
             snprintf(out->text, sizeof(out->text), "job %u %s", id, how_it_ended(job->job_state));
         }
@@ -140,12 +151,6 @@ void job_list_find(const struct job_list *all, uint32_t id, struct job_state *ou
 }
 
 /* ---- our own ----------------------------------------------------------------------------------- */
-
-static bool runs(const slurm_job_info_t *job)
-{
-    uint32_t state = job->job_state & JOB_STATE_BASE;
-    return state == JOB_RUNNING || state == JOB_SUSPENDED;
-}
 
 int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error)
 {
@@ -169,9 +174,8 @@ int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error)
             "the Slurm job %u, which SLURM_JOB_ID names, does not run (any more): start in a job "
             "of its own, or with --backend local",
             job);
-    /* UNLIMITED jobs have an end a year ahead. */
-    else if (answer->job_array[0].time_limit != INFINITE)
-        *end_time_s = (int64_t)answer->job_array[0].end_time;
+    else
+        *end_time_s = end_of(&answer->job_array[0]);
     slurm_free_job_info_msg(answer);
     return rc;
 }

@@ -321,8 +321,9 @@ static void on_submitted(void *arg, int pid, int status)
         drop(b);
     } else if (b->released) {
         cancel(b);
-    } else
+    } else {
         look_again(b->slurm, LOOK_SOON_MS / 4);
+    }
 }
 
 static int make_pipes(struct job_block *b)
