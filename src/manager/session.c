@@ -499,6 +499,7 @@ static void session_free(struct session *s)
     queue_clear(&s->queue);
     events_clear(&s->events);
     notes_clear(&s->notes);
+    places_clear(&s->places);
     blob_release(s->common);
     application_release(s->application);
     free(s->bound);

@@ -9,6 +9,7 @@
 #include "manager/events.h"
 #include "manager/outbox.h"
 #include "manager/peer.h"
+#include "manager/places.h"
 #include "manager/queue.h"
 
 #include <flm/client.h>
@@ -55,6 +56,7 @@ struct session {
     char trouble[EVENT_TEXT];
     struct events events;
     struct notes notes; /* exceptional tasks */
+    struct places places;
     int64_t created_ns, closed_ns;
     int64_t rate_ns;
     uint64_t rate_done;

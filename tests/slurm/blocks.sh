@@ -31,6 +31,8 @@ comes_and_goes() {
     wait $ping
     check_equal 'each result comes once' '0 300 0 0' "$? $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' ping.log)"
     queue_is_empty 'given back when the work is done'
+    check_equal 'flmctl tells which jobs ran how many' 300 \
+        "$(flmctl -o json view "$(flmctl -o json list | jq -r 'last | .id')" | jq '[.places[] | select(.block | test("^[0-9]+$")) | .tasks] | add')"
     check_equal 'and nothing was said about it' '' "$(grep 'a job for more nodes' flmd.log)"
     engine_end
 }
