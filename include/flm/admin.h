@@ -152,6 +152,8 @@ struct flm_executor_view {
 FLM_API int flm_list_executors(flm_client *client, struct flm_executor_view **list, flm_error *error);
 FLM_API void flm_free_executors(struct flm_executor_view *list, int n);
 
+/* After the nodes: jobs that were asked for and have no nodes yet. Their name is "", their state "Pending" or
+ * "Starting", and trouble is why they wait. */
 struct flm_node_view {
     const char *name, *state, *transport, *block; /* "Up", "Drained" or "Failed"; block: "local" or
                                                      the job's id */

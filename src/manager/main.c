@@ -65,6 +65,7 @@ static void on_heartbeat(uv_timer_t *timer)
     m->now = flm__now_ns();
     node_heartbeat(m);
     end_time_look(m);
+    blocks_comment(m);
     peer_check_links(m);
     logs_overdue(m);
 }
