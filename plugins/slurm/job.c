@@ -163,7 +163,8 @@ bool job_comment(uint32_t job, const char *text, char *why, size_t n)
         return true;
     int e = slurm_get_errno();
     /* Those before are of a slurmctld that does not answer: it may next time. */
-    if (e < ESLURM_INVALID_PARTITION_NAME || e == ESLURM_ALREADY_DONE || e == ESLURM_INVALID_JOB_ID)
+    if (e < ESLURM_INVALID_PARTITION_NAME || e == ESLURM_ALREADY_DONE || e == ESLURM_JOB_FINISHED ||
+        e == ESLURM_INVALID_JOB_ID)
         return true;
     snprintf(why, n, "%s", slurm_strerror(e));
     return false;

@@ -88,6 +88,8 @@ void executor_leave_session(struct executor *e)
     struct session *s = e->session;
     if (!s)
         return;
+    if (e->task_ns > 0)
+        s->task_ns = e->task_ns;
     places_count(&s->places, e->place, e->done - e->done_before);
     struct executor *last = s->bound[--s->n_bound];
     s->bound[e->bound_index] = last;

@@ -54,6 +54,9 @@ struct session {
     unsigned bind_failures; /* in a row */
     int64_t bind_retry_ns;  /* not before */
     char trouble[EVENT_TEXT];
+    double task_ns; /* duration of a task, as the executor measured that left last; 0: not known */
+    char too_long[EVENT_TEXT]; /* of too_long.c; "": nothing is known of that */
+    uint64_t too_long_succeed; /* then */
     struct events events;
     struct notes notes; /* exceptional tasks */
     struct places places;

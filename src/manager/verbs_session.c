@@ -69,7 +69,7 @@ static void fill_session(Flm__SessionView *v, struct session *s)
     v->max_instances = s->max_instances == MANAGER_EXECUTORS_MAX ? 0 : s->max_instances;
     v->weight = s->weight;
     v->tasks_per_second = rate(s);
-    v->trouble = s->trouble;
+    v->trouble = s->trouble[0] ? s->trouble : s->too_long;
 }
 
 void verbs_list_sessions(struct peer *p, uint64_t id)

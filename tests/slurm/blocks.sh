@@ -140,6 +140,22 @@ manager_is_killed() {
     rm -f "$TEST_DIR/run/flmd.sock"
 }
 
+# Slurm has taken the job, and nobody lives who knows of it.
+nobody_knows_it() {
+    mkdir -p half
+    printf '#!/bin/sh\n%s "$@"\nexec sleep 1000\n' "$(command -v sbatch)" >half/sbatch
+    chmod +x half/sbatch
+    PATH=$PWD/half:$PATH login --max-blocks 1
+    start ping flmping -t 10 -d 100000 --json
+    ping=$pid
+    wait_for 'sbatch has submitted a job and says nothing' bash -c '[ "$(squeue -h -o %j | grep -c ^flame)" = 1 ]'
+    # flmd, flm-backend and sbatch at once
+    kill -KILL "$flmd" $(pgrep -P "$flmd" -x flm-backend) $(pgrep -f "sleep 1000" -P "$(pgrep -P "$flmd" -x flm-backend)")
+    wait $ping 2>/dev/null
+    queue_is_empty 'a job that nobody knows ends by itself'
+    rm -rf "$TEST_DIR/run/flmd.sock" half
+}
+
 # The work outlasts the break. A step that ends while there is no controller tries for over a minute to tell it.
 controller_is_down() {
     login --max-blocks 2
@@ -177,5 +193,6 @@ block_is_preempted
 waits_in_vain
 is_refused
 manager_is_killed
+nobody_knows_it
 controller_is_down
 nothing_is_left

@@ -65,6 +65,21 @@ script() {
     check_contains 'is told in the log of the job, whose script goes on' "$(cat "$job_file.log")" 'the job goes on without it'
 }
 
+# A step of the user's on another node than the script's.
+elsewhere() {
+    # shellcheck disable=SC2016
+    job -N3 --ntasks-per-node=2 --flame -- sh -c '
+        ask="flmping -t 1000 --json | jq .failed; echo \${FLM_ENDPOINT%%:*}"
+        srun -N1 -n1 -w n3 --overlap sh -c "$ask"
+        srun -N1 -n1 -w n1 --overlap sh -c "$ask"
+        sh await.sh 6
+        srun -N1 -n1 -w n2 --overlap env FLM_MUNGE_SOCKET=/nonexistent sh -c "$ask"'
+    check_equal 'clients on other nodes find the instance, also before it is there, and by the secret' \
+        '0 tcp 0 unix 0 tcp' "$(echo $out)"
+    check_equal 'and nothing is said' '0 ' "$status $err"
+    nothing_is_left
+}
+
 others() {
     job -N2 -n2 -- sh -c 'env | grep FLM_ENDPOINT; srun -n2 sh -c "env | grep FLM_ENDPOINT || true"'
     check_equal 'a job that does not ask for it has nothing of it' '0  ' "$status $out $err"
@@ -164,6 +179,7 @@ END
 
 options
 script
+elsewhere
 others
 ends
 shells
