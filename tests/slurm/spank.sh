@@ -149,7 +149,7 @@ user() {
     setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$FLM_BUILDDIR/bin/flmd" 2>/dev/null || return
     mkdir -m 0777 nobody
     setpriv --reuid=65534 --regid=65534 --clear-groups env -u XDG_RUNTIME_DIR HOME="$PWD/nobody" sbatch -Q -N2 -n2 --flame -o "$PWD/nobody/log" -D "$PWD/nobody" \
-        --wrap 'flmping -t 1000; ps -A -o uid=,comm= | grep "flm" | sort -u >ps.tmp; mv ps.tmp ps'
+        --wrap "sh $PWD/await.sh 2"'; flmping -t 1000; ps -A -o uid=,comm= | grep "flm" | sort -u >ps.tmp; mv ps.tmp ps'
     wait_for 'the job of another user runs' test -e nobody/ps
     check_match 'its tasks flow' "$(cat nobody/log)" '1,000 tasks'
     check_equal 'all is of that user' '65534 flm-backend 65534 flm-executor 65534 flm-instance 65534 flm-node 65534 flmd' \
