@@ -276,6 +276,7 @@ static void ignore(const struct flm_result *result, void *arg)
 /* From now on no callback of the user runs. */
 static void silence(flm_client *c)
 {
+    c->silent = true;
     for (uint32_t i = 0; i < c->n_slots; i++) {
         struct flm__outstanding *o = &c->slots[i];
         if (!o->session)
@@ -299,8 +300,10 @@ static void hand_over(flm_client *c)
     for (flm_session *s = c->sessions; s && !c->lost; s = s->next) {
         if (!(s->flags & FLM_DETACHED) || s->outstanding == 0)
             continue;
-        if (!any)
+        if (!any) {
+            flm__acknowledge(c);
             silence(c);
+        }
         any = true;
         flm_sync(s, NULL, NULL);
     }

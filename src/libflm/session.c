@@ -37,6 +37,7 @@ void flm__session_free(flm_session *s)
 {
     flm_client *c = s->client;
     forget_tasks(s);
+    c->n_acknowledging -= s->acknowledges;
     if (c->inproc)
         flm__inproc_leave(c, s->number);
     flm__results_free(s);
@@ -45,7 +46,8 @@ void flm__session_free(flm_session *s)
     free(s);
 }
 
-static flm_session *new_session(flm_client *c, const Flm__Reply *reply, unsigned flags, flm_error *error)
+static flm_session *new_session(flm_client *c, const Flm__Reply *reply,
+                                const struct flm_session_options *o, flm_error *error)
 {
     if (strlen(reply->session_id) > FLM_MAX_NAME || !reply->session_id[0]) {
         flm__error_set(error, FLM_EPROTO, "the session manager answered with an impossible session");
@@ -71,16 +73,27 @@ static flm_session *new_session(flm_client *c, const Flm__Reply *reply, unsigned
     }
     s->credit = reply->credit;
     s->submitted = s->sent = reply->task;
-    s->flags = flags;
+    s->flags = o->flags;
     s->special = (c->shared ? FLM__SPECIAL_SHARED : 0) | (c->lost ? FLM__SPECIAL_LOST : 0);
     snprintf(s->id, sizeof(s->id), "%s", reply->session_id);
     DL_APPEND2(c->sessions, s, previous, next);
+    flm__inherit(s, reply, o->callback, o->arg);
     return s;
 }
 
 const char *flm_session_id(const flm_session *s)
 {
     return s ? s->id : "";
+}
+
+uint64_t flm_submitted(const flm_session *s)
+{
+    if (!s)
+        return 0;
+    flm__client_lock(s->client);
+    uint64_t id = s->submitted;
+    flm__client_unlock(s->client);
+    return id;
 }
 
 /* ---- creation ----------------------------------------------------------- */
@@ -154,7 +167,7 @@ static flm_session *create(flm_client *c, const struct flm_session_options *o, b
     }
     if (flm__request(c, &request, &common.fd, common.fd >= 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply,
                      error) == 0) {
-        s = new_session(c, reply->reply, o->flags, error);
+        s = new_session(c, reply->reply, o, error);
         flm__message__free_unpacked(reply, NULL);
     }
     flm__blob_common_done(c, &common);
@@ -334,6 +347,9 @@ static int end_locked(flm_session *s, bool cancel, flm_error *error)
     int rc = flm__client_check_outside(c, error);
     if (rc == 0) {
         rc = end(s, cancel, error);
+        s->first_held = 0; /* nobody will take them now */
+        flm__acknowledge(c);
+        flm__progress_let_out(c);
         flm__session_free(s);
     }
     flm__client_unlock(c);

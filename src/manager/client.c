@@ -68,6 +68,9 @@ static void reply_session(struct peer *p, uint64_t id, struct session *s)
     r.session_id = s->id;
     r.credit = session_credit(s);
     r.task = s->last_task;
+    r.taken = s->outbox.dropped;
+    r.owed = session_unfinished(s) + s->outbox.put - s->outbox.dropped;
+    r.acknowledge = s->detached;
     s->credit_told = r.credit;
     client_send_reply(p, &r);
 }
@@ -107,12 +110,12 @@ static void common_fetched(void *arg, struct blob *blob, int status)
     free(c);
 }
 
-/* Open: an open session of that id, if there is one. True: answered. */
+/* Open: an open session of that id, if there is one, or one that is closed and has results to be taken. True: answered. */
 static bool open_existing(struct peer *p, const Flm__Request *r)
 {
     const Flm__SessionSpec *spec = r->create_session;
     struct session *s = spec->open && spec->id[0] ? session_by_id(p->manager, spec->id) : NULL;
-    if (!s || s->state == SESSION_CLOSED)
+    if (!s || (s->state == SESSION_CLOSED && outbox_empty(&s->outbox)))
         return false;
     if (s->client) {
         client_reply(p, r->id, FLM_EBUSY,

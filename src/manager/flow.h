@@ -38,6 +38,10 @@ unsigned outbound_pump(struct peer *client);
 /* Releases what a stored task holds and its room in the queue. */
 void outbound_finish_task(struct session *s, struct task_ref ref);
 
+/* The client is done with so many results of a detached session, counted since its beginning. False: it has
+ * not been sent so many. */
+bool outbound_acknowledge(struct session *s, uint64_t taken);
+
 /* Drops the results that wait (the client is gone for good). */
 void outbound_drop(struct session *s);
 

@@ -254,6 +254,15 @@ static bool accept_task(struct peer *p, struct session *s, struct arrival *a)
     return true;
 }
 
+/* An acknowledgement; false: it is none, or makes no sense. */
+static bool acknowledged(struct peer *p, const struct flm__record *r)
+{
+    struct session *s = session_by_number(p->manager, r->session);
+    if (r->type != FLM__ACK || r->flags || r->size)
+        return false;
+    return !s || s->client != p || outbound_acknowledge(s, r->task);
+}
+
 static unsigned drain(struct peer *p)
 {
     const void *data;
@@ -265,10 +274,15 @@ static unsigned drain(struct peer *p)
         struct arrival a;
         a.payload = (const char *)data + at + FLM__RECORD_HEADER;
         a.bytes = flm__record_read((const char *)data + at, n - at, &a.record);
-        if (a.bytes == 0 || a.record.type != FLM__TASK ||
-            a.record.flags & ~(FLM__RECORD_BLOB | FLM__RECORD_DEADLINE)) {
-            peer_refuse(p, FLM_EPROTO, "a record of the data plane is malformed");
-            return tasks;
+        if (__builtin_expect(a.bytes == 0 || a.record.type != FLM__TASK ||
+                                 a.record.flags & ~(FLM__RECORD_BLOB | FLM__RECORD_DEADLINE),
+                             0)) {
+            if (a.bytes == 0 || !acknowledged(p, &a.record)) {
+                peer_refuse(p, FLM_EPROTO, "a record of the data plane is malformed");
+                return tasks;
+            }
+            at += a.bytes;
+            continue;
         }
         a.weight = a.bytes;
         if (!s || s->number != a.record.session)

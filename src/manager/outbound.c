@@ -27,7 +27,7 @@ static void block(struct session *s)
 static __attribute__((noinline)) void *outbox_room(struct session *s, uint32_t bytes, uint64_t weight)
 {
     block(s);
-    return outbox_put(&s->outbox, bytes, weight);
+    return outbox_put(&s->outbox, bytes, weight, 0);
 }
 
 /* Room for a record of the session's results: in the client's link, or in the outbox. *direct tells
@@ -35,7 +35,7 @@ static __attribute__((noinline)) void *outbox_room(struct session *s, uint32_t b
 static inline void *result_room(struct session *s, uint32_t bytes, uint64_t weight, bool *direct)
 {
     struct peer *p = s->client;
-    if (__builtin_expect(p && p->link && outbox_empty(&s->outbox) && weight == bytes, 1)) {
+    if (__builtin_expect(p && p->link && !s->detached && outbox_empty(&s->outbox) && weight == bytes, 1)) {
         void *to = flm__link_reserve(p->link, bytes);
         *direct = to != NULL;
         return __builtin_expect(to != NULL, 1) ? to : outbox_room(s, bytes, weight);
@@ -52,11 +52,20 @@ static inline void send_result(struct session *s, uint32_t bytes, bool direct)
     }
 }
 
+static void drop_first(struct session *s)
+{
+    uint32_t bytes;
+    struct flm__record *r = outbox_first(&s->outbox, &bytes);
+    if (r->flags & FLM__RECORD_BLOB)
+        blob_release(flow_blob(r));
+    outbox_drop_first(&s->outbox);
+}
+
 /* Moves one waiting record to the client; false: no room. */
 static bool pump_one(struct session *s, struct peer *p)
 {
     uint32_t bytes;
-    struct flm__record *r = outbox_first(&s->outbox, &bytes);
+    struct flm__record *r = outbox_next(&s->outbox, &bytes, UINT64_MAX);
     struct flm__record *to = flm__link_reserve(p->link, bytes);
     if (!to)
         return false;
@@ -67,13 +76,14 @@ static bool pump_one(struct session *s, struct peer *p)
         if (blob_offer(blob, p, 0, 0, &ref) < 0)
             return false;
         memcpy((char *)to + FLM__RECORD_HEADER + r->size - sizeof(ref), &ref, sizeof(ref));
-        if (flm__ring_is(p->link))
-            blob_release(blob); /* the client has the descriptor */
-        else
-            peer_keep_blob(p, blob);
+        if (!flm__ring_is(p->link)) /* on a ring the client has the descriptor */
+            peer_keep_blob(p, blob_hold(blob));
     }
     flm__link_commit(p->link, bytes);
-    outbox_drop_first(&s->outbox);
+    if (s->detached)
+        outbox_sent(&s->outbox);
+    else
+        drop_first(s);
     return true;
 }
 
@@ -84,14 +94,14 @@ unsigned outbound_pump(struct peer *p)
     bool room = true;
     for (struct session *s = p->blocked; s; s = next) {
         next = s->next_blocked;
-        while (room && !outbox_empty(&s->outbox)) {
+        while (room && !outbox_all_sent(&s->outbox)) {
             room = pump_one(s, p);
             n += room;
         }
-        if (outbox_empty(&s->outbox)) {
+        if (outbox_all_sent(&s->outbox)) {
             s->in_blocked = false;
             s->manager->schedule = true;
-            if (s->state == SESSION_CLOSED && s->given_up)
+            if (s->state == SESSION_CLOSED && s->given_up && !s->detached)
                 session_detach(s);
         } else {
             s->next_blocked = left;
@@ -106,13 +116,21 @@ unsigned outbound_pump(struct peer *p)
 
 void outbound_drop(struct session *s)
 {
-    uint32_t bytes;
-    struct flm__record *r;
-    while ((r = outbox_first(&s->outbox, &bytes))) {
-        if (r->flags & FLM__RECORD_BLOB)
-            blob_release(flow_blob(r));
-        outbox_drop_first(&s->outbox);
-    }
+    while (!outbox_empty(&s->outbox))
+        drop_first(s);
+}
+
+bool outbound_acknowledge(struct session *s, uint64_t taken)
+{
+    if (taken > s->outbox.sent)
+        return false;
+    bool was_full = session_results_full(s);
+    while (s->outbox.dropped < taken)
+        drop_first(s);
+    s->manager->schedule |= was_full && !session_results_full(s);
+    if (s->state == SESSION_CLOSED && s->given_up && outbox_empty(&s->outbox))
+        session_detach(s);
+    return true;
 }
 
 void outbound_credit(struct session *s)

@@ -220,6 +220,7 @@ void session_attach(struct session *s, struct peer *client)
     s->next_attached = client->attached;
     client->attached = s;
     s->in_blocked = false;
+    outbox_rewind(&s->outbox);
     if (!outbox_empty(&s->outbox)) {
         s->in_blocked = true;
         s->next_blocked = client->blocked;
@@ -245,7 +246,7 @@ void session_detach(struct session *s)
     s->in_blocked = false;
     s->client = NULL;
     s->manager->forget |= s->state == SESSION_CLOSED;
-    if (!s->detached || s->state == SESSION_CLOSED) /* nobody can attach to a closed one */
+    if (!s->detached)
         outbound_drop(s);
 }
 
@@ -456,7 +457,7 @@ void session_settle(struct session *s)
     queue_clear(&s->queue);
     release_executors(s);
     client_answer_closers(s);
-    if (!s->client)
+    if (!s->client && !s->detached)
         outbound_drop(s);
     s->manager->schedule = true;
     s->manager->forget = true;

@@ -23,7 +23,8 @@ struct session {
     struct application *application; /* counted reference */
     struct peer *client;             /* attached; NULL: none */
     struct session *next_attached, *next_blocked;
-    bool in_blocked, detached;
+    bool in_blocked;
+    bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
     bool given_up; /* the client has closed it, and stays attached for the results that wait */
     UT_hash_handle hh;
 

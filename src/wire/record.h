@@ -29,6 +29,8 @@ enum flm__record_type {
     FLM__RESULT = 2, /* and back */
     FLM__CREDIT = 3, /* manager -> client: payload uint64_t, bytes of the session that may have been
                         sent since it was opened */
+    FLM__ACK = 4, /* client -> manager: it is done with so many results of the session (task; counted since
+                     the session began) and need not see them again. No payload. */
 };
 
 enum flm__record_flags {
