@@ -127,7 +127,9 @@ struct flm_session_options {
                                    each); default 1 GiB; from it comes back-pressure */
     uint64_t result_bytes;      /* most bytes of results that wait for the client, beyond which no
                                    more tasks of the session are started; default 64 MiB */
-    int durability;             /* enum flm_durability; only NONE so far, else FLM_ENOTSUP */
+    int durability;             /* enum flm_durability; not NONE: the session outlives its clients
+                                   (as FLM_DETACHED) and the manager, which needs a state directory
+                                   (flmd --state-dir), else FLM_ENOTSUP */
     unsigned ranks_per_task;    /* size of the MPI world of each executor; default the
                                    application's, then no MPI */
     flm_task_fn *callback;      /* for flm_open_session of a session that outlives its clients: gets the

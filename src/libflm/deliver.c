@@ -49,7 +49,8 @@ static inline uint32_t receive(flm_client *c, const struct flm__record *r)
     uint32_t slot = flm__deliver_slot(c, r);
     if (__builtin_expect(slot == FLM__NO_SLOT, 0))
         return flm__inherited_slot(c, r);
-    c->result_number = ++c->slots[slot].session->taken;
+    c->slots[slot].session->taken += !(r->flags & FLM__RECORD_UNCOUNTED);
+    c->result_number = c->slots[slot].session->taken;
     return slot;
 }
 

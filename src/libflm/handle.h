@@ -91,6 +91,7 @@ struct flm_session {
     void *on_inherited_arg;
     bool acknowledges;
     uint64_t taken, acknowledged; /* results, since the session began */
+    uint64_t done_before_silence;
 
     bool lost_tasks; /* some were told that the manager is gone */
 
@@ -107,11 +108,11 @@ struct flm_client {
     bool unflushed; /* something was committed and not flushed */
     bool shared;
     bool lost, buried; /* the manager is gone; every task has been told so */
-    bool silent;    /* nobody hears the callbacks: nothing is acknowledged any more */
+    bool silent;       /* nobody hears the callbacks: nothing is acknowledged any more */
     uint32_t n_exposed;
     unsigned n_acknowledging; /* sessions */
-    uint64_t result_number; /* of the result that is being delivered, as its session's `taken` counts */
-    uint64_t delivered; /* results given to callbacks or kept, since the beginning */
+    uint64_t result_number;   /* of the result that is being delivered, as its session's `taken` counts */
+    uint64_t delivered;       /* results given to callbacks or kept, since the beginning */
 
     flm_session *sessions, *by_number, *queued_sessions;
     int timeout_ms;
@@ -274,6 +275,8 @@ void flm__inherited_lost(flm_session *s);
 uint32_t flm__inherited_slot(flm_client *c, const struct flm__record *r);
 /* Tells the manager which results need not come again, in sessions that acknowledge. */
 void flm__acknowledge(flm_client *c);
+/* Results of the session that need not come again, since it began. */
+uint64_t flm__done_with(const flm_session *s);
 
 /* ---- results.c ---- */
 

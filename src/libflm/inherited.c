@@ -40,12 +40,22 @@ uint32_t flm__inherited_slot(flm_client *c, const struct flm__record *r)
     return slot;
 }
 
+uint64_t flm__done_with(const flm_session *s)
+{
+    const flm_client *c = s->client;
+    if (c->silent)
+        return s->done_before_silence;
+    if (c->reads || c->reads_done) /* these come out of order */
+        return s->acknowledged;
+    return s->first_held ? s->first_held - 1 : s->taken;
+}
+
 void flm__acknowledge(flm_client *c)
 {
-    if (c->silent || c->lost || c->reads || c->reads_done) /* what is being read by RMA comes out of order */
+    if (c->lost)
         return;
     for (flm_session *s = c->sessions; s; s = s->next) {
-        uint64_t done = s->first_held ? s->first_held - 1 : s->taken;
+        uint64_t done = flm__done_with(s);
         struct flm__record *to;
         if (!s->acknowledges || done == s->acknowledged)
             continue;

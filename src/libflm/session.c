@@ -46,8 +46,8 @@ void flm__session_free(flm_session *s)
     free(s);
 }
 
-static flm_session *new_session(flm_client *c, const Flm__Reply *reply,
-                                const struct flm_session_options *o, flm_error *error)
+static flm_session *new_session(flm_client *c, const Flm__Reply *reply, const struct flm_session_options *o,
+                                flm_error *error)
 {
     if (strlen(reply->session_id) > FLM_MAX_NAME || !reply->session_id[0]) {
         flm__error_set(error, FLM_EPROTO, "the session manager answered with an impossible session");
@@ -124,8 +124,8 @@ static int check_options(const struct flm_session_options *o, bool open, flm_err
     if (o->max_instances && o->min_instances > o->max_instances)
         return flm__error_set(error, FLM_EINVAL, "min_instances %u is larger than max_instances %u",
                               o->min_instances, o->max_instances);
-    if (o->durability != FLM_DURABILITY_NONE)
-        return flm__error_set(error, FLM_ENOTSUP, "durable sessions are not supported yet");
+    if (o->durability < FLM_DURABILITY_NONE || o->durability > FLM_DURABILITY_SYNC)
+        return flm__error_set(error, FLM_EINVAL, "unknown durability %d", o->durability);
     return 0;
 }
 
@@ -257,9 +257,11 @@ static int sync_session(flm_session *s, uint64_t *task, flm_error *error)
     request.verb_case = FLM__REQUEST__VERB_SYNC_SESSION;
     request.sync_session = s->number;
     request.submitted = s->sent;
+    request.taken = s->acknowledges ? flm__done_with(s) : 0;
     rc = flm__request(c, &request, NULL, 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply, error);
     if (rc < 0)
         return rc;
+    s->acknowledged = request.taken > s->acknowledged ? request.taken : s->acknowledged;
     if (task)
         *task = reply->reply->task;
     flm__message__free_unpacked(reply, NULL);
@@ -348,8 +350,8 @@ static int end_locked(flm_session *s, bool cancel, flm_error *error)
     if (rc == 0) {
         rc = end(s, cancel, error);
         s->first_held = 0; /* nobody will take them now */
-        flm__acknowledge(c);
-        flm__progress_let_out(c);
+        if (rc == 0 && s->acknowledges)
+            sync_session(s, NULL, NULL); /* says what we are done with */
         flm__session_free(s);
     }
     flm__client_unlock(c);

@@ -32,6 +32,9 @@ void outbound_end_waiting(struct session *s, struct task_ref ref, const struct e
 bool outbound_refuse(struct session *s, const struct flm__record *task, uint64_t weight,
                      const struct ending *ending);
 
+/* Answers a task that could not be made durable, as if it had never come. False: no room in the link. */
+bool outbound_reject(struct session *s, const struct flm__record *task, uint64_t weight, const char *why);
+
 /* Sends results that waited, after the client has read; returns how many. */
 unsigned outbound_pump(struct peer *client);
 

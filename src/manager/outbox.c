@@ -110,6 +110,20 @@ void outbox_sent(struct outbox *o)
     o->next_offset = 0;
 }
 
+void outbox_each(struct outbox *o, uint64_t from,
+                 bool (*fn)(void *record, uint32_t bytes, uint64_t number, void *arg), void *arg)
+{
+    uint64_t number = o->dropped;
+    uint32_t offset = o->offset;
+    for (struct outbox_chunk *c = o->head; c; c = c->next, offset = 0)
+        while (offset < c->used) {
+            struct entry *e = entry_at(c, offset);
+            if (++number >= from && !fn(e + 1, e->bytes, number, arg))
+                return;
+            offset += (uint32_t)sizeof(*e) + e->bytes;
+        }
+}
+
 void outbox_rewind(struct outbox *o)
 {
     o->next = o->head;

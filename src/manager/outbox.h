@@ -32,6 +32,9 @@ void outbox_drop_first(struct outbox *o);
 /* The oldest record that is not sent; NULL when there is none, or none that may be sent yet. */
 void *outbox_next(struct outbox *o, uint32_t *bytes, uint64_t durable);
 void outbox_sent(struct outbox *o); /* it is now */
+/* Calls fn for each record from this number on (the first ever put is 1) until it returns false. */
+void outbox_each(struct outbox *o, uint64_t from,
+                 bool (*fn)(void *record, uint32_t bytes, uint64_t number, void *arg), void *arg);
 /* All that are here are to be sent again. */
 void outbox_rewind(struct outbox *o);
 
