@@ -113,18 +113,24 @@ static int special(struct flm__journal_inside *j, const struct flm__special *s)
     return 1;
 }
 
+/* The special to come, if there is one before `end`, or a mark at it. */
+static const struct flm__special *next_special(struct flm__journal_inside *j, uint64_t end)
+{
+    if (atomic_load(&j->shared.specials_tail) == j->thread.special)
+        return NULL;
+    const struct flm__special *s = &j->shared.specials[j->thread.special % FLM__SPECIALS];
+    return s->position < end || (s->position == end && !s->record) ? s : NULL;
+}
+
 /* 1: something was written; 0: there is nothing; -1: it failed. */
 static int write_some(struct flm__journal_inside *j)
 {
-    uint64_t end = atomic_load_explicit(&j->shared.published, memory_order_acquire);
-    uint64_t specials = atomic_load_explicit(&j->shared.specials_tail, memory_order_acquire);
-    if (specials != j->thread.special) {
-        const struct flm__special *s = &j->shared.specials[j->thread.special % FLM__SPECIALS];
-        if (s->position == j->thread.position)
-            return special(j, s);
-        if (s->position < end)
-            end = s->position;
-    }
+    uint64_t end = atomic_load(&j->shared.published);
+    const struct flm__special *s = next_special(j, end);
+    if (s && s->position == j->thread.position)
+        return special(j, s);
+    if (s)
+        end = s->position;
     if (end <= j->thread.position)
         return 0;
     uint64_t at = j->thread.position - j->thread.beyond;
@@ -185,10 +191,9 @@ static int drop_some(struct flm__journal_inside *j)
 static int turn(struct flm__journal_inside *j)
 {
     uint64_t want = wanted(j);
+    int dropped = drop_some(j); /* first: a full disk gets room by it */
     int wrote = write_some(j), synced = wrote < 0 ? 0 : sync_some(j, want);
-    if (wrote < 0 || synced < 0)
-        return -1;
-    return wrote | synced | drop_some(j);
+    return wrote < 0 || synced < 0 ? -1 : dropped | wrote | synced;
 }
 
 /* ---- Sleeping ---- */
@@ -204,8 +209,7 @@ static void wait_for_bell(struct flm__journal_inside *j, int ms)
 static bool nothing_new(struct flm__journal_inside *j)
 {
     uint64_t complete;
-    return atomic_load(&j->shared.published) == j->thread.position &&
-           atomic_load(&j->shared.specials_tail) == j->thread.special &&
+    return atomic_load(&j->shared.published) == j->thread.position && !next_special(j, j->thread.position) &&
            wanted(j) <= atomic_load(&j->shared.synced) && !may_drop(j, &complete) &&
            !atomic_load(&j->shared.stop);
 }
