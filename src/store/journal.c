@@ -31,7 +31,8 @@ void flm__journal_ring(int fd)
  * would hold for it. */
 static char *map_ring(size_t bytes)
 {
-    char *ring = mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *ring =
+        mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (ring == MAP_FAILED)
         return NULL;
     /* of size 0: a second mapping of the same pages */

@@ -32,6 +32,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#define FLM__JOURNAL_FOLDER "journal" /* of the journal in flmd's state directory */
+
 struct flm__journal_record { /* little endian, 16 bytes; the payload follows, then zeros to a multiple of 8
                               */
     uint32_t size;           /* bytes of the payload; filled in by flm__journal_append */

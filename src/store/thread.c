@@ -209,9 +209,9 @@ static void wait_for_bell(struct flm__journal_inside *j, int ms)
 static bool nothing_new(struct flm__journal_inside *j)
 {
     uint64_t complete;
-    return atomic_load(&j->shared.published) == j->thread.position && !next_special(j, j->thread.position) &&
-           wanted(j) <= atomic_load(&j->shared.synced) && !may_drop(j, &complete) &&
-           !atomic_load(&j->shared.stop);
+    return atomic_load(&j->shared.published) == j->thread.position &&
+           !next_special(j, j->thread.position) && wanted(j) <= atomic_load(&j->shared.synced) &&
+           !may_drop(j, &complete) && !atomic_load(&j->shared.stop);
 }
 
 static void sleep_until_bell(struct flm__journal_inside *j)
