@@ -22,7 +22,7 @@
 enum { GROUP = 64, BATCH = 512, FILE_BYTES = 64 << 20, LARGEST = 1 << 20 };
 
 static struct {
-    unsigned size, window;
+    unsigned size, window, ring;
     double seconds;
     const char *folder;
 } settings = {.size = 64, .window = 1024, .seconds = 1, .folder = "."};
@@ -131,8 +131,8 @@ static struct flm__journal *begin_journal(int bell)
     char name[sizeof(folder) + 10];
     flm_error error;
     snprintf(name, sizeof(name), "%s/journal", folder);
-    struct flm__journal *j =
-        flm__journal_open(name, &(struct flm__journal_options){.event_fd = bell}, &error);
+    struct flm__journal *j = flm__journal_open(
+        name, &(struct flm__journal_options){.event_fd = bell, .ring_bytes = settings.ring}, &error);
     if (!j || flm__journal_start(j, &error))
         fail(name, error.text);
     return j;
@@ -216,6 +216,7 @@ static double replay(void)
 static const struct argp_option options[] = {
     {"size", 's', "BYTES", 0, "Payload of a record (default 64)", 0},
     {"window", 'w', "N", 0, "Records under way at most, with sync (default 1024)", 0},
+    {"ring", 'r', "BYTES", 0, "Size of the journal's ring (default: its own)", 0},
     {"time", 't', "SECONDS", 0, "Of each part (default 1)", 0},
     {"dir", 'd', "DIR", 0, "Where (default: here)", 0},
     {0}};
@@ -225,6 +226,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 's':
         settings.size = (unsigned)atoi(arg);
+        break;
+    case 'r':
+        settings.ring = (unsigned)atoi(arg);
         break;
     case 'w':
         settings.window = (unsigned)atoi(arg);

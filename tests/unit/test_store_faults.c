@@ -471,6 +471,24 @@ static void syncs(void **state)
     store_folder_end(folder);
 }
 
+/* An owner that always has more to write, and wants a sync of all of it: the sync is not put off for ever.
+ */
+static void busy_owner(void **state)
+{
+    char *folder = store_folder();
+    struct flm__journal_options o = {.ring_bytes = RING, .event_fd = new_bell()};
+    struct flm__journal *j = store_start(folder, &o, NULL);
+    (void)state;
+    for (uint64_t i = 0; i < 3000; i++) {
+        uint64_t position = store_append_wait(j, o.event_fd, i, i % 8 ? 300 : RING);
+        flm__journal_commit(j, true);
+        assert_true(position - flm__journal_synced(j) < 16 * RING); /* twice what may be under way */
+    }
+    flm__journal_close(j);
+    close(o.event_fd);
+    store_folder_end(folder);
+}
+
 /* Limits and disks of the kernel: fills until it is full, then makes room. */
 static void fill_real(const char *folder, void (*make_room)(void))
 {
@@ -620,8 +638,8 @@ int main(void)
         cmocka_unit_test(holes),         cmocka_unit_test(files_mixed_up),
         cmocka_unit_test(short_writes),  cmocka_unit_test(full_disk),
         cmocka_unit_test(failing_disk),  cmocka_unit_test(syncs),
-        cmocka_unit_test(file_limit),    cmocka_unit_test(full_tmpfs),
-        cmocka_unit_test(killed),
+        cmocka_unit_test(busy_owner),    cmocka_unit_test(file_limit),
+        cmocka_unit_test(full_tmpfs),    cmocka_unit_test(killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
