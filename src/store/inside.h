@@ -71,6 +71,7 @@ struct flm__journal_inside {
         size_t n, room;
         int fd;
         uint64_t dropped, drop_first, drop_complete; /* done; to be done, once the last is written */
+        uint64_t want;                               /* the sync that is served now */
         bool syncs;                                  /* it was ever told to */
         bool lost;                                   /* a sync failed: nothing may be believed any more */
     } thread;
