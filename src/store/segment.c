@@ -148,7 +148,7 @@ static int sync_older(struct flm__journal_inside *j)
     return 0;
 }
 
-int flm__segment_sync(struct flm__journal_inside *j, const char **doing)
+static int sync_now(struct flm__journal_inside *j, const char **doing)
 {
     struct flm__known_segment *current = &j->thread.known[j->thread.n - 1];
     int why = j->thread.syncs ? 0 : sync_older(j);
@@ -158,8 +158,6 @@ int flm__segment_sync(struct flm__journal_inside *j, const char **doing)
     if (why)
         return why;
     current->synced = true; /* its name; its content when it ends */
-    if (j->thread.position - atomic_load_explicit(&j->shared.synced, memory_order_relaxed) < SMALL)
-        write_ahead(j);
     j->thread.syncs = true;
     if (j->io.sync(j->thread.fd)) {
         j->thread.lost = true;
@@ -167,6 +165,13 @@ int flm__segment_sync(struct flm__journal_inside *j, const char **doing)
     }
     atomic_fetch_add_explicit(&j->shared.syncs, 1, memory_order_relaxed);
     return 0;
+}
+
+int flm__segment_sync(struct flm__journal_inside *j, const char **doing)
+{
+    if (j->thread.position - atomic_load_explicit(&j->shared.synced, memory_order_relaxed) < SMALL)
+        write_ahead(j);
+    return sync_now(j, doing);
 }
 
 /* ---- Beginning and end ---- */
@@ -233,7 +238,7 @@ int flm__segment_end(struct flm__journal_inside *j, const char **doing)
     if (ftruncate(j->thread.fd, (off_t)j->thread.offset))
         return errno;
     j->thread.ahead = j->thread.offset;
-    return j->thread.syncs ? flm__segment_sync(j, doing) : 0;
+    return j->thread.syncs ? sync_now(j, doing) : 0;
 }
 
 void flm__segments_drop(struct flm__journal_inside *j, uint64_t first)

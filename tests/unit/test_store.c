@@ -201,6 +201,15 @@ static void rolls(void **state)
     assert_in_range(stats.segments, 1, 2);
     assert_true(stats.live < 2 * (SEGMENT + RING));
     assert_int_equal(store_segments(folder), stats.segments);
+    uint64_t bytes = 0; /* no zeros are left at the end of any */
+    for (unsigned i = 0; i < stats.segments; i++) {
+        char *file = store_segment(folder, (int)i);
+        struct stat st;
+        assert_int_equal(stat(file, &st), 0);
+        bytes += (uint64_t)st.st_size;
+        free(file);
+    }
+    assert_int_equal(bytes, stats.live);
     flm__journal_close(j);
     struct store_log log = {.any = true};
     replay_all(folder, &log);
