@@ -70,10 +70,10 @@ struct flm__journal_inside {
         struct flm__known_segment *known; /* the last is the current one */
         size_t n, room;
         int fd;
-        uint64_t last_frame; /* bytes of its records */
-        uint64_t dropped;
-        bool syncs; /* it was ever told to */
-        bool lost;  /* a sync failed: nothing may be believed any more */
+        uint64_t dropped, drop_first, drop_complete; /* done; to be done, once the last is written */
+        uint64_t want;                               /* the sync that is served now */
+        bool syncs;                                  /* it was ever told to */
+        bool lost;                                   /* a sync failed: nothing may be believed any more */
     } thread;
     pthread_mutex_t error_lock;
     flm_error error; /* under error_lock */

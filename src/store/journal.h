@@ -32,6 +32,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#define FLM__JOURNAL_FOLDER "journal" /* of the journal in flmd's state directory */
+
 struct flm__journal_record { /* little endian, 16 bytes; the payload follows, then zeros to a multiple of 8
                               */
     uint32_t size;           /* bytes of the payload; filled in by flm__journal_append */
@@ -55,7 +57,7 @@ struct flm__journal_io {
 };
 
 struct flm__journal_options {
-    size_t ring_bytes;                /* a power of two, at least 64 KiB; 0: 16 MiB */
+    size_t ring_bytes;                /* a power of two, at least 64 KiB; 0: 4 MiB */
     uint64_t segment_bytes;           /* of records, before the next segment begins; 0: 64 MiB */
     int event_fd;                     /* an eventfd that is the owner's, see flm__journal_arm; -1: none */
     const struct flm__journal_io *io; /* NULL: the system's */

@@ -12,8 +12,8 @@
 static const char new_file[] = "new";
 
 enum {
-    AHEAD = 1 << 20,       /* zeros written at once before the frames that will be synced there */
-    SMALL_FRAME = 1 << 16, /* larger ones gain nothing by that */
+    AHEAD = 1 << 20, /* zeros written at once, where frames will be that are synced */
+    SMALL = 1 << 19, /* bytes per sync; where there are more, writing twice costs more than it saves */
 };
 
 bool flm__journal_room_for_segments(struct flm__journal_inside *j, size_t n)
@@ -95,7 +95,6 @@ int flm__segment_frame(struct flm__journal_inside *j, const void *records, uint6
         return why;
     }
     j->thread.offset += sizeof(h) + bytes;
-    j->thread.last_frame = bytes;
     atomic_fetch_add_explicit(&j->shared.frames, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&j->shared.bytes, sizeof(h) + bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&j->shared.live, sizeof(h) + bytes, memory_order_relaxed);
@@ -149,7 +148,7 @@ static int sync_older(struct flm__journal_inside *j)
     return 0;
 }
 
-int flm__segment_sync(struct flm__journal_inside *j, const char **doing)
+static int sync_now(struct flm__journal_inside *j, const char **doing)
 {
     struct flm__known_segment *current = &j->thread.known[j->thread.n - 1];
     int why = j->thread.syncs ? 0 : sync_older(j);
@@ -159,8 +158,6 @@ int flm__segment_sync(struct flm__journal_inside *j, const char **doing)
     if (why)
         return why;
     current->synced = true; /* its name; its content when it ends */
-    if (j->thread.last_frame < SMALL_FRAME)
-        write_ahead(j);
     j->thread.syncs = true;
     if (j->io.sync(j->thread.fd)) {
         j->thread.lost = true;
@@ -168,6 +165,13 @@ int flm__segment_sync(struct flm__journal_inside *j, const char **doing)
     }
     atomic_fetch_add_explicit(&j->shared.syncs, 1, memory_order_relaxed);
     return 0;
+}
+
+int flm__segment_sync(struct flm__journal_inside *j, const char **doing)
+{
+    if (j->thread.position - atomic_load_explicit(&j->shared.synced, memory_order_relaxed) < SMALL)
+        write_ahead(j);
+    return sync_now(j, doing);
 }
 
 /* ---- Beginning and end ---- */
@@ -234,7 +238,7 @@ int flm__segment_end(struct flm__journal_inside *j, const char **doing)
     if (ftruncate(j->thread.fd, (off_t)j->thread.offset))
         return errno;
     j->thread.ahead = j->thread.offset;
-    return j->thread.syncs ? flm__segment_sync(j, doing) : 0;
+    return j->thread.syncs ? sync_now(j, doing) : 0;
 }
 
 void flm__segments_drop(struct flm__journal_inside *j, uint64_t first)

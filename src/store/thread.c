@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { RETRY_MS = 1000 };
+enum {
+    RETRY_MS = 1000,
+    FRAME_BYTES = 256 << 10,
+};
 
 /* ---- Telling the owner ---- */
 
@@ -113,41 +116,67 @@ static int special(struct flm__journal_inside *j, const struct flm__special *s)
     return 1;
 }
 
+/* The special to come, if there is one before `end`, or a mark at it. */
+static const struct flm__special *next_special(struct flm__journal_inside *j, uint64_t end)
+{
+    if (atomic_load(&j->shared.specials_tail) == j->thread.special)
+        return NULL;
+    const struct flm__special *s = &j->shared.specials[j->thread.special % FLM__SPECIALS];
+    return s->position < end || (s->position == end && !s->record) ? s : NULL;
+}
+
+/* Up to which records of the ring make a frame: all, or as much as stays in a core's cache between the
+ * checksum and the write. */
+static uint64_t whole_records(const char *records, uint64_t bytes)
+{
+    if (bytes <= FRAME_BYTES)
+        return bytes;
+    uint64_t at = 0;
+    while (at < FRAME_BYTES)
+        at += flm__journal_bytes(((const struct flm__journal_record *)(const void *)(records + at))->size);
+    return at < bytes ? at : bytes;
+}
+
 /* 1: something was written; 0: there is nothing; -1: it failed. */
 static int write_some(struct flm__journal_inside *j)
 {
-    uint64_t end = atomic_load_explicit(&j->shared.published, memory_order_acquire);
-    uint64_t specials = atomic_load_explicit(&j->shared.specials_tail, memory_order_acquire);
-    if (specials != j->thread.special) {
-        const struct flm__special *s = &j->shared.specials[j->thread.special % FLM__SPECIALS];
-        if (s->position == j->thread.position)
-            return special(j, s);
-        if (s->position < end)
-            end = s->position;
-    }
+    uint64_t end = atomic_load(&j->shared.published);
+    const struct flm__special *s = next_special(j, end);
+    if (s && s->position == j->thread.position)
+        return special(j, s);
+    if (s)
+        end = s->position;
     if (end <= j->thread.position)
         return 0;
-    uint64_t at = j->thread.position - j->thread.beyond;
-    if (frame(j, j->front.ring + (at & j->front.mask), end - j->thread.position))
+    const char *records = j->front.ring + ((j->thread.position - j->thread.beyond) & j->front.mask);
+    if (frame(j, records, whole_records(records, end - j->thread.position)))
         return -1;
     tell_written(j);
     return 1;
 }
 
-/* Whether there are segments to give up, and all that replaces them is written: *complete. */
-static bool may_drop(struct flm__journal_inside *j, uint64_t *complete)
+/* Whether there are segments to give up, and all that replaces them is written. A demand is served before
+ * the next is looked at: else an owner that is always one ahead would never see any go. The owner stores
+ * drop_complete first: with a later one we only wait longer. */
+static bool may_drop(struct flm__journal_inside *j)
 {
-    if (atomic_load(&j->shared.drop_first) <= j->thread.dropped)
-        return false;
-    *complete = atomic_load(&j->shared.drop_complete);
-    return *complete <= j->thread.position;
+    if (j->thread.drop_first <= j->thread.dropped) {
+        j->thread.drop_first = atomic_load(&j->shared.drop_first);
+        j->thread.drop_complete = atomic_load(&j->shared.drop_complete);
+    }
+    return j->thread.drop_first > j->thread.dropped && j->thread.drop_complete <= j->thread.position;
 }
 
-/* Up to which a sync is wanted; also of what replaces segments. */
+/* Up to which a sync is wanted; also of what replaces segments. A wish is served before the next is looked
+ * at: one that a busy owner renews would always be ahead of what is written. */
 static uint64_t wanted(struct flm__journal_inside *j)
 {
-    uint64_t want = atomic_load(&j->shared.sync_wanted), complete;
-    return j->thread.syncs && may_drop(j, &complete) && complete > want ? complete : want;
+    if (j->thread.want > atomic_load_explicit(&j->shared.synced, memory_order_relaxed))
+        return j->thread.want;
+    j->thread.want = atomic_load(&j->shared.sync_wanted);
+    if (j->thread.syncs && may_drop(j) && j->thread.drop_complete > j->thread.want)
+        j->thread.want = j->thread.drop_complete;
+    return j->thread.want;
 }
 
 static int sync_some(struct flm__journal_inside *j, uint64_t want)
@@ -167,28 +196,25 @@ static int sync_some(struct flm__journal_inside *j, uint64_t want)
     return 1;
 }
 
-/* The owner stores drop_complete first: with a later one we only wait longer. */
 static int drop_some(struct flm__journal_inside *j)
 {
-    uint64_t first = atomic_load(&j->shared.drop_first), complete;
-    if (!may_drop(j, &complete))
+    if (!may_drop(j))
         return 0;
-    if (j->thread.syncs && atomic_load_explicit(&j->shared.synced, memory_order_relaxed) < complete)
+    if (j->thread.syncs &&
+        atomic_load_explicit(&j->shared.synced, memory_order_relaxed) < j->thread.drop_complete)
         return 0;
-    flm__segments_drop(j, first);
-    j->thread.dropped = first;
+    flm__segments_drop(j, j->thread.drop_first);
+    j->thread.dropped = j->thread.drop_first;
     return 1;
 }
 
-/* `wanted` is read before `published`: what is published behind it belongs to the next sync, so that a busy
- * owner cannot put this one off for ever. */
+/* A turn writes one frame at most, so that a sync of what is written need not wait for what is not. */
 static int turn(struct flm__journal_inside *j)
 {
     uint64_t want = wanted(j);
+    int dropped = drop_some(j); /* first: a full disk gets room by it */
     int wrote = write_some(j), synced = wrote < 0 ? 0 : sync_some(j, want);
-    if (wrote < 0 || synced < 0)
-        return -1;
-    return wrote | synced | drop_some(j);
+    return wrote < 0 || synced < 0 ? -1 : dropped | wrote | synced;
 }
 
 /* ---- Sleeping ---- */
@@ -203,11 +229,9 @@ static void wait_for_bell(struct flm__journal_inside *j, int ms)
 
 static bool nothing_new(struct flm__journal_inside *j)
 {
-    uint64_t complete;
     return atomic_load(&j->shared.published) == j->thread.position &&
-           atomic_load(&j->shared.specials_tail) == j->thread.special &&
-           wanted(j) <= atomic_load(&j->shared.synced) && !may_drop(j, &complete) &&
-           !atomic_load(&j->shared.stop);
+           !next_special(j, j->thread.position) && wanted(j) <= atomic_load(&j->shared.synced) &&
+           !may_drop(j) && !atomic_load(&j->shared.stop);
 }
 
 static void sleep_until_bell(struct flm__journal_inside *j)
