@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static volatile unsigned char seen;
 static uint64_t records;
+static char folder[100];
 
 static int look(void *arg, const struct flm__journal_record *r, const void *payload, uint64_t position)
 {
@@ -69,8 +70,6 @@ static void put(uint64_t first, const uint8_t *data, size_t size)
     close(fd);
     free(copy);
 }
-
-static char folder[100];
 
 static void remove_folder(void)
 {
