@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static volatile unsigned char seen;
 static uint64_t records;
+static char folder[100];
 
 static int look(void *arg, const struct flm__journal_record *r, const void *payload, uint64_t position)
 {
@@ -53,7 +54,7 @@ static void make_right(unsigned char *bytes, size_t size, uint64_t first)
     }
 }
 
-static void put(const char *folder, uint64_t first, const uint8_t *data, size_t size)
+static void put(uint64_t first, const uint8_t *data, size_t size)
 {
     char path[200];
     unsigned char *copy = aligned_alloc(8, (size + 15) & ~(size_t)7);
@@ -70,19 +71,25 @@ static void put(const char *folder, uint64_t first, const uint8_t *data, size_t 
     free(copy);
 }
 
-static const char *new_folder(void)
+static void remove_folder(void)
 {
-    static char folder[100];
+    char path[200];
+    snprintf(path, sizeof(path), "%s/lock", folder);
+    unlink(path);
+    rmdir(folder);
+}
+
+static void make_folder(void)
+{
     if (!*folder) {
         snprintf(folder, sizeof(folder), "%s/flm-fuzz-XXXXXX",
                  access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
-        if (!mkdtemp(folder))
+        if (!mkdtemp(folder) || atexit(remove_folder))
             abort();
     }
-    return folder;
 }
 
-static void clean(const char *folder, const uint64_t *firsts, int n)
+static void clean(const uint64_t *firsts, int n)
 {
     char path[200];
     for (int i = 0; i < n; i++) {
@@ -95,23 +102,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct flm__journal_checked before, after;
     struct flm__journal_replayed told;
-    const char *folder = new_folder();
     if (size < 2)
         return 0;
+    make_folder();
     size_t second = (size_t)(data[0] | data[1] << 8);
     data += 2;
     size -= 2;
     if (second > size)
         second = 0;
     uint64_t firsts[] = {0, 0};
-    put(folder, 0, data, second ? second : size);
+    put(0, data, second ? second : size);
     if (second) {
         if (second >= 120)
             memcpy(&firsts[1], data + 64 + 24,
                    8); /* bytes of the first frame: where the next segment begins */
         if (!firsts[1])
             firsts[1] = 8;
-        put(folder, firsts[1], data + second, size - second);
+        put(firsts[1], data + second, size - second);
     }
     if (flm__journal_check(folder, false, NULL, NULL, &before, NULL))
         abort();
@@ -133,6 +140,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                    (flm__journal_check(folder, false, NULL, NULL, &after, NULL) == 0 &&
                     after.damages != before.damages - before.repaired)))
         abort();
-    clean(folder, firsts, 2);
+    clean(firsts, 2);
     return 0;
 }
