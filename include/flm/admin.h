@@ -203,6 +203,23 @@ FLM_API int flm_admin_dry_run(flm_client *client, int new_job, unsigned nodes, c
 /* Ends the manager: sessions are cancelled, executors end. */
 FLM_API int flm_admin_shutdown(flm_client *client, flm_error *error);
 
+/* The journal of a state directory that no manager uses now: verifies every byte, and calls fn (may be NULL) for
+ * each damage. repair not 0: cuts off a torn end of the last segment; other damage is only told. Needs no
+ * manager. 0, also where there is damage, with *found (may be NULL) filled; FLM_ENOTFOUND (no journal there),
+ * FLM_EBUSY (in use), FLM_EIO. */
+struct flm_store_damage {
+    const char *file, *what; /* valid during the call; what: a sentence */
+    uint64_t offset, bytes;  /* in the file */
+    int repaired;
+};
+typedef void flm_store_damage_fn(const struct flm_store_damage *damage, void *arg);
+struct flm_store_state {
+    uint64_t segments, frames, records, bytes; /* what is whole */
+    uint64_t damages, repaired;                /* repaired of all damages */
+};
+FLM_API int flm_check_store(const char *folder, int repair, flm_store_damage_fn *fn, void *arg,
+                            struct flm_store_state *found, flm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

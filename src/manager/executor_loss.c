@@ -34,6 +34,7 @@ static void lose_task(struct executor *e, struct session *s, struct task_ref ref
 {
     struct flm__record *r = queue_record(ref);
     bool cancelled = s->state == SESSION_CANCELLING || r->flags & SESSION_CANCEL_WANTED;
+    charged = charged && !s->paused;
     if (charged && !cancelled && reason == FLM_REASON_DEADLINE) {
         end_late_task(e, s, ref);
         return;

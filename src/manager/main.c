@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "manager/auth.h"
 #include "manager/backend.h"
+#include "manager/durable.h"
 #include "manager/blocks.h"
 #include "manager/end_time.h"
 #include "manager/executor.h"
@@ -236,6 +237,8 @@ static int init(struct manager *m, flm_error *error)
         rc = start_loop(m, error);
     if (rc == 0)
         rc = open_endpoints(m, error);
+    if (rc == 0 && m->options.state_dir)
+        rc = durable_open(m, error);
     if (rc == 0 && strcmp(m->options.backend, "none") != 0)
         rc = backend_start(m, error);
     if (rc == 0 && m->options.provider && !manager_fabric(m, error))
@@ -271,7 +274,9 @@ static void fini(struct manager *m)
     backend_free(m);
     blocks_free(m);
     listener_free_all(m);
+    durable_stop(m);
     session_free_all(m);
+    durable_free(m);
     node_free_all(m);
     application_free_all(m);
     if (m->fabric)

@@ -35,6 +35,8 @@ struct flmrun_options {
     const char *provider;
     const char *wrap;
     const char *wrap_executor;
+    const char *state_dir; /* NULL: nothing is durable */
+    bool resume;
     bool spread, verbose, keep_logs;
     double timeout_s; /* 0: none */
     double grace_s;

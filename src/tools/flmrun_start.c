@@ -66,6 +66,7 @@ static void build_arguments(const char **argv, const char *program, const char *
         {"--ready-fd", "3"},
         {"--parent-fd", "4"},
         {"--slots", slurm ? o->slots_per_node : o->slots},
+        {"--state-dir", o->state_dir},
         {"--bind", o->bind},
         {"--cores-per-slot", o->cores_per_slot ? o->cores_per_slot : cpus_per_task},
         {"--provider", o->provider},
