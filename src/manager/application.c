@@ -135,7 +135,11 @@ int application_register(struct peer *p, Flm__Message *owner, Flm__Application *
     if (old)
         unregister(m, old);
     HASH_ADD_KEYPTR(hh, m->applications, a->name, strlen(a->name), a);
-    return 0;
+    if (flm__hash_added(&a->hh))
+        return 0;
+    drop_keeper(a, p);
+    free(a);
+    return flm__error_set(error, FLM_ENOMEM, "no memory for application %s", d->name);
 }
 
 int application_unregister(struct manager *m, const char *name, flm_error *error)

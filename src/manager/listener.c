@@ -3,7 +3,6 @@
 #include "manager/peer.h"
 
 #include "base/error.h"
-#include "net/address.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,17 +63,17 @@ static void drop_socket(struct listener *l)
         close(l->spare);
 }
 
-/* What others are told: where it listens at all addresses, one of them. */
+/* What others are told: where it listens at all addresses, one of them. The fabric will need that too, as
+ * soon as there is a peer on another node. */
 static void announce(struct manager *m, const char *endpoint)
 {
     static const char any[] = "tcp:*:";
-    char own[FLM__ADDRESS_TEXT];
     size_t used = strlen(m->endpoints), room = sizeof(m->endpoints) - used;
     const char *comma = used ? "," : "";
-    if (strncmp(endpoint, any, strlen(any)) == 0 &&
-        flm__own_address(m->options.interface, own, sizeof(own)))
-        snprintf(m->endpoints + used, room, strchr(own, ':') ? "%stcp:[%s]:%s" : "%stcp:%s:%s", comma, own,
-                 endpoint + strlen(any));
+    bool known = strncmp(endpoint, "tcp:", 4) == 0 && manager_own_address(m);
+    if (known && strncmp(endpoint, any, strlen(any)) == 0)
+        snprintf(m->endpoints + used, room, strchr(m->own_address, ':') ? "%stcp:[%s]:%s" : "%stcp:%s:%s",
+                 comma, m->own_address, endpoint + strlen(any));
     else
         snprintf(m->endpoints + used, room, "%s%s", comma, endpoint);
 }

@@ -12,7 +12,6 @@
 #include "manager/flow.h"
 #include "manager/loop.h"
 #include "manager/scheduler.h"
-#include "net/address.h"
 #include "net/ring.h"
 
 #include <sched.h>
@@ -244,6 +243,14 @@ static void on_fabric(uv_poll_t *poll, int status, int events)
     (void)events; /* the next turn makes progress */
 }
 
+bool manager_own_address(struct manager *m)
+{
+    if (!m->own_address_asked)
+        flm__own_address(m->options.interface, m->own_address, sizeof(m->own_address));
+    m->own_address_asked = true;
+    return m->own_address[0] != 0;
+}
+
 struct flm__fabric *manager_fabric(struct manager *m, flm_error *error)
 {
     if (m->fabric)
@@ -252,10 +259,10 @@ struct flm__fabric *manager_fabric(struct manager *m, flm_error *error)
         m->fabric_ops = flm__fabric_load(error);
     if (!m->fabric_ops)
         return NULL;
-    char own[FLM__ADDRESS_TEXT];
-    bool known = flm__own_address(m->options.interface, own, sizeof(own));
-    struct flm__fabric_options o = {
-        .provider = m->options.provider, .interface = m->options.interface, .address = known ? own : NULL};
+    bool known = manager_own_address(m);
+    struct flm__fabric_options o = {.provider = m->options.provider,
+                                    .interface = m->options.interface,
+                                    .address = known ? m->own_address : NULL};
     if (m->fabric_ops->open(&o, &m->fabric, error) < 0) {
         m->fabric = NULL;
         return NULL;

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "manager/options.h"
 #include "manager/say.h"
+#include "net/address.h"
 #include "net/conn.h"
 #include "net/fabric.h"
 #include "net/handshake.h"
@@ -45,6 +46,8 @@ struct manager {
 
     char instance[40];
     char endpoints[1024]; /* as clients reach it, separated by commas */
+    char own_address[FLM__ADDRESS_TEXT];
+    bool own_address_asked;
     struct flm__secret secret;
     int64_t started_ns;
     uint64_t refused; /* strangers at the control ports */
@@ -92,6 +95,10 @@ struct manager {
     int exit_status;
     struct say_limit losses; /* lines about executors that ended */
 };
+
+/* Finds m->own_address, by which other nodes reach this one, the first time: that may ask the DNS, so it is
+ * done before the loop where it will be needed. False: there is none. */
+bool manager_own_address(struct manager *m);
 
 /* Opens the fabric if it is not open; NULL: error says why. */
 struct flm__fabric *manager_fabric(struct manager *m, flm_error *error);

@@ -1,9 +1,9 @@
 #include "manager/options.h"
 
+#include "base/argp_number.h"
 #include "base/walltime.h"
 #include "net/ring.h"
 
-#include <argp.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -107,17 +107,6 @@ static const struct argp_option table[] = {
     {0},
 };
 
-static unsigned long number(struct argp_state *state, const char *what, const char *text, unsigned long low,
-                            unsigned long high)
-{
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (!isdigit((unsigned char)*text) || *end || errno || value < low || value > high)
-        argp_error(state, "%s must be a number from %lu to %lu, not '%s'", what, low, high, text);
-    return value;
-}
-
 /* Passed on to flm-node as it is. */
 static void pass_on(struct options *o, const char *name, const char *value)
 {
@@ -137,24 +126,24 @@ static error_t parse_sizes(struct options *o, int key, char *arg, struct argp_st
 {
     switch (key) {
     case KEY_RING:
-        o->ring_bytes = (unsigned)number(state, "--ring-bytes", arg, 131072, 1u << 30);
+        o->ring_bytes = (unsigned)flm__argp_number(state, "--ring-bytes", arg, 131072, 1u << 30);
         if (!power_of_two(o->ring_bytes))
             argp_error(state, "--ring-bytes must be a power of two");
         return 0;
     case KEY_SPIN:
-        o->spin_us = (unsigned)number(state, "--spin", arg, 0, 1000000);
+        o->spin_us = (unsigned)flm__argp_number(state, "--spin", arg, 0, 1000000);
         return 0;
     case KEY_QUANTUM:
-        o->quantum_ms = (unsigned)number(state, "--quantum", arg, 1, 3600000);
+        o->quantum_ms = (unsigned)flm__argp_number(state, "--quantum", arg, 1, 3600000);
         return 0;
     case KEY_LOSS:
-        o->loss_ms = (unsigned)number(state, "--loss-time", arg, 100, 3600000);
+        o->loss_ms = (unsigned)flm__argp_number(state, "--loss-time", arg, 100, 3600000);
         return 0;
     case KEY_READY_FD:
-        o->ready_fd = (int)number(state, "--ready-fd", arg, 0, 1 << 20);
+        o->ready_fd = (int)flm__argp_number(state, "--ready-fd", arg, 0, 1 << 20);
         return 0;
     case KEY_PARENT_FD:
-        o->parent_fd = (int)number(state, "--parent-fd", arg, 0, 1 << 20);
+        o->parent_fd = (int)flm__argp_number(state, "--parent-fd", arg, 0, 1 << 20);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -176,21 +165,21 @@ static error_t parse_blocks(struct options *o, int key, char *arg, struct argp_s
 {
     switch (key) {
     case KEY_MAX_BLOCKS:
-        o->max_blocks = (unsigned)number(state, "--max-blocks", arg, 0, 10000);
+        o->max_blocks = (unsigned)flm__argp_number(state, "--max-blocks", arg, 0, 10000);
         o->max_blocks_given = true;
         return 0;
     case KEY_MIN_BLOCKS:
-        o->min_blocks = (unsigned)number(state, "--min-blocks", arg, 0, 10000);
+        o->min_blocks = (unsigned)flm__argp_number(state, "--min-blocks", arg, 0, 10000);
         return 0;
     case KEY_BLOCK_NODES:
-        o->block_nodes = (unsigned)number(state, "--block-nodes", arg, 1, 1024);
+        o->block_nodes = (unsigned)flm__argp_number(state, "--block-nodes", arg, 1, 1024);
         return 0;
     case KEY_BLOCK_TIME:
         if (!flm__walltime(arg, &o->block_time_s))
             argp_error(state, "--block-time reads MINUTES, MM:SS, H:MM:SS or D-HH:MM:SS, not '%s'", arg);
         return 0;
     case KEY_BACKLOG:
-        o->backlog_s = (unsigned)number(state, "--backlog", arg, 1, 1000000);
+        o->backlog_s = (unsigned)flm__argp_number(state, "--backlog", arg, 1, 1000000);
         return 0;
     case KEY_SITE:
         add_site_options(o, arg, state);
@@ -204,10 +193,10 @@ static error_t parse_agent(struct options *o, int key, char *arg, struct argp_st
 {
     switch (key) {
     case KEY_SLOTS:
-        o->slots = (unsigned)number(state, "--slots", arg, 1, 4096);
+        o->slots = (unsigned)flm__argp_number(state, "--slots", arg, 1, 4096);
         return 0;
     case KEY_CORES:
-        number(state, "--cores-per-slot", arg, 1, 4096);
+        flm__argp_number(state, "--cores-per-slot", arg, 1, 4096);
         pass_on(o, "--cores-per-slot", arg);
         return 0;
     case KEY_BIND:
@@ -222,11 +211,11 @@ static error_t parse_agent(struct options *o, int key, char *arg, struct argp_st
         pass_on(o, "--executor-wrapper", arg);
         return 0;
     case KEY_WRAP_EXECUTOR:
-        number(state, "--wrap-executor", arg, 0, 4095);
+        flm__argp_number(state, "--wrap-executor", arg, 0, 4095);
         pass_on(o, "--wrap-executor", arg);
         return 0;
     case KEY_NODES:
-        o->nodes = (unsigned)number(state, "--nodes", arg, 1, 1024);
+        o->nodes = (unsigned)flm__argp_number(state, "--nodes", arg, 1, 1024);
         return 0;
     default:
         return parse_blocks(o, key, arg, state);

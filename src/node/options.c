@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
 #include "node/options.h"
 
+#include "base/argp_number.h"
 #include "node/launcher.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,17 +69,6 @@ static const struct argp_option table[] = {
     {0},
 };
 
-/* A whole number within bounds, or an error that ends the program as argp does. */
-static long number(struct argp_state *state, const char *name, const char *text, long low, long high)
-{
-    char *end;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    if (errno || end == text || *end || value < low || value > high)
-        argp_error(state, "--%s takes a number from %ld to %ld, not '%s'", name, low, high, text);
-    return value;
-}
-
 /* This node's entry in a list. */
 static unsigned of_this_node(struct argp_state *state, const char *name, const char *list)
 {
@@ -103,7 +92,8 @@ static error_t parse_place(int key, char *arg, struct argp_state *state)
         o->placement.cpus = of_this_node(state, "cpus", arg);
         return 0;
     case KEY_CORES:
-        o->placement.cores_per_slot = (unsigned)number(state, "cores-per-slot", arg, 1, 1 << 16);
+        o->placement.cores_per_slot =
+            (unsigned)flm__argp_number(state, "--cores-per-slot", arg, 1, 1 << 16);
         return 0;
     case KEY_BIND:
         if (placement_parse_bind(arg, &o->placement.bind) < 0)
@@ -127,7 +117,7 @@ static error_t parse_executor(int key, char *arg, struct argp_state *state)
         o->executor_wrapper = *arg ? arg : NULL;
         return 0;
     case KEY_WRAP_EXECUTOR:
-        o->wrap_executor = (int)number(state, "wrap-executor", arg, -1, PLACEMENT_MAX_SLOTS);
+        o->wrap_executor = (int)flm__argp_number(state, "--wrap-executor", arg, -1, PLACEMENT_MAX_SLOTS);
         return 0;
     case KEY_WORLD:
         o->world_command = arg;
@@ -136,10 +126,10 @@ static error_t parse_executor(int key, char *arg, struct argp_state *state)
         o->executor = arg;
         return 0;
     case KEY_LOSS:
-        o->loss_ms = (unsigned)number(state, "loss-time", arg, 100, 86400000);
+        o->loss_ms = (unsigned)flm__argp_number(state, "--loss-time", arg, 100, 86400000);
         return 0;
     case KEY_GRACE:
-        o->grace_s = (unsigned)number(state, "grace", arg, 0, 86400);
+        o->grace_s = (unsigned)flm__argp_number(state, "--grace", arg, 0, 86400);
         return 0;
     case KEY_LOG:
         o->log_to_stderr = true;
@@ -162,7 +152,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->block = arg;
         return 0;
     case KEY_BLOCK_NUMBER:
-        o->block_number = (uint64_t)number(state, "block-number", arg, 0, INT32_MAX);
+        o->block_number = (uint64_t)flm__argp_number(state, "--block-number", arg, 0, INT32_MAX);
         return 0;
     case KEY_SECRET:
         o->secret_file = arg;

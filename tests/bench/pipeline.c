@@ -9,12 +9,12 @@
  * their parent.
  */
 #define _GNU_SOURCE
+#include "base/argp_number.h"
 #include "base/time.h"
 #include "net/fabric.h"
 #include "net/ring.h"
 #include "wire/record.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -599,30 +599,20 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static unsigned number(struct argp_state *state, const char *text, unsigned low, unsigned high)
-{
-    char *end;
-    errno = 0;
-    unsigned long n = strtoul(text, &end, 10);
-    if (errno || *end || end == text || n < low || n > high)
-        argp_error(state, "%s: a number from %u to %u is needed", text, low, high);
-    return (unsigned)n;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     switch (key) {
     case 's':
-        settings.input = number(state, arg, 0, FLM__INLINE_MAX);
+        settings.input = (unsigned)flm__argp_number(state, "--size", arg, 0, FLM__INLINE_MAX);
         return 0;
     case 'o':
-        settings.output = number(state, arg, 0, FLM__INLINE_MAX);
+        settings.output = (unsigned)flm__argp_number(state, "--output", arg, 0, FLM__INLINE_MAX);
         return 0;
     case 'w':
-        settings.window = number(state, arg, 1, 1000000);
+        settings.window = (unsigned)flm__argp_number(state, "--window", arg, 1, 1000000);
         return 0;
     case 't':
-        settings.seconds = number(state, arg, 1, 600);
+        settings.seconds = (unsigned)flm__argp_number(state, "--seconds", arg, 1, 600);
         return 0;
     case 'x':
         settings.transports = arg;

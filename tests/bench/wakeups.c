@@ -6,9 +6,9 @@
  * state and the virtual machine, if it is one. No engine that lets its processors rest can be faster.
  */
 #define _GNU_SOURCE
+#include "base/argp_number.h"
 #include "base/time.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -108,22 +108,12 @@ static void measure(int64_t *took)
     qsort(took, rounds, sizeof(*took), ascending);
 }
 
-static unsigned number(struct argp_state *state, const char *text, unsigned low, unsigned high)
-{
-    char *end;
-    errno = 0;
-    unsigned long n = strtoul(text, &end, 10);
-    if (errno || *end || end == text || n < low || n > high)
-        argp_error(state, "%s: a number from %u to %u is needed", text, low, high);
-    return (unsigned)n;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     if (key == 'p')
-        pause_ms = number(state, arg, 0, PAUSE_MAX_MS);
+        pause_ms = (unsigned)flm__argp_number(state, "--pause", arg, 0, PAUSE_MAX_MS);
     else if (key == 'n')
-        rounds = number(state, arg, 1, ROUNDS_MAX);
+        rounds = (unsigned)flm__argp_number(state, "--rounds", arg, 1, ROUNDS_MAX);
     else
         return ARGP_ERR_UNKNOWN;
     return 0;
