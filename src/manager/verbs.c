@@ -134,7 +134,8 @@ static void list_nodes(struct peer *p, uint64_t id)
         v->slots = node->n_slots;
         for (unsigned k = 0; k < node->n_slots; k++)
             v->executors += node->lanes[k]->state != EXECUTOR_VOID;
-        v->time_left_s = node->end_time_s ? node->end_time_s - flm__wall_ns() / 1000000000 : -1;
+        int64_t left = node->end_time_s - flm__wall_ns() / 1000000000;
+        v->time_left_s = !node->end_time_s ? -1 : left > 0 ? left : 0;
     }
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
