@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     ASK_AGAIN_S = 60, /* a question of every job: slurmctld has others to serve */
@@ -143,6 +144,17 @@ static void ask_again(void *arg)
     ask_later(s);
 }
 
+/* Where it is not there libslurm asks the network for it, a minute long, and then ends this process. */
+static int check_configuration(flm_error *error)
+{
+    const char *conf = getenv("SLURM_CONF");
+    if (!conf || !*conf || access(conf, R_OK) == 0)
+        return 0;
+    return slurm_fail(error, FLM_ENOTFOUND,
+                      "cannot read %.300s, which SLURM_CONF names as Slurm's configuration: %s", conf,
+                      strerror(errno));
+}
+
 static int begin(struct slurm *s, const char *const *configuration, flm_error *error)
 {
     int rc = 0;
@@ -150,6 +162,8 @@ static int begin(struct slurm *s, const char *const *configuration, flm_error *e
         rc = set(s, *configuration, error);
     if (rc == 0)
         rc = read_job(s, error);
+    if (rc == 0)
+        rc = check_configuration(error);
     if (rc)
         return rc;
     s->binds = job_tasks_are_bound();
