@@ -1,5 +1,5 @@
-/* drain.c - whether an administrator takes a node out of service. Slurm lets what runs on it run on; a job of
- * ours, which is there for whatever comes, would keep it for as long as there is work. */
+/* drain.c - whether an administrator takes a node out of service. Slurm lets what runs on it run on; a job
+ * of ours, which is there for whatever comes, would keep it for as long as there is work. */
 #define _GNU_SOURCE
 #include "slurm.h"
 

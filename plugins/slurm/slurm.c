@@ -103,9 +103,9 @@ static int set(struct slurm *s, const char *option, flm_error *error)
         s->n_srun_options++;
         return 0;
     }
-    return slurm_fail(error, FLM_EINVAL,
-                      "backend slurm has no option '%.100s': it knows executors, grace, output, ask and srun",
-                      option);
+    return slurm_fail(
+        error, FLM_EINVAL,
+        "backend slurm has no option '%.100s': it knows executors, grace, output, ask and srun", option);
 }
 
 /* Which job, and how it was asked for. */

@@ -29,7 +29,7 @@ struct slurm {
     char *output;   /* file for what a job of ours prints, as sbatch names it; NULL: nowhere */
     struct step *steps;
     struct job_block *jobs;
-    int look_timer;     /* 0: none */
+    int look_timer; /* 0: none */
     unsigned looks;
     int64_t end_time_s; /* -1: none, or not known */
     int ask_timer;      /* 0: none */

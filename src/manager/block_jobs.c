@@ -167,7 +167,8 @@ static void give_back_what_is_left(struct manager *m, const struct demand *d, st
             bool superfluous = is_superfluous(m, b, d);
             unsigned each = per_job(m);
             uint64_t brings = b->nodes ? slots_of(m, b->number) : each ? each : 1;
-            bool needed = have->jobs <= m->options.min_blocks || have->slots + have->coming < d->slots + brings;
+            bool needed =
+                have->jobs <= m->options.min_blocks || have->slots + have->coming < d->slots + brings;
             if (!superfluous || (needed && !is_at_its_end(m, b)))
                 continue;
             have->jobs--;

@@ -24,8 +24,8 @@ static unsigned held(const struct session *s)
     return n;
 }
 
-/* Executors that the session has use for. Those that are about to leave it count as its own until they have:
- * a task may run on them. */
+/* Executors that the session has use for. Those that are about to leave it count as its own until they
+ * have: a task may run on them. */
 static unsigned wanted(struct session *s, int64_t now)
 {
     if (s->state == SESSION_CLOSED || s->trouble[0])

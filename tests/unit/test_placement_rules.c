@@ -1,5 +1,5 @@
-/* What holds for the placement on any machine, with any cpuset that a job may get there: checked against the
- * machines' numbering of CPUs, which is written down here once more. */
+/* What holds for the placement on any machine, with any cpuset that a job may get there: checked against
+ * the machines' numbering of CPUs, which is written down here once more. */
 #define _GNU_SOURCE
 #include "node/cpulist.h"
 #include "node/placement.h"
@@ -85,11 +85,25 @@ static unsigned next_random(void)
     return (unsigned)(state >> 32);
 }
 
-enum { ALL, HALF_A_SOCKET, ONE_THREAD, OTHER_THREADS, SPREAD_CORES, ALL_BUT_ONE_PER_L3, MIXED_THREADS, SETS };
+enum {
+    ALL,
+    HALF_A_SOCKET,
+    ONE_THREAD,
+    OTHER_THREADS,
+    SPREAD_CORES,
+    ALL_BUT_ONE_PER_L3,
+    MIXED_THREADS,
+    SETS
+};
 
 static const char *const set_names[] = {
-    "all",           "half of a socket",       "one thread of each core",          "threads of odd cores",
-    "every third core", "a core per L3 is the system's", "one thread of some cores, all of others",
+    "all",
+    "half of a socket",
+    "one thread of each core",
+    "threads of odd cores",
+    "every third core",
+    "a core per L3 is the system's",
+    "one thread of some cores, all of others",
 };
 
 static bool is_in_set(const struct machine *m, unsigned set, unsigned cpu)
