@@ -141,6 +141,7 @@ void job_list_find(const struct job_list *all, uint32_t id, struct job_state *ou
         } else if (runs(job)) {
             out->kind = JOB_RUNS;
             out->end_time_s = end_of(job);
+            out->nodes = job->nodes;
         } else {
             snprintf(out->text, sizeof(out->text), "job %u %s", id, how_it_ended(job->job_state));
         }

@@ -36,6 +36,7 @@ struct job_block {
     bool granted, released, cancelled, own_comment;
     int timer;
     int64_t end_time_s;
+    int64_t drain_s; /* when one of its nodes was seen to be drained; 0: none is */
 };
 
 /* ---- the request ------------------------------------------------------------------------------- */
@@ -235,6 +236,27 @@ static void over(struct job_block *b, int code, const char *text)
     drop(b);
 }
 
+/* For us its time is over: what runs is finished, and flmd gives it back. */
+static void look_for_drain(struct job_block *b, const struct job_state *state)
+{
+    char node[NUMBER];
+    bool drained = state->nodes && drain_find(state->nodes, node, sizeof(node));
+    if (drained && !b->drain_s) {
+        slurm_log(b->slurm, "node %s is being drained: job %u begins no more tasks", node, b->id);
+        b->drain_s = time(NULL);
+    } else if (!drained) {
+        b->drain_s = 0;
+    }
+}
+
+static unsigned granted(const struct slurm *s)
+{
+    unsigned n = 0;
+    for (const struct job_block *b = s->jobs; b; b = b->next)
+        n += b->granted;
+    return n;
+}
+
 static void compare(struct job_block *b, const struct job_state *state)
 {
     const struct flm_backend_host *host = b->slurm->host;
@@ -265,6 +287,8 @@ static void look(void *arg)
     struct slurm *s = arg;
     struct job_list *all = NULL;
     bool soon = false;
+    /* The nodes of one job at a time: slurmctld has others to serve. */
+    unsigned n = granted(s), turn = n ? s->looks++ % n : 0;
     s->look_timer = 0;
     int rc = s->jobs ? job_list_get(&all) : 0;
     for (struct job_block *b = s->jobs, *next; b; b = next) {
@@ -276,6 +300,10 @@ static void look(void *arg)
         if (!b->id || rc < 0)
             continue;
         job_list_find(all, b->id, &state);
+        if (b->granted && turn-- == 0)
+            look_for_drain(b, &state);
+        if (b->drain_s && state.kind == JOB_RUNS)
+            state.end_time_s = b->drain_s;
         compare(b, &state);
     }
     job_list_free(all);

@@ -4,6 +4,7 @@
  *   executors=N     in all, spread over the nodes (default: the job's tasks, else one per core)
  *   grace=S         after SIGTERM (the end of time, preemption) for tasks to be finished (default 20)
  *   output=FILE     for what jobs of ours print, as sbatch --output (default: /dev/null)
+ *   ask=S           seconds after which the end of our job, which can be moved, is asked again (default 60)
  *   srun=OPTION     one more option for srun, verbatim; may be repeated
  */
 #define _GNU_SOURCE
@@ -14,9 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
-    ASK_AGAIN_MS = 60000, /* the end of the job can be moved */
+    ASK_AGAIN_S = 60, /* a question of every job: slurmctld has others to serve */
     EXECUTORS_MAX = 1000000,
     GRACE_S = 20, /* Slurm's KillWait is 30 s unless a site says otherwise */
 };
@@ -87,6 +89,8 @@ static int set(struct slurm *s, const char *option, flm_error *error)
         return number("executors", option + 10, EXECUTORS_MAX, &s->executors, error);
     if (strncmp(option, "grace=", 6) == 0)
         return set_grace(s, option + 6, error);
+    if (strncmp(option, "ask=", 4) == 0)
+        return number("ask", option + 4, 86400, &s->ask_s, error);
     if (strncmp(option, "output=", 7) == 0)
         return set_text(&s->output, option + 7, error);
     if (strncmp(option, "srun=", 5) == 0) {
@@ -99,9 +103,9 @@ static int set(struct slurm *s, const char *option, flm_error *error)
         s->n_srun_options++;
         return 0;
     }
-    return slurm_fail(error, FLM_EINVAL,
-                      "backend slurm has no option '%.100s': it knows executors, grace, output and srun",
-                      option);
+    return slurm_fail(
+        error, FLM_EINVAL,
+        "backend slurm has no option '%.100s': it knows executors, grace, output, ask and srun", option);
 }
 
 /* Which job, and how it was asked for. */
@@ -121,6 +125,14 @@ static int read_job(struct slurm *s, flm_error *error)
     return rc;
 }
 
+static void ask_again(void *arg);
+
+static void ask_later(struct slurm *s)
+{
+    int timer = s->host->timer(s->host->handle, s->ask_s * 1000, ask_again, s);
+    s->ask_timer = timer > 0 ? timer : 0;
+}
+
 static void ask_again(void *arg)
 {
     struct slurm *s = arg;
@@ -130,8 +142,18 @@ static void ask_again(void *arg)
         s->end_time_s = end;
         step_tell_time(s);
     }
-    int timer = s->host->timer(s->host->handle, ASK_AGAIN_MS, ask_again, s);
-    s->ask_timer = timer > 0 ? timer : 0;
+    ask_later(s);
+}
+
+/* Where it is not there libslurm asks the network for it, a minute long, and then ends this process. */
+static int check_configuration(flm_error *error)
+{
+    const char *conf = getenv("SLURM_CONF");
+    if (!conf || !*conf || access(conf, R_OK) == 0)
+        return 0;
+    return slurm_fail(error, FLM_ENOTFOUND,
+                      "cannot read %.300s, which SLURM_CONF names as Slurm's configuration: %s", conf,
+                      strerror(errno));
 }
 
 static int begin(struct slurm *s, const char *const *configuration, flm_error *error)
@@ -141,6 +163,8 @@ static int begin(struct slurm *s, const char *const *configuration, flm_error *e
         rc = set(s, *configuration, error);
     if (rc == 0)
         rc = read_job(s, error);
+    if (rc == 0)
+        rc = check_configuration(error);
     if (rc)
         return rc;
     s->binds = job_tasks_are_bound();
@@ -152,8 +176,7 @@ static int begin(struct slurm *s, const char *const *configuration, flm_error *e
         return slurm_fail(error, rc, "%s", why.text);
     if (rc)
         slurm_log(s, "%s; going on without knowing when the job ends", why.text);
-    int timer = s->host->timer(s->host->handle, ASK_AGAIN_MS, ask_again, s);
-    s->ask_timer = timer > 0 ? timer : 0;
+    ask_later(s);
     return 0;
 }
 
@@ -164,6 +187,7 @@ static int slurm_backend_init(const struct flm_backend_host *host, const char *c
     if (!s)
         return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
     s->host = host;
+    s->ask_s = ASK_AGAIN_S;
     snprintf(s->grace, sizeof(s->grace), "%d", GRACE_S);
     int rc = begin(s, configuration, error);
     if (rc < 0) {

@@ -111,7 +111,8 @@ static void list_executors(struct peer *p, uint64_t id)
 
 static int64_t time_left(int64_t end_time_s)
 {
-    return end_time_s ? end_time_s - flm__wall_ns() / 1000000000 : -1;
+    int64_t left = end_time_s - flm__wall_ns() / 1000000000;
+    return !end_time_s ? -1 : left > 0 ? left : 0;
 }
 
 /* Jobs that were asked for and have no nodes yet: rows without a name. */
