@@ -86,6 +86,8 @@ void executor_leave_session(struct executor *e)
     struct session *s = e->session;
     if (!s)
         return;
+    if (e->task_ns > 0)
+        s->task_ns = e->task_ns;
     struct executor *last = s->bound[--s->n_bound];
     s->bound[e->bound_index] = last;
     last->bound_index = e->bound_index;

@@ -45,6 +45,7 @@ struct session {
     struct executor **bound; /* executors in Binding, Bound or Unbinding with this session */
     unsigned n_bound, bound_room;
     double served;     /* executor-seconds / weight: who has the least is next */
+    double task_ns;    /* as the last executor that left it has measured; 0: none has */
     unsigned deserved; /* by the scheduler */
 
     bool sweeping;       /* its waiting tasks are being ended, */
