@@ -94,6 +94,12 @@ FLM_API flm_client *flm_connect(const char *endpoint, const struct flm_connect_o
  * first, which may take up to timeout_ms. NULL is allowed. */
 FLM_API void flm_disconnect(flm_client *client);
 
+struct flm_result;
+
+/* Runs once per task, see "Progress" above. result and all it points to belong
+ * to the library and die with the call. */
+typedef void flm_task_fn(const struct flm_result *result, void *arg);
+
 enum flm_session_flags {
     FLM_DETACHED = 1, /* the session goes on when its client is gone */
     FLM_NONBLOCK = 2, /* flm_run_task returns FLM_EAGAIN instead of waiting for room */
@@ -121,9 +127,15 @@ struct flm_session_options {
                                    each); default 1 GiB; from it comes back-pressure */
     uint64_t result_bytes;      /* most bytes of results that wait for the client, beyond which no
                                    more tasks of the session are started; default 64 MiB */
-    int durability;             /* enum flm_durability; only NONE so far, else FLM_ENOTSUP */
+    int durability;             /* enum flm_durability; not NONE: the session outlives its clients
+                                   (as FLM_DETACHED) and the manager, which needs a state directory
+                                   (flmd --state-dir), else FLM_ENOTSUP */
     unsigned ranks_per_task;    /* size of the MPI world of each executor; default the
                                    application's, then no MPI */
+    flm_task_fn *callback;      /* for flm_open_session of a session that outlives its clients: gets the
+                                   results of tasks that earlier clients submitted; NULL: they wait for
+                                   flm_take_results */
+    void *arg;                  /* for callback */
 };
 
 /* Creates a session, open for tasks. The returned handle belongs to the client
@@ -136,6 +148,10 @@ FLM_API flm_session *flm_create_session(flm_client *client, const struct flm_ses
  * client at a time: FLM_EBUSY when another is attached, or this one already. */
 FLM_API flm_session *flm_open_session(flm_client *client, const struct flm_session_options *options,
                                       flm_error *error);
+
+/* Id of the newest task of the session, also of those that earlier clients submitted; 0: none yet. Whoever
+ * opens a session again goes on with the task after that one: what is not among them has not arrived. */
+FLM_API uint64_t flm_submitted(const flm_session *session);
 
 /* The id of a session; valid as long as the handle. */
 FLM_API const char *flm_session_id(const flm_session *session);
@@ -180,10 +196,6 @@ struct flm_result {
     size_t size;         /* bytes */
     const char *message; /* what the service or Flame said of a failure; never NULL */
 };
-
-/* Runs once per task, see "Progress" above. result and all it points to belong
- * to the library and die with the call. */
-typedef void flm_task_fn(const struct flm_result *result, void *arg);
 
 /* A task in full; see flm_run_task for how long input must live. */
 struct flm_task {

@@ -33,7 +33,7 @@ struct job_block {
     uint64_t block;
     uint32_t id;      /* 0: not known yet */
     int output[2][2]; /* pipes of sbatch */
-    bool granted, released, cancelled;
+    bool granted, released, cancelled, own_comment;
     int timer;
     int64_t end_time_s;
     int64_t drain_s; /* when one of its nodes was seen to be drained; 0: none is */
@@ -344,6 +344,8 @@ static void on_submitted(void *arg, int pid, int status)
         return;
     }
     b->id = (uint32_t)id;
+    snprintf(out, sizeof(out), "%lu", id);
+    b->slurm->host->submitted(b->slurm->host->handle, b->block, out);
     if (b->slurm->ending) {
         job_cancel(b->id);
         drop(b);
@@ -387,6 +389,7 @@ int jobs_start(struct slurm *s, const struct flm_block_request *request, flm_err
     if (rc == 0) {
         b->slurm = s;
         b->block = request->block;
+        b->own_comment = comment_is_given(request->site_options);
         rc = spawn(b, &w);
     }
     free(w.script);
@@ -428,6 +431,14 @@ static void release(struct job_block *b)
     look_again(b->slurm, LOOK_SOON_MS);
     int timer = host->timer(host->handle, GRACE_MS, on_grace_over, b);
     b->timer = timer > 0 ? timer : 0;
+}
+
+uint32_t jobs_commented(const struct slurm *s, uint64_t block)
+{
+    for (const struct job_block *b = s->jobs; b; b = b->next)
+        if (b->block == block)
+            return b->own_comment ? 0 : b->id;
+    return 0;
 }
 
 bool jobs_release(struct slurm *s, uint64_t block)

@@ -137,7 +137,8 @@ static void ask_again(void *arg)
 {
     struct slurm *s = arg;
     int64_t end = -1;
-    if (job_ask(s->job_id, &end, NULL) == 0 && end != s->end_time_s) {
+    bool commented;
+    if (job_ask(s->job_id, &end, &commented, NULL) == 0 && end != s->end_time_s) {
         s->end_time_s = end;
         step_tell_time(s);
     }
@@ -170,7 +171,7 @@ static int begin(struct slurm *s, const char *const *configuration, flm_error *e
     if (!s->job[0])
         return 0;
     flm_error why = {0, ""};
-    rc = job_ask(s->job_id, &s->end_time_s, &why);
+    rc = job_ask(s->job_id, &s->end_time_s, &s->own_comment, &why);
     if (rc == FLM_ENOTFOUND)
         return slurm_fail(error, rc, "%s", why.text);
     if (rc)
@@ -240,7 +241,14 @@ static int dry_run(void *state, const struct flm_block_request *request, char *t
 static unsigned abilities(void *state)
 {
     const struct slurm *s = state;
-    return (s->job[0] ? FLM_BACKEND_HAS_NODES : 0) | FLM_BACKEND_NEW_JOBS;
+    return (s->job[0] ? FLM_BACKEND_HAS_NODES : 0) | FLM_BACKEND_NEW_JOBS | FLM_BACKEND_COMMENTS;
+}
+
+static void comment(void *state, uint64_t block, const char *text)
+{
+    struct slurm *s = state;
+    uint32_t job = step_commented(s, block);
+    comment_set(s, job ? job : jobs_commented(s, block), text);
 }
 
 /* A step of its own, on the agent's node: its ranks share a fate, and nobody else's. */
@@ -279,4 +287,5 @@ FLM_API const struct flm_backend flm_backend = {
     .dry_run = dry_run,
     .world_command = world_command,
     .abilities = abilities,
+    .comment = comment,
 };

@@ -36,6 +36,8 @@ struct slurm {
     unsigned ask_s;     /* seconds */
     bool binds;         /* Slurm would bind tasks to cores */
     bool ending;
+    bool own_comment; /* the job that we are in has one of its user's */
+    bool no_comments; /* Slurm does not take them */
 };
 
 int slurm_fail(flm_error *error, int code, const char *format, ...) FLM_PRINTF(3, 4);
@@ -64,9 +66,19 @@ void jobs_release_all(struct slurm *s);
 int jobs_describe(const struct slurm *s, const struct flm_block_request *request, char *text, size_t size,
                   flm_error *error);
 
+/* The job of a block whose comment is ours; 0: none. */
+uint32_t step_commented(const struct slurm *s, uint64_t block);
+uint32_t jobs_commented(const struct slurm *s, uint64_t block);
+
+/* comment.c */
+bool comment_is_given(const char *const *site_options); /* the user gives one to jobs of ours */
+void comment_set(struct slurm *s, uint32_t job, const char *text);
+
 /* job.c: asks slurmctld. 0; FLM_ENOTFOUND: there is no such job, or it has ended, and error says so;
- * FLM_EIO: no answer. *end_time_s: -1 none. */
-int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error);
+ * FLM_EIO: no answer. *end_time_s: -1 none. *commented: somebody has given it a comment. */
+int job_ask(uint32_t job, int64_t *end_time_s, bool *commented, flm_error *error);
+/* false: it was refused, and why. */
+bool job_comment(uint32_t job, const char *text, char *why, size_t n);
 /* Whether Slurm binds tasks to cores here, unless told not to. */
 bool job_tasks_are_bound(void);
 bool job_cancel(uint32_t job); /* false: Slurm does not answer, try again */

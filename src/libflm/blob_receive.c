@@ -29,6 +29,7 @@ struct flm__blob_read {
     uint32_t slot, session; /* the task's */
     struct flm_result result;
     struct flm__result_blob blob;
+    uint64_t number; /* of the result */
     int status;
     char message[FLM__MESSAGE_MAX + 1];
 };
@@ -167,6 +168,7 @@ static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *
     b->id = ref->id;
     b->slot = slot;
     b->session = c->slots[slot].session->number;
+    b->number = c->result_number;
     b->result = *result;
     b->blob = (struct flm__result_blob){map, (size_t)ref->size};
     memcpy(b->message, c->message, sizeof(b->message));
@@ -197,6 +199,7 @@ unsigned flm__blob_deliver_reads(flm_client *c)
         LL_DELETE(c->reads_done, b);
         if (b->status == 0) {
             say_done(c, b->id);
+            c->result_number = b->number;
             deliver(c, slot, &b->result, &b->blob);
             b->blob.map = NULL;
         } else {

@@ -276,6 +276,12 @@ static void ignore(const struct flm_result *result, void *arg)
 /* From now on no callback of the user runs. */
 static void silence(flm_client *c)
 {
+    for (flm_session *s = c->sessions; s; s = s->next) {
+        s->done_before_silence = flm__done_with(s);
+        s->uncollected -= s->on_inherited ? 0 : s->owed;
+        s->on_inherited = ignore;
+    }
+    c->silent = true;
     for (uint32_t i = 0; i < c->n_slots; i++) {
         struct flm__outstanding *o = &c->slots[i];
         if (!o->session)
@@ -292,12 +298,14 @@ static bool nothing_exposed(struct flm__wait *wait)
     return ((const flm_client *)wait->arg)->n_exposed == 0;
 }
 
-/* Tasks of detached sessions go on without us, so the manager must have them, inputs included. */
+/* Tasks of sessions that go on without us, so the manager must have them, inputs included; and it must hear
+ * which results we are done with, of which word may still be on the line. */
 static void hand_over(flm_client *c)
 {
     bool any = false;
     for (flm_session *s = c->sessions; s && !c->lost; s = s->next) {
-        if (!(s->flags & FLM_DETACHED) || s->outstanding == 0)
+        bool to_say = s->acknowledges && flm__done_with(s) != 0;
+        if (!to_say && !(s->flags & FLM_DETACHED && s->outstanding))
             continue;
         if (!any)
             silence(c);

@@ -43,6 +43,17 @@ void flm__deliver_made(flm_client *c, uint32_t slot, int state, int reason, int 
     finish(c, slot, &result, NULL);
 }
 
+/* Counts a RESULT; the slot that it is for, or FLM__NO_SLOT. */
+static inline uint32_t receive(flm_client *c, const struct flm__record *r)
+{
+    uint32_t slot = flm__deliver_slot(c, r);
+    if (__builtin_expect(slot == FLM__NO_SLOT, 0))
+        return flm__inherited_slot(c, r);
+    c->slots[slot].session->taken += !(r->flags & FLM__RECORD_UNCOUNTED);
+    c->result_number = c->slots[slot].session->taken;
+    return slot;
+}
+
 /* A result that says more than success, or whose output is large. */
 static int deliver_slow(flm_client *c, const struct flm__record *r, const void *payload)
 {
@@ -52,7 +63,7 @@ static int deliver_slow(flm_client *c, const struct flm__record *r, const void *
 
     const struct flm__outcome *o = &parts.outcome;
     bool plain = !(r->flags & FLM__RECORD_OUTCOME);
-    uint32_t slot = flm__deliver_slot(c, r);
+    uint32_t slot = receive(c, r);
     memcpy(c->message, parts.text, o->text);
     c->message[o->text] = 0;
     struct flm_result result = {
@@ -101,9 +112,9 @@ int flm__deliver_record(flm_client *c, const struct flm__record *r, const void *
     if (__builtin_expect(r->flags != 0, 0))
         return deliver_slow(c, r, payload);
 
-    uint32_t slot = flm__deliver_slot(c, r);
+    uint32_t slot = receive(c, r);
     if (__builtin_expect(slot == FLM__NO_SLOT, 0))
-        return 0; /* nobody waits for it, or not any more */
+        return 0;
     struct flm_result result = {
         .task = r->task,
         .state = FLM_TASK_SUCCEED,
@@ -122,6 +133,7 @@ unsigned flm__deliver_bury(flm_client *c)
     c->buried = true;
     for (flm_session *s = c->sessions; s; s = s->next) {
         s->lost_tasks = s->outstanding != 0;
+        flm__inherited_lost(s);
         flm__overflow_drop(s);
     }
     for (uint32_t i = 0; i < c->n_slots; i++) {

@@ -80,6 +80,19 @@ struct flm_session {
     struct flm__kept_chunk *kept_first, *kept_last, *given;
     struct flm__kept_blob *given_blobs;
     uint64_t kept;
+    uint64_t first_held; /* no result with a lower number, as `taken` counts, is kept or with the user; 0:
+                            none is */
+    bool out_of_order;   /* some of those kept have come so */
+
+    /* inherited.c: of tasks that earlier clients of a session that outlives them have submitted */
+    uint64_t owed;      /* of the outstanding: their results are still to come */
+    uint64_t inherited; /* the last of those tasks */
+    flm_task_fn *on_inherited;
+    void *on_inherited_arg;
+    bool acknowledges;
+    uint64_t taken, acknowledged; /* results, since the session began */
+    uint64_t done_before_silence;
+
     bool lost_tasks; /* some were told that the manager is gone */
 
     flm_session *previous, *next; /* in client->sessions */
@@ -95,8 +108,11 @@ struct flm_client {
     bool unflushed; /* something was committed and not flushed */
     bool shared;
     bool lost, buried; /* the manager is gone; every task has been told so */
+    bool silent;       /* nobody hears the callbacks: nothing is acknowledged any more */
     uint32_t n_exposed;
-    uint64_t delivered; /* results given to callbacks or kept, since the beginning */
+    unsigned n_acknowledging; /* sessions */
+    uint64_t result_number;   /* of the result that is being delivered, as its session's `taken` counts */
+    uint64_t delivered;       /* results given to callbacks or kept, since the beginning */
 
     flm_session *sessions, *by_number, *queued_sessions;
     int timeout_ms;
@@ -248,6 +264,19 @@ void flm__deliver_made(flm_client *c, uint32_t slot, int state, int reason, int 
 
 /* Tells every task that the manager is gone; returns how many. */
 unsigned flm__deliver_bury(flm_client *c);
+
+/* ---- inherited.c ---- */
+
+/* Prepares for results of tasks that are not ours. */
+void flm__inherit(flm_session *s, const Flm__Reply *reply, flm_task_fn *callback, void *arg);
+/* The manager is gone: they will not come. */
+void flm__inherited_lost(flm_session *s);
+/* Counts a RESULT that has no slot, and gives it one if it is for such a task; else FLM__NO_SLOT. */
+uint32_t flm__inherited_slot(flm_client *c, const struct flm__record *r);
+/* Tells the manager which results need not come again, in sessions that acknowledge. */
+void flm__acknowledge(flm_client *c);
+/* Results of the session that need not come again, since it began. */
+uint64_t flm__done_with(const flm_session *s);
 
 /* ---- results.c ---- */
 

@@ -89,6 +89,8 @@ unsigned flm__progress(flm_client *c)
         n += flm__overflow_deliver(c);
     if (__builtin_expect(c->queued_sessions != NULL, 0))
         n += flm__overflow_pump(c);
+    if (__builtin_expect(c->n_acknowledging != 0, 0))
+        flm__acknowledge(c);
     flm__progress_let_out(c);
     unsigned turns = n ? 1 : EMPTY_TURN;
     if (c->until_look <= turns)

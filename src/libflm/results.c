@@ -12,6 +12,7 @@ enum { CHUNK_BYTES = 64 << 10 };
 struct kept {
     struct flm_result result;
     struct flm__kept_blob *blob; /* NULL: the output is here */
+    uint64_t number;             /* as session->taken counts */
     size_t bytes;                /* of all this */
 };
 
@@ -66,7 +67,7 @@ static bool keep(flm_session *s, const struct flm_result *result, struct flm__re
         free(b);
         return false;
     }
-    *k = (struct kept){.result = *result, .blob = b, .bytes = bytes};
+    *k = (struct kept){.result = *result, .blob = b, .number = s->client->result_number, .bytes = bytes};
     if (large) {
         *b = (struct flm__kept_blob){.map = blob->map, .size = blob->size};
         blob->map = NULL;
@@ -75,6 +76,10 @@ static bool keep(flm_session *s, const struct flm_result *result, struct flm__re
     }
     k->result.message = text ? memcpy((char *)(k + 1) + padded(output), result->message, text) : "";
     s->kept++;
+    if (s->first_held && k->number < s->first_held)
+        s->out_of_order = true;
+    if (!s->first_held || k->number < s->first_held)
+        s->first_held = k->number;
     return true;
 }
 
@@ -173,12 +178,23 @@ static bool some_kept(struct flm__wait *wait)
     return s->kept || !s->uncollected;
 }
 
+/* What was given by the last call is done with. */
+static void hold_from_oldest(flm_session *s)
+{
+    struct kept *oldest = next_kept(s);
+    if (!oldest)
+        s->out_of_order = false;
+    if (!s->out_of_order)
+        s->first_held = oldest ? oldest->number : 0;
+}
+
 static int take(flm_session *s, struct flm_result *results, int n, int timeout_ms)
 {
     flm_client *c = s->client;
     struct flm__wait wait = {FLM__WAIT_DATA, some_kept, s, flm__client_deadline(timeout_ms)};
     int rc = 0;
     free_given(s);
+    hold_from_oldest(s);
     if (!s->kept && !c->in_callback)
         rc = flm__wait_until(c, &wait);
     if (s->kept)

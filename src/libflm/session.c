@@ -37,6 +37,7 @@ void flm__session_free(flm_session *s)
 {
     flm_client *c = s->client;
     forget_tasks(s);
+    c->n_acknowledging -= s->acknowledges;
     if (c->inproc)
         flm__inproc_leave(c, s->number);
     flm__results_free(s);
@@ -45,7 +46,8 @@ void flm__session_free(flm_session *s)
     free(s);
 }
 
-static flm_session *new_session(flm_client *c, const Flm__Reply *reply, unsigned flags, flm_error *error)
+static flm_session *new_session(flm_client *c, const Flm__Reply *reply, const struct flm_session_options *o,
+                                flm_error *error)
 {
     if (strlen(reply->session_id) > FLM_MAX_NAME || !reply->session_id[0]) {
         flm__error_set(error, FLM_EPROTO, "the session manager answered with an impossible session");
@@ -71,16 +73,27 @@ static flm_session *new_session(flm_client *c, const Flm__Reply *reply, unsigned
     }
     s->credit = reply->credit;
     s->submitted = s->sent = reply->task;
-    s->flags = flags;
+    s->flags = o->flags;
     s->special = (c->shared ? FLM__SPECIAL_SHARED : 0) | (c->lost ? FLM__SPECIAL_LOST : 0);
     snprintf(s->id, sizeof(s->id), "%s", reply->session_id);
     DL_APPEND2(c->sessions, s, previous, next);
+    flm__inherit(s, reply, o->callback, o->arg);
     return s;
 }
 
 const char *flm_session_id(const flm_session *s)
 {
     return s ? s->id : "";
+}
+
+uint64_t flm_submitted(const flm_session *s)
+{
+    if (!s)
+        return 0;
+    flm__client_lock(s->client);
+    uint64_t id = s->submitted;
+    flm__client_unlock(s->client);
+    return id;
 }
 
 /* ---- creation ----------------------------------------------------------- */
@@ -111,8 +124,8 @@ static int check_options(const struct flm_session_options *o, bool open, flm_err
     if (o->max_instances && o->min_instances > o->max_instances)
         return flm__error_set(error, FLM_EINVAL, "min_instances %u is larger than max_instances %u",
                               o->min_instances, o->max_instances);
-    if (o->durability != FLM_DURABILITY_NONE)
-        return flm__error_set(error, FLM_ENOTSUP, "durable sessions are not supported yet");
+    if (o->durability < FLM_DURABILITY_NONE || o->durability > FLM_DURABILITY_SYNC)
+        return flm__error_set(error, FLM_EINVAL, "unknown durability %d", o->durability);
     return 0;
 }
 
@@ -154,7 +167,7 @@ static flm_session *create(flm_client *c, const struct flm_session_options *o, b
     }
     if (flm__request(c, &request, &common.fd, common.fd >= 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply,
                      error) == 0) {
-        s = new_session(c, reply->reply, o->flags, error);
+        s = new_session(c, reply->reply, o, error);
         flm__message__free_unpacked(reply, NULL);
     }
     flm__blob_common_done(c, &common);
@@ -244,9 +257,11 @@ static int sync_session(flm_session *s, uint64_t *task, flm_error *error)
     request.verb_case = FLM__REQUEST__VERB_SYNC_SESSION;
     request.sync_session = s->number;
     request.submitted = s->sent;
+    request.taken = s->acknowledges ? flm__done_with(s) : 0;
     rc = flm__request(c, &request, NULL, 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply, error);
     if (rc < 0)
         return rc;
+    s->acknowledged = request.taken > s->acknowledged ? request.taken : s->acknowledged;
     if (task)
         *task = reply->reply->task;
     flm__message__free_unpacked(reply, NULL);
@@ -334,6 +349,9 @@ static int end_locked(flm_session *s, bool cancel, flm_error *error)
     int rc = flm__client_check_outside(c, error);
     if (rc == 0) {
         rc = end(s, cancel, error);
+        s->first_held = 0; /* nobody will take them now */
+        if (rc == 0 && s->acknowledges)
+            sync_session(s, NULL, NULL); /* says what we are done with */
         flm__session_free(s);
     }
     flm__client_unlock(c);

@@ -1,6 +1,7 @@
 #include "manager/application.h"
 
 #include "base/error.h"
+#include "manager/durable.h"
 #include "manager/peer.h"
 
 #include <ctype.h>
@@ -84,6 +85,7 @@ static void drop_keeper(struct application *a, const struct peer *p)
 
 static void unregister(struct manager *m, struct application *a)
 {
+    durable_application(m, a, false);
     HASH_DEL(m->applications, a);
     a->registered = false;
     application_release(a);
@@ -135,11 +137,63 @@ int application_register(struct peer *p, Flm__Message *owner, Flm__Application *
     if (old)
         unregister(m, old);
     HASH_ADD_KEYPTR(hh, m->applications, a->name, strlen(a->name), a);
-    if (flm__hash_added(&a->hh))
+    if (flm__hash_added(&a->hh)) {
+        durable_application(m, a, true);
         return 0;
+    }
     drop_keeper(a, p);
     free(a);
     return flm__error_set(error, FLM_ENOMEM, "no memory for application %s", d->name);
+}
+
+/* A copy of d that lives as if a request had brought it. */
+static struct application *copy(Flm__Application *d)
+{
+    Flm__Request request = FLM__REQUEST__INIT;
+    FLM__MESSAGE(m, request, REQUEST, &request);
+    request.verb_case = FLM__REQUEST__VERB_REGISTER_APPLICATION;
+    request.register_application = d;
+    size_t size = flm__message__get_packed_size(&m);
+    uint8_t *packed = malloc(size);
+    struct application *a = calloc(1, sizeof(*a));
+    if (packed && a) {
+        flm__message__pack(&m, packed);
+        a->owner = flm__message__unpack(NULL, size, packed);
+    }
+    free(packed);
+    if (!a || !a->owner) {
+        free(a);
+        return NULL;
+    }
+    a->description = a->owner->request->register_application;
+    a->name = a->description->name;
+    a->refs = 1;
+    return a;
+}
+
+struct application *application_restore(struct manager *m, Flm__Application *d, bool registered)
+{
+    struct application *a = application_find(m, d->name);
+    if (a && same(a->description, d))
+        return application_hold(a);
+    if (a && registered)
+        unregister(m, a);
+    a = copy(d);
+    if (!a || !registered)
+        return a;
+    a->registered = true;
+    HASH_ADD_KEYPTR(hh, m->applications, a->name, strlen(a->name), a);
+    if (flm__hash_added(&a->hh))
+        return application_hold(a);
+    application_release(a);
+    return NULL;
+}
+
+void application_forget(struct manager *m, const char *name)
+{
+    struct application *a = application_find(m, name);
+    if (a)
+        unregister(m, a);
 }
 
 int application_unregister(struct manager *m, const char *name, flm_error *error)

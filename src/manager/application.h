@@ -26,6 +26,10 @@ int application_register(struct peer *p, Flm__Message *owner, Flm__Application *
                          flm_error *error);
 /* p is gone, and with it the temporary applications that nobody else keeps. */
 void application_forget_peer(struct manager *m, const struct peer *p);
+/* One of the journal: the one that is registered, if it is the same, or a copy of d. The caller gets a
+ * reference. NULL: no memory. */
+struct application *application_restore(struct manager *m, Flm__Application *d, bool registered);
+void application_forget(struct manager *m, const char *name);
 int application_unregister(struct manager *m, const char *name, flm_error *error);
 struct application *application_find(struct manager *m, const char *name);
 struct application *application_hold(struct application *a);

@@ -8,6 +8,7 @@
 
 #include <flm/client.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -32,6 +33,20 @@ struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *erro
         close(fd);
         return NULL;
     }
+    struct blob *b = blob_new(m, fd, size);
+    if (!b)
+        flm__error_set(error, FLM_ENOMEM, "no memory");
+    return b;
+}
+
+struct blob *blob_make(struct manager *m, const void *data, uint64_t size, flm_error *error)
+{
+    void *map;
+    int fd = flm__blob_create(size, &map, error);
+    if (fd < 0)
+        return NULL;
+    memcpy(map, data, size);
+    munmap(map, size);
     struct blob *b = blob_new(m, fd, size);
     if (!b)
         flm__error_set(error, FLM_ENOMEM, "no memory");

@@ -18,6 +18,8 @@ struct blob {
 
 /* Takes a received memfd after checking it; NULL: fd is closed, error filled. */
 struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *error);
+/* One with these bytes; NULL: no memory. */
+struct blob *blob_make(struct manager *m, const void *data, uint64_t size, flm_error *error);
 struct blob *blob_hold(struct blob *b);
 void blob_release(struct blob *b); /* NULL is allowed */
 

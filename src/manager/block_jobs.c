@@ -105,6 +105,7 @@ static void ask_for_more(struct manager *m, const struct demand *d, const struct
         struct block *b = free_block(m);
         if (!b)
             return;
+        snprintf(b->session, sizeof(b->session), "%s", d->first ? d->first->id : "");
         block_ask(b, name);
     }
 }

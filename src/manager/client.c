@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "manager/blob_store.h"
+#include "manager/durable.h"
 #include "manager/flow.h"
 #include "manager/logs.h"
 #include "net/ring.h"
@@ -68,6 +69,9 @@ static void reply_session(struct peer *p, uint64_t id, struct session *s)
     r.session_id = s->id;
     r.credit = session_credit(s);
     r.task = s->last_task;
+    r.taken = s->outbox.dropped;
+    r.owed = session_unfinished(s) + s->outbox.put - s->outbox.dropped;
+    r.acknowledge = s->detached;
     s->credit_told = r.credit;
     client_send_reply(p, &r);
 }
@@ -107,12 +111,13 @@ static void common_fetched(void *arg, struct blob *blob, int status)
     free(c);
 }
 
-/* Open: an open session of that id, if there is one. True: answered. */
+/* Open: an open session of that id, if there is one, or one that is closed and has results to be taken.
+ * True: answered. */
 static bool open_existing(struct peer *p, const Flm__Request *r)
 {
     const Flm__SessionSpec *spec = r->create_session;
     struct session *s = spec->open && spec->id[0] ? session_by_id(p->manager, spec->id) : NULL;
-    if (!s || s->state == SESSION_CLOSED)
+    if (!s || (s->state == SESSION_CLOSED && outbox_empty(&s->outbox)))
         return false;
     if (s->client) {
         client_reply(p, r->id, FLM_EBUSY,
@@ -207,10 +212,65 @@ static void sync_session(struct peer *p, const Flm__Request *r)
     struct session *s = attached(p, r->sync_session, r->id);
     if (!s)
         return;
-    Flm__Reply reply = FLM__REPLY__INIT;
-    reply.id = r->id;
-    reply.task = s->last_task;
-    client_send_reply(p, &reply);
+    if (r->taken && s->detached && !outbound_acknowledge(s, r->taken)) {
+        client_reply(p, r->id, FLM_EPROTO, "more results are acknowledged than were sent");
+        return;
+    }
+    if (!s->client) { /* that was the last of a closed session */
+        client_reply(p, r->id, 0, NULL);
+        return;
+    }
+    if (s->durability && !s->in_syncing) {
+        s->in_syncing = true;
+        s->next_syncing = p->manager->durable->syncing;
+        p->manager->durable->syncing = s;
+    }
+    if (!defer(&s->syncs, p, NULL, r->id))
+        return;
+    s->syncs->task = s->last_task;
+    s->syncs->position = s->durability ? flm__journal_position(p->manager->durable->journal) : 0;
+    client_answer_syncs(s);
+}
+
+/* An input that is still being read is recorded when it is there, so nothing later is yet. */
+static bool is_durable(const struct session *s, const struct deferred *d)
+{
+    return !s->durability || (!s->fetching && d->position <= durable_position(s));
+}
+
+void client_answer_syncs(struct session *s)
+{
+    struct deferred **at = &s->syncs, *d;
+    while ((d = *at)) {
+        if (s->durability && s->fetching)
+            d->position = flm__journal_position(s->manager->durable->journal);
+        if (!is_durable(s, d)) {
+            at = &d->next;
+            continue;
+        }
+        Flm__Reply reply = FLM__REPLY__INIT;
+        reply.id = d->id;
+        reply.task = d->task;
+        client_send_reply(d->peer, &reply);
+        *at = d->next;
+        free(d);
+    }
+}
+
+void client_drop_syncs(struct session *s)
+{
+    struct deferred *d;
+    struct durable *durable = s->manager->durable;
+    while ((d = s->syncs)) {
+        s->syncs = d->next;
+        free(d);
+    }
+    for (struct session **at = durable ? &durable->syncing : NULL; at && *at; at = &(*at)->next_syncing)
+        if (*at == s) {
+            *at = s->next_syncing;
+            s->in_syncing = false;
+            break;
+        }
 }
 
 /* Number of the attached session that a request is about; 0: none. */
@@ -347,6 +407,7 @@ void client_gone(struct peer *p)
             s->closers = d->next;
             free(d);
         }
+        client_drop_syncs(s);
         session_detach(s);
         if (!s->detached)
             session_cancel(s, "its client is gone");

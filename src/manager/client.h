@@ -10,6 +10,7 @@ struct deferred {
     Flm__Message *message;
     struct peer *peer;
     uint64_t id;
+    uint64_t position, task; /* of a sync: in the journal, and what is durable with that */
 };
 
 /* A message of a greeted client. fds are taken or closed. Takes the message. */
@@ -23,6 +24,10 @@ void client_gone(struct peer *p);
 
 /* The session is closed: answers who asked for that. */
 void client_answer_closers(struct session *s);
+
+/* Something has become durable: answers who waits for that. */
+void client_answer_syncs(struct session *s);
+void client_drop_syncs(struct session *s);
 
 /* Answers a request. */
 void client_reply(struct peer *p, uint64_t id, int code, const char *text);

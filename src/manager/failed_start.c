@@ -49,7 +49,7 @@ static void give_up(struct manager *m, const char *text)
         if (s->state == SESSION_CLOSED)
             continue;
         events_add(&s->events, FLM_EBIND, 0, -1, "no executor can be started: %s", text);
-        if (m->options.private_instance)
+        if (m->options.private_instance && !s->durability)
             session_fail(s, "no executor can be started", text);
     }
     if (!m->options.private_instance || m->stopping)

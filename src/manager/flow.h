@@ -32,11 +32,18 @@ void outbound_end_waiting(struct session *s, struct task_ref ref, const struct e
 bool outbound_refuse(struct session *s, const struct flm__record *task, uint64_t weight,
                      const struct ending *ending);
 
+/* Answers a task that could not be made durable, as if it had never come. False: no room in the link. */
+bool outbound_reject(struct session *s, const struct flm__record *task, uint64_t weight, const char *why);
+
 /* Sends results that waited, after the client has read; returns how many. */
 unsigned outbound_pump(struct peer *client);
 
 /* Releases what a stored task holds and its room in the queue. */
 void outbound_finish_task(struct session *s, struct task_ref ref);
+
+/* The client is done with so many results of a detached session, counted since its beginning. False: it has
+ * not been sent so many. */
+bool outbound_acknowledge(struct session *s, uint64_t taken);
 
 /* Drops the results that wait (the client is gone for good). */
 void outbound_drop(struct session *s);

@@ -1,5 +1,7 @@
 /* A client's link -> the queues of its sessions. With credit there is room for all that comes, so the
  * link is always drained and no session blocks another. */
+#include "base/error.h"
+#include "manager/durable.h"
 #include "manager/flow.h"
 #include "net/ring.h"
 
@@ -76,6 +78,17 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
     bool deferred = r->type == QUEUE_DEFERRED;
     remember_blob(ref, blob, flow_kept(r).size);
     r->type = QUEUE_PENDING;
+    if (blob && s->durability) {
+        struct flm__record task = *r;
+        task.type = FLM__TASK;
+        task.flags &= (uint8_t)~SESSION_CANCEL_WANTED;
+        if (!durable_task(s, &task, r + 1, blob)) {
+            blob_release(blob);
+            blob = NULL;
+            remember_blob(ref, NULL, flow_kept(r).size);
+            status = FLM_EIO;
+        }
+    }
     if (!blob) {
         outbound_end_waiting(s, ref,
                              &(struct ending){.state = FLM_TASK_FAILED,
@@ -192,6 +205,14 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
         return;
     }
     struct blob *blob = blob_take(p->manager, peer_take_blob(p, where->id, &size), where->size, &error);
+    struct flm__record *r = queue_record(ref);
+    struct flm__record task = *r;
+    task.type = FLM__TASK;
+    if (blob && s->durability && !durable_task(s, &task, r + 1, blob)) {
+        flm__error_set(&error, FLM_EIO, "the input could not be recorded");
+        blob_release(blob);
+        blob = NULL;
+    }
     if (blob)
         remember_blob(ref, blob, where->size);
     else
@@ -230,6 +251,21 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     return accepted;
 }
 
+/* Whether the journal can take a task of a durable session now; false: *accepted says what becomes of it.
+ * Tasks enter the journal in their order, so none passes one whose input is still being read: what has come
+ * is then all up to the newest. */
+static bool may_record(struct session *s, const struct arrival *a, enum accepted *accepted)
+{
+    const char *trouble = durable_trouble(s->manager->durable);
+    if (trouble)
+        *accepted = outbound_reject(s, &a->record, a->weight, trouble) ? REFUSED : LATER;
+    else if (s->fetching || !durable_room(s->manager->durable, a->bytes))
+        *accepted = LATER;
+    else
+        return true;
+    return false;
+}
+
 /* False: try again later. */
 static bool accept_task(struct peer *p, struct session *s, struct arrival *a)
 {
@@ -240,18 +276,32 @@ static bool accept_task(struct peer *p, struct session *s, struct arrival *a)
         s->finished_bytes += a->weight;
         return true;
     }
+    if (__builtin_expect(s->durability != 0, 0) && !may_record(s, a, &accepted))
+        goto done;
     if (__builtin_expect(a->record.flags & FLM__RECORD_BLOB, 0))
         accepted = accept_large(p, s, a);
     else if (__builtin_expect(not_taken(s, a, &end), 0))
         accepted = refuse(s, a, &end);
+    else if (__builtin_expect(s->durability != 0, 0) && !durable_task(s, &a->record, a->payload, NULL))
+        accepted = LATER;
     else if (__builtin_expect(!store(s, a, &ref), 0))
         accepted = refuse_no_memory(s, a);
+done:
     if (accepted == LATER)
         return false;
     if (__builtin_expect(accepted == REFUSED, 0))
         outbound_credit(s);
     s->last_task = a->record.task;
     return true;
+}
+
+/* An acknowledgement; false: it is none, or makes no sense. */
+static bool acknowledged(struct peer *p, const struct flm__record *r)
+{
+    struct session *s = session_by_number(p->manager, r->session);
+    if (r->type != FLM__ACK || r->flags || r->size)
+        return false;
+    return !s || s->client != p || outbound_acknowledge(s, r->task);
 }
 
 static unsigned drain(struct peer *p)
@@ -265,10 +315,15 @@ static unsigned drain(struct peer *p)
         struct arrival a;
         a.payload = (const char *)data + at + FLM__RECORD_HEADER;
         a.bytes = flm__record_read((const char *)data + at, n - at, &a.record);
-        if (a.bytes == 0 || a.record.type != FLM__TASK ||
-            a.record.flags & ~(FLM__RECORD_BLOB | FLM__RECORD_DEADLINE)) {
-            peer_refuse(p, FLM_EPROTO, "a record of the data plane is malformed");
-            return tasks;
+        if (__builtin_expect(a.bytes == 0 || a.record.type != FLM__TASK ||
+                                 a.record.flags & ~(FLM__RECORD_BLOB | FLM__RECORD_DEADLINE),
+                             0)) {
+            if (a.bytes == 0 || !acknowledged(p, &a.record)) {
+                peer_refuse(p, FLM_EPROTO, "a record of the data plane is malformed");
+                return tasks;
+            }
+            at += a.bytes;
+            continue;
         }
         a.weight = a.bytes;
         if (!s || s->number != a.record.session)

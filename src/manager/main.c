@@ -5,12 +5,14 @@
 #include "base/time.h"
 #include "manager/auth.h"
 #include "manager/backend.h"
+#include "manager/durable.h"
 #include "manager/blocks.h"
 #include "manager/end_time.h"
 #include "manager/executor.h"
 #include "manager/logs.h"
 #include "manager/loop.h"
 #include "manager/session.h"
+#include "manager/too_long.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -65,6 +67,8 @@ static void on_heartbeat(uv_timer_t *timer)
     m->now = flm__now_ns();
     node_heartbeat(m);
     end_time_look(m);
+    blocks_comment(m);
+    too_long_look(m);
     peer_check_links(m);
     logs_overdue(m);
 }
@@ -182,7 +186,7 @@ static int start_loop(struct manager *m, flm_error *error)
 static bool any_tcp(const struct options *o)
 {
     for (unsigned i = 0; i < o->n_endpoints; i++)
-        if (strncmp(o->endpoints[i], "tcp:", 4) == 0)
+        if (strncmp(o->endpoints[i], "tcp:", 4) == 0 || strncmp(o->endpoints[i], "fd:", 3) == 0)
             return true;
     return false;
 }
@@ -233,6 +237,8 @@ static int init(struct manager *m, flm_error *error)
         rc = start_loop(m, error);
     if (rc == 0)
         rc = open_endpoints(m, error);
+    if (rc == 0 && m->options.state_dir)
+        rc = durable_open(m, error);
     if (rc == 0 && strcmp(m->options.backend, "none") != 0)
         rc = backend_start(m, error);
     if (rc == 0 && m->options.provider && !manager_fabric(m, error))
@@ -268,7 +274,9 @@ static void fini(struct manager *m)
     backend_free(m);
     blocks_free(m);
     listener_free_all(m);
+    durable_stop(m);
     session_free_all(m);
+    durable_free(m);
     node_free_all(m);
     application_free_all(m);
     if (m->fabric)

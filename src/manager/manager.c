@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "manager/backend.h"
 #include "manager/client.h"
+#include "manager/durable.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
 #include "manager/loop.h"
@@ -93,6 +94,8 @@ static unsigned turn(struct manager *m)
         work += session_sweep(m);
     if (m->schedule)
         scheduler_run(m);
+    if (__builtin_expect(m->durable != NULL, 0))
+        work += durable_turn(m->durable);
     flush_clients(m);
     if (m->reap)
         peer_reap(m);
@@ -116,12 +119,16 @@ static bool arm_all(struct manager *m)
             quiet = flm__link_arm(m->executors[i]->link, false) && quiet;
     if (m->fabric)
         quiet = m->fabric_ops->arm(m->fabric) && quiet;
+    if (m->durable)
+        quiet = durable_arm(m->durable) && quiet;
     return quiet;
 }
 
 static void disarm_all(struct manager *m)
 {
     struct peer *p;
+    if (m->durable)
+        durable_disarm(m->durable);
     DL_FOREACH(m->peers, p)
     if (p->link)
         flm__link_disarm(p->link);
@@ -298,7 +305,10 @@ void manager_stop(struct manager *m, const char *why)
         fprintf(stderr, "flmd: ending: %s\n", why);
     struct session *s, *next;
     HASH_ITER(hh, m->sessions, s, next)
-    session_cancel(s, "the session manager is ending");
+    if (s->durability) /* goes on with the next session manager */
+        session_pause(s);
+    else
+        session_cancel(s, "the session manager is ending");
     struct node *n;
     Flm__Shutdown text = FLM__SHUTDOWN__INIT;
     text.text = (char *)(uintptr_t)why;

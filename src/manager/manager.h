@@ -31,6 +31,7 @@ struct application;
 struct backend;
 struct block;
 struct log_question;
+struct durable;
 
 enum { MANAGER_EXECUTORS_MAX = 65536 };
 
@@ -67,10 +68,11 @@ struct manager {
     struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */
     unsigned n_executors;
     struct backend *backend;
-    struct block *blocks;   /* of blocks.c */
-    uint64_t block_numbers; /* the last */
-    struct {                /* of block_jobs.c */
-        bool can;
+    struct durable *durable; /* NULL: without --state-dir */
+    struct block *blocks;    /* of blocks.c */
+    uint64_t block_numbers;  /* the last */
+    struct {                 /* of block_jobs.c */
+        bool can, can_comment;
         uv_timer_t look;
         unsigned slots;    /* of one, as the last one had */
         unsigned failures; /* in a row */

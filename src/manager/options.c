@@ -14,6 +14,8 @@ enum key {
     KEY_SLOTS = 'n',
     KEY_VERBOSE = 'v',
     KEY_DIRECTORY = 256,
+    KEY_STATE_DIR,
+    KEY_SEGMENT_BYTES,
     KEY_SECRET,
     KEY_AUTH,
     KEY_PROVIDER,
@@ -91,6 +93,9 @@ static const struct argp_option table[] = {
      0},
     {"directory", KEY_DIRECTORY, "DIR", 0,
      "Private directory for sockets (default: under the runtime directory)", 0},
+    {"state-dir", KEY_STATE_DIR, "DIR", 0,
+     "Keep durable sessions there, and go on with those that are there (default: there are none)", 0},
+    {"segment-bytes", KEY_SEGMENT_BYTES, "BYTES", OPTION_HIDDEN, "Size of the journal's files", 0},
     {"executor-wrapper", KEY_WRAPPER, "COMMAND", 0,
      "Start executors under this command, for example valgrind", 0},
     {"wrap-executor", KEY_WRAP_EXECUTOR, "N", 0, "Wrap only the executor of slot N", 0},
@@ -243,6 +248,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_DIRECTORY:
         o->directory = arg;
+        return 0;
+    case KEY_STATE_DIR:
+        o->state_dir = arg;
+        return 0;
+    case KEY_SEGMENT_BYTES:
+        o->segment_bytes = (unsigned)flm__argp_number(state, "--segment-bytes", arg, 4096, 1 << 30);
         return 0;
     case KEY_SECRET:
         o->secret_file = arg;

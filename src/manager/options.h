@@ -11,7 +11,9 @@ enum auth { AUTH_AUTO, AUTH_MUNGE, AUTH_SECRET };
 struct options {
     const char *endpoints[4]; /* to listen at */
     unsigned n_endpoints;
-    const char *directory; /* private, for sockets and logs; NULL: under the runtime directory */
+    const char *directory;  /* private, for sockets and logs; NULL: under the runtime directory */
+    const char *state_dir;  /* NULL: there are no durable sessions */
+    unsigned segment_bytes; /* of the journal there; 0: as it likes */
     enum auth auth;
     const char *secret_file;
     const char *provider; /* forced for everybody; NULL: rings on the node */

@@ -1,5 +1,6 @@
 /* Results: from an executor to the client of the session, or to the session's outbox while the client
  * does not read. */
+#include "manager/durable.h"
 #include "manager/flow.h"
 #include "manager/output.h"
 #include "net/ring.h"
@@ -26,8 +27,14 @@ static void block(struct session *s)
 
 static __attribute__((noinline)) void *outbox_room(struct session *s, uint32_t bytes, uint64_t weight)
 {
+    uint64_t durable = 0;
+    if (s->durability) {
+        durable = durable_reserve_result(s, bytes, weight - bytes);
+        if (!durable)
+            return NULL;
+    }
     block(s);
-    return outbox_put(&s->outbox, bytes, weight);
+    return outbox_put(&s->outbox, bytes, weight, durable);
 }
 
 /* Room for a record of the session's results: in the client's link, or in the outbox. *direct tells
@@ -35,7 +42,7 @@ static __attribute__((noinline)) void *outbox_room(struct session *s, uint32_t b
 static inline void *result_room(struct session *s, uint32_t bytes, uint64_t weight, bool *direct)
 {
     struct peer *p = s->client;
-    if (__builtin_expect(p && p->link && outbox_empty(&s->outbox) && weight == bytes, 1)) {
+    if (__builtin_expect(p && p->link && !s->detached && outbox_empty(&s->outbox) && weight == bytes, 1)) {
         void *to = flm__link_reserve(p->link, bytes);
         *direct = to != NULL;
         return __builtin_expect(to != NULL, 1) ? to : outbox_room(s, bytes, weight);
@@ -44,19 +51,28 @@ static inline void *result_room(struct session *s, uint32_t bytes, uint64_t weig
     return outbox_room(s, bytes, weight);
 }
 
-static inline void send_result(struct session *s, uint32_t bytes, bool direct)
+static inline void send_result(struct session *s, const struct flm__record *r, uint32_t bytes, bool direct)
 {
-    if (direct) {
+    if (__builtin_expect(direct, 1)) {
         flm__link_commit(s->client->link, bytes);
         s->client->link_needs_flush = true;
+    } else if (s->durability) {
+        durable_result(s, r);
     }
 }
 
-/* Moves one waiting record to the client; false: no room. */
-static bool pump_one(struct session *s, struct peer *p)
+static void drop_first(struct session *s)
 {
     uint32_t bytes;
     struct flm__record *r = outbox_first(&s->outbox, &bytes);
+    if (r->flags & FLM__RECORD_BLOB)
+        blob_release(flow_blob(r));
+    outbox_drop_first(&s->outbox);
+}
+
+/* Moves one waiting record to the client; false: no room. */
+static bool pump_one(struct session *s, struct peer *p, const struct flm__record *r, uint32_t bytes)
+{
     struct flm__record *to = flm__link_reserve(p->link, bytes);
     if (!to)
         return false;
@@ -67,13 +83,14 @@ static bool pump_one(struct session *s, struct peer *p)
         if (blob_offer(blob, p, 0, 0, &ref) < 0)
             return false;
         memcpy((char *)to + FLM__RECORD_HEADER + r->size - sizeof(ref), &ref, sizeof(ref));
-        if (flm__ring_is(p->link))
-            blob_release(blob); /* the client has the descriptor */
-        else
-            peer_keep_blob(p, blob);
+        if (!flm__ring_is(p->link)) /* on a ring the client has the descriptor */
+            peer_keep_blob(p, blob_hold(blob));
     }
     flm__link_commit(p->link, bytes);
-    outbox_drop_first(&s->outbox);
+    if (s->detached)
+        outbox_sent(&s->outbox);
+    else
+        drop_first(s);
     return true;
 }
 
@@ -84,14 +101,17 @@ unsigned outbound_pump(struct peer *p)
     bool room = true;
     for (struct session *s = p->blocked; s; s = next) {
         next = s->next_blocked;
-        while (room && !outbox_empty(&s->outbox)) {
-            room = pump_one(s, p);
+        uint64_t durable = durable_position(s);
+        struct flm__record *r;
+        uint32_t bytes;
+        while (room && (r = outbox_next(&s->outbox, &bytes, durable))) {
+            room = pump_one(s, p, r, bytes);
             n += room;
         }
-        if (outbox_empty(&s->outbox)) {
+        if (outbox_all_sent(&s->outbox)) {
             s->in_blocked = false;
             s->manager->schedule = true;
-            if (s->state == SESSION_CLOSED && s->given_up)
+            if (s->state == SESSION_CLOSED && s->given_up && !s->detached)
                 session_detach(s);
         } else {
             s->next_blocked = left;
@@ -106,13 +126,22 @@ unsigned outbound_pump(struct peer *p)
 
 void outbound_drop(struct session *s)
 {
-    uint32_t bytes;
-    struct flm__record *r;
-    while ((r = outbox_first(&s->outbox, &bytes))) {
-        if (r->flags & FLM__RECORD_BLOB)
-            blob_release(flow_blob(r));
-        outbox_drop_first(&s->outbox);
-    }
+    while (!outbox_empty(&s->outbox))
+        drop_first(s);
+}
+
+bool outbound_acknowledge(struct session *s, uint64_t taken)
+{
+    if (taken > s->outbox.sent)
+        return false;
+    bool was_full = session_results_full(s);
+    while (s->outbox.dropped < taken)
+        drop_first(s);
+    durable_touch(s, DURABLE_TAKEN_CHANGED);
+    s->manager->schedule |= was_full && !session_results_full(s);
+    if (s->state == SESSION_CLOSED && s->given_up && outbox_empty(&s->outbox))
+        session_detach(s);
+    return true;
 }
 
 void outbound_credit(struct session *s)
@@ -168,6 +197,8 @@ static bool write_outcome(struct session *s, const struct flm__record *task,
     uint32_t payload = (uint32_t)sizeof(*outcome) + flm__record_padded(outcome->text) + size;
     uint32_t bytes = flm__record_bytes(payload);
     bool direct;
+    if (s->durability && !durable_readable(blob))
+        return false;
     struct flm__record *to = result_room(s, bytes, bytes + (blob ? blob->size : 0), &direct);
     if (!to)
         return false;
@@ -191,8 +222,16 @@ static bool write_outcome(struct session *s, const struct flm__record *task,
         memcpy(p, output, size);
         memset(p + size, 0, flm__record_padded(size) - size);
     }
-    send_result(s, bytes, direct);
+    send_result(s, to, bytes, direct);
     return true;
+}
+
+/* Where the session's executor with this id is; -1: it is none of its. */
+static int place_of(const struct session *s, unsigned executor)
+{
+    const struct manager *m = s->manager;
+    bool bound = executor < m->n_executors && m->executors[executor]->session == s;
+    return bound ? m->executors[executor]->place : -1;
 }
 
 static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text)
@@ -203,6 +242,7 @@ static void note_end(struct session *s, uint64_t task, const struct flm__outcome
     note->code = o->code;
     note->attempts = o->attempts;
     note->executor = (int)o->executor;
+    note->place = place_of(s, o->executor);
     snprintf(note->message, sizeof(note->message), "%.*s", (int)o->text, text);
     if (o->state == FLM_TASK_FAILED)
         events_add(&s->events, o->code < 0 ? o->code : FLM_ESERVICE, task, (int)o->executor,
@@ -261,6 +301,32 @@ bool outbound_refuse(struct session *s, const struct flm__record *task, uint64_t
     return true;
 }
 
+bool outbound_reject(struct session *s, const struct flm__record *task, uint64_t weight, const char *why)
+{
+    size_t text = strlen(why);
+    struct flm__outcome outcome = {.state = FLM_TASK_FAILED,
+                                   .reason = FLM_REASON_SERVICE,
+                                   .text = (uint16_t)(text < FLM__MESSAGE_MAX ? text : FLM__MESSAGE_MAX),
+                                   .code = FLM_EIO};
+    uint32_t payload = (uint32_t)sizeof(outcome) + flm__record_padded(outcome.text);
+    struct flm__record *to = flm__link_reserve(s->client->link, flm__record_bytes(payload));
+    if (!to)
+        return false;
+    *to = (struct flm__record){.size = payload,
+                               .type = FLM__RESULT,
+                               .flags = FLM__RECORD_OUTCOME | FLM__RECORD_UNCOUNTED,
+                               .session = s->number,
+                               .cookie = task->cookie,
+                               .task = task->task};
+    memcpy(to + 1, &outcome, sizeof(outcome));
+    memset((char *)(to + 1) + sizeof(outcome), 0, payload - sizeof(outcome));
+    memcpy((char *)(to + 1) + sizeof(outcome), why, outcome.text);
+    flm__link_commit(s->client->link, flm__record_bytes(payload));
+    s->client->link_needs_flush = true;
+    s->finished_bytes += weight;
+    return true;
+}
+
 /* ---- from an executor --------------------------------------------------- */
 
 /* A result that says more than success, or has a large output; takes the blob. False: no memory. */
@@ -297,7 +363,7 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
         to->cookie = queue_record(ref)->cookie;
         to->lane = (uint16_t)e->id;
         flm__record_copy_payload(to + 1, flm__record_payload(record), bytes - FLM__RECORD_HEADER);
-        send_result(s, bytes, direct);
+        send_result(s, to, bytes, direct);
     }
     s->succeed++;
     s->manager->tasks++;

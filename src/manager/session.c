@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "manager/client.h"
+#include "manager/durable.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
 
@@ -22,6 +23,8 @@ enum {
     RETRY_LIMIT_MAX = 10000,
     SWEEP_TASKS = 4096, /* in one turn of the loop: a millisecond or two */
 };
+
+static void session_free(struct session *s);
 
 /* More than any machine has, and sums of it stay far from overflowing. */
 #define BYTES_MAX ((uint64_t)1 << 48)
@@ -143,7 +146,8 @@ static void take_spec(struct session *s, const Flm__SessionSpec *spec)
         s->queue_bytes = BYTES_MAX;
     if (s->result_bytes > BYTES_MAX)
         s->result_bytes = BYTES_MAX;
-    s->detached = spec->flags & FLM_DETACHED;
+    s->durability = spec->durability;
+    s->detached = spec->flags & FLM_DETACHED || s->durability;
 }
 
 /* A newcomer is served as if it had been there all the time, and not from zero. */
@@ -156,61 +160,96 @@ static double least_served(struct manager *m)
     return least < 0 ? 0 : least;
 }
 
+/* A session as the spec says, under the id `s->id` or, where that is "", the one of the spec. */
+static int enter(struct session *s, const Flm__SessionSpec *spec, flm_error *error)
+{
+    int rc = s->id[0] ? 0 : choose_id(s, spec->id, error);
+    if (rc == 0)
+        rc = take_number(s->manager, s, error);
+    if (rc < 0)
+        return rc;
+    take_spec(s, spec);
+    s->served = least_served(s->manager);
+    s->credit_told = s->queue_bytes;
+    HASH_ADD_STR(s->manager->sessions, id, s);
+    if (!flm__hash_added(&s->hh)) {
+        give_number(s);
+        return flm__error_set(error, FLM_ENOMEM, "no memory for a session");
+    }
+    s->application->open_sessions++;
+    s->manager->schedule = true;
+    return 0;
+}
+
+static struct session *session_new(struct manager *m, struct application *a, const char *id,
+                                   const Flm__SessionSpec *spec, flm_error *error)
+{
+    struct session *s = calloc(1, sizeof(*s));
+    if (!s) {
+        flm__error_set(error, FLM_ENOMEM, "no memory for a session");
+        return NULL;
+    }
+    s->manager = m;
+    s->application = application_hold(a);
+    snprintf(s->id, sizeof(s->id), "%s", id);
+    if (enter(s, spec, error) == 0)
+        return s;
+    application_release(a);
+    free(s);
+    return NULL;
+}
+
+static int check_durability(struct manager *m, int durability, flm_error *error)
+{
+    const char *trouble;
+    if (durability == FLM_DURABILITY_NONE)
+        return 0;
+    if (durability != FLM_DURABILITY_JOURNAL && durability != FLM_DURABILITY_SYNC)
+        return flm__error_set(error, FLM_EINVAL, "unknown durability %d", durability);
+    if (!m->durable)
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "this session manager keeps nothing: for durable sessions start it with "
+                              "--state-dir");
+    trouble = durable_trouble(m->durable);
+    return trouble ? flm__error_set(error, FLM_EIO, "%s", trouble) : 0;
+}
+
 struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, struct blob *common,
                                struct peer *client, flm_error *error)
 {
     struct application *a = application_find(m, spec->application);
-    if (!a) {
+    struct session *s = NULL;
+    if (!a)
         flm__error_set(error, FLM_ENOTFOUND,
                        "there is no application '%.140s': register it first (flmctl register, or "
                        "flm_register_application)",
                        spec->application);
-        goto no_application;
-    }
-    if (spec->durability != FLM_DURABILITY_NONE) {
-        flm__error_set(error, FLM_ENOTSUP, "durable sessions are not supported yet: use durability none");
-        goto no_application;
-    }
-    if (m->hopeless) {
+    else if (m->hopeless)
         flm__error_set(error, FLM_EBIND, "no executor can be started: the session manager is about to end");
-        goto no_application;
-    }
-    struct session *s = calloc(1, sizeof(*s));
+    else if (check_durability(m, spec->durability, error) == 0)
+        s = session_new(m, a, "", spec, error);
     if (!s) {
-        flm__error_set(error, FLM_ENOMEM, "no memory for a session");
-        goto no_application;
+        blob_release(common);
+        return NULL;
     }
-    s->manager = m;
-    s->application = a;
-    if (choose_id(s, spec->id, error) < 0 || take_number(m, s, error) < 0) {
-        free(s);
-        goto no_application;
-    }
-    application_hold(a);
-    a->open_sessions++;
-    take_spec(s, spec);
     s->common = common;
     s->created_ns = flm__wall_ns();
-    s->served = least_served(m);
-    s->credit_told = s->queue_bytes;
-    HASH_ADD_STR(m->sessions, id, s);
-    if (!flm__hash_added(&s->hh)) {
-        flm__error_set(error, FLM_ENOMEM, "no memory for a session");
-        give_number(s);
-        a->open_sessions--;
-        application_release(a);
-        free(s);
-        goto no_application;
+    if (s->durability && !durable_begin(s)) {
+        flm__error_set(error, FLM_EIO, "the session could not be recorded: the journal has no room");
+        session_free(s);
+        return NULL;
     }
     if (client)
         session_attach(s, client);
     events_add(&s->events, 0, 0, -1, "created by %s for application %s", client ? client->name : "flmd",
                a->name);
-    m->schedule = true;
     return s;
-no_application:
-    blob_release(common);
-    return NULL;
+}
+
+struct session *session_restore(struct manager *m, struct application *a, const Flm__SessionSpec *spec,
+                                flm_error *error)
+{
+    return session_new(m, a, spec->id, spec, error);
 }
 
 void session_attach(struct session *s, struct peer *client)
@@ -220,6 +259,7 @@ void session_attach(struct session *s, struct peer *client)
     s->next_attached = client->attached;
     client->attached = s;
     s->in_blocked = false;
+    outbox_rewind(&s->outbox);
     if (!outbox_empty(&s->outbox)) {
         s->in_blocked = true;
         s->next_blocked = client->blocked;
@@ -245,7 +285,7 @@ void session_detach(struct session *s)
     s->in_blocked = false;
     s->client = NULL;
     s->manager->forget |= s->state == SESSION_CLOSED;
-    if (!s->detached || s->state == SESSION_CLOSED) /* nobody can attach to a closed one */
+    if (!s->detached)
         outbound_drop(s);
 }
 
@@ -253,6 +293,7 @@ void session_close(struct session *s)
 {
     if (s->state == SESSION_OPEN) {
         s->state = SESSION_CLOSING;
+        durable_touch(s, DURABLE_STATE_CHANGED);
         events_add(&s->events, 0, 0, -1, "closing");
     }
     session_settle(s);
@@ -311,7 +352,8 @@ static bool sweep_task(struct task_ref ref, void *arg)
 {
     struct sweep *w = arg;
     struct flm__record *r = queue_record(ref);
-    if (w->ended == SWEEP_TASKS || (w->session->client && session_results_full(w->session))) {
+    if (w->ended == SWEEP_TASKS || (w->session->client && session_results_full(w->session)) ||
+        (w->session->durability && !durable_room(w->session->manager->durable, FLM__MESSAGE_MAX))) {
         w->paused = true;
         w->session->sweep_from = r->task;
         return false;
@@ -344,6 +386,13 @@ static void sweep_begin(struct session *s)
         s->manager->sweeping++;
     s->sweeping = true;
     sweep_some(s);
+}
+
+void session_resume(struct session *s)
+{
+    if (s->state == SESSION_CANCELLING || (s->state != SESSION_CLOSED && s->trouble[0]))
+        sweep_begin(s);
+    session_settle(s);
 }
 
 unsigned session_sweep(struct manager *m)
@@ -383,10 +432,18 @@ void session_cancel(struct session *s, const char *why)
     if (s->state == SESSION_CLOSED || s->state == SESSION_CANCELLING)
         return;
     s->state = SESSION_CANCELLING;
+    durable_touch(s, DURABLE_STATE_CHANGED);
     events_add(&s->events, FLM_ECANCELLED, 0, -1, "cancelled: %s", why);
     for (unsigned i = 0; i < s->n_bound; i++)
         stop_executor(s->bound[i]);
     sweep_begin(s);
+}
+
+void session_pause(struct session *s)
+{
+    s->paused = true;
+    for (unsigned i = 0; i < s->n_bound; i++)
+        executor_recall(s->bound[i]);
 }
 
 /* The executor that was sent the task, and where it stands there. */
@@ -448,6 +505,7 @@ void session_settle(struct session *s)
     if (session_unfinished(s) || s->fetching || s->sweeping)
         return;
     s->state = SESSION_CLOSED;
+    durable_touch(s, DURABLE_STATE_CHANGED);
     s->closed_ns = flm__wall_ns();
     s->application->open_sessions--;
     events_add(&s->events, 0, 0, -1,
@@ -456,7 +514,7 @@ void session_settle(struct session *s)
     queue_clear(&s->queue);
     release_executors(s);
     client_answer_closers(s);
-    if (!s->client)
+    if (!s->client && !s->detached)
         outbound_drop(s);
     s->manager->schedule = true;
     s->manager->forget = true;
@@ -482,6 +540,7 @@ void session_fail(struct session *s, const char *what, const char *why)
 {
     if (!s->trouble[0])
         snprintf(s->trouble, sizeof(s->trouble), "%s: %s", what, why);
+    durable_touch(s, DURABLE_STATE_CHANGED);
     sweep_begin(s);
 }
 
@@ -493,12 +552,17 @@ void session_bind_succeeded(struct session *s)
 static void session_free(struct session *s)
 {
     session_detach(s);
+    durable_forget(s);
+    client_drop_syncs(s);
+    if (s->state != SESSION_CLOSED)
+        s->application->open_sessions--;
     HASH_DEL(s->manager->sessions, s);
     give_number(s);
     outbound_drop(s);
     queue_clear(&s->queue);
     events_clear(&s->events);
     notes_clear(&s->notes);
+    places_clear(&s->places);
     blob_release(s->common);
     application_release(s->application);
     free(s->bound);

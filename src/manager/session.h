@@ -9,6 +9,7 @@
 #include "manager/events.h"
 #include "manager/outbox.h"
 #include "manager/peer.h"
+#include "manager/places.h"
 #include "manager/queue.h"
 
 #include <flm/client.h>
@@ -23,7 +24,8 @@ struct session {
     struct application *application; /* counted reference */
     struct peer *client;             /* attached; NULL: none */
     struct session *next_attached, *next_blocked;
-    bool in_blocked, detached;
+    bool in_blocked;
+    bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
     bool given_up; /* the client has closed it, and stays attached for the results that wait */
     UT_hash_handle hh;
 
@@ -48,14 +50,26 @@ struct session {
     double task_ns;    /* as the last executor that left it has measured; 0: none has */
     unsigned deserved; /* by the scheduler */
 
+    int durability;  /* enum flm_durability */
+    uint32_t serial; /* in the journal: never used twice there */
+    unsigned dirty;  /* see durable_touch */
+    struct session *next_dirty, *next_syncing;
+    bool in_syncing;
+    struct deferred *syncs; /* requests to answer when all is durable */
+
+    bool paused;
     bool sweeping;       /* its waiting tasks are being ended, */
     uint64_t sweep_from; /* from this id on */
 
     unsigned bind_failures; /* in a row */
     int64_t bind_retry_ns;  /* not before */
     char trouble[EVENT_TEXT];
+    double task_ns; /* duration of a task, as the executor measured that left last; 0: not known */
+    char too_long[EVENT_TEXT]; /* of too_long.c; "": nothing is known of that */
+    uint64_t too_long_succeed; /* then */
     struct events events;
     struct notes notes; /* exceptional tasks */
+    struct places places;
     int64_t created_ns, closed_ns;
     int64_t rate_ns;
     uint64_t rate_done;
@@ -74,6 +88,9 @@ enum { SESSION_CANCEL_WANTED = 0x80 };
 /* Creates a session; NULL: error. common is taken. */
 struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, struct blob *common,
                                struct peer *client, flm_error *error);
+/* A session of the journal, as it was created; see restore.c. */
+struct session *session_restore(struct manager *m, struct application *a, const Flm__SessionSpec *spec,
+                                flm_error *error);
 void session_attach(struct session *s, struct peer *client);
 /* The client is gone or gives it up. */
 void session_detach(struct session *s);
@@ -82,6 +99,8 @@ void session_detach(struct session *s);
 void session_close(struct session *s);
 /* Pending tasks are answered CANCELLED, running ones are asked to stop. */
 void session_cancel(struct session *s, const char *why);
+/* No more tasks are sent to its executors; those that did not begin come back. */
+void session_pause(struct session *s);
 int session_cancel_task(struct session *s, uint64_t task, flm_error *error);
 
 /* Answers a task that waits: cancelled, or failed when no executor can enter the session. One whose input
@@ -95,6 +114,9 @@ uint64_t session_deadline_ms(const struct session *s, struct task_ref ref);
  * manager->sweeping is not 0. Returns how many it ended: 0 when their clients have to take results first.
  */
 unsigned session_sweep(struct manager *m);
+
+/* Goes on with cancelling, or with failing its tasks, as its state says. */
+void session_resume(struct session *s);
 
 /* Looks whether it can become Closed, and answers who waits for that. */
 void session_settle(struct session *s);

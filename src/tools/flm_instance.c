@@ -34,6 +34,7 @@ enum {
     KEY_APP,
     KEY_OPTIONS,
     KEY_SET,
+    KEY_LISTEN,
     READY_MS = 60000,
     END_MS = 5000,
     LEFTOVER_MS = 1000,
@@ -50,6 +51,7 @@ static const struct argp_option table[] = {
     {"app", KEY_APP, "FILE,...", 0, "register these applications", 0},
     {"options", KEY_OPTIONS, "OPTIONS", 0, "more options for flmd, with blanks between them", 0},
     {"set", KEY_SET, "SLURM_X=VALUE", 0, "what the job has, where the environment is that of a step", 0},
+    {"listen-fd", KEY_LISTEN, "FD", 0, "a TCP socket that listens, for clients on other nodes", 0},
     {0},
 };
 
@@ -134,6 +136,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (strncmp(arg, "SLURM_", 6) != 0 || !strchr(arg, '=') || job->n_shape == SHAPE_MAX)
             argp_error(state, "--set takes SLURM_X=VALUE, at most %d times, not '%s'", SHAPE_MAX, arg);
         job->shape[job->n_shape++] = arg;
+        return 0;
+    case KEY_LISTEN:
+        job->options.listen_fd = (int)number(state, "--listen-fd", arg, INT_MAX);
         return 0;
     case ARGP_KEY_END:
         if (!job->options.name)
@@ -268,6 +273,8 @@ static void restore_shape(const struct job *job)
 static int begin_manager(struct job *job)
 {
     pid_t pid = start_manager(&job->instance, &job->options, &job->ready, &job->parent);
+    if (job->options.listen_fd) /* when flmd ends who waits there is told */
+        close(job->options.listen_fd);
     if (pid < 0)
         return -1;
     job->manager.pid = pid;

@@ -36,7 +36,9 @@ enum {
     KEY_JSON,
     KEY_ENDPOINT,
     KEY_PROVIDER,
-    KEY_SESSION_ID
+    KEY_SESSION_ID,
+    KEY_DURABILITY,
+    KEY_STATE_DIR,
 };
 
 static const struct argp_option options[] = {
@@ -56,6 +58,8 @@ static const struct argp_option options[] = {
     {"endpoint", KEY_ENDPOINT, "ENDPOINT", 0, "Session manager: unix:PATH or tcp:HOST:PORT", 0},
     {"provider", KEY_PROVIDER, "NAME", 0, "Use this libfabric provider, also on the node", 0},
     {"session-id", KEY_SESSION_ID, "ID", 0, "Name of the session", 0},
+    {"durability", KEY_DURABILITY, "KIND", 0, "none (default), journal or sync", 0},
+    {"state-dir", KEY_STATE_DIR, "DIR", 0, "Where a private instance keeps durable sessions", 0},
     {"executors", 'n', "NUMBER", 0, "Executors of a private instance (default: one per core)", 0},
     {0}};
 
@@ -88,6 +92,16 @@ static void parse_mix(struct argp_state *state, const char *arg, struct flmping_
             return;
     }
     argp_error(state, "--mix is to be NUMBER:TIME, for example 100:1s, not '%s'", arg);
+}
+
+static int parse_durability(struct argp_state *state, const char *arg)
+{
+    static const char *const names[] = {"none", "journal", "sync"};
+    for (int i = FLM_DURABILITY_NONE; i <= FLM_DURABILITY_SYNC; i++)
+        if (strcmp(arg, names[i]) == 0)
+            return i;
+    argp_error(state, "--durability is to be none, journal or sync, not '%s'", arg);
+    return FLM_DURABILITY_NONE;
 }
 
 static void check_options(struct argp_state *state, struct flmping_options *o)
@@ -166,6 +180,12 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
     case KEY_SESSION_ID:
         o->session_id = arg;
         break;
+    case KEY_DURABILITY:
+        o->durability = parse_durability(state, arg);
+        break;
+    case KEY_STATE_DIR:
+        o->state_dir = arg;
+        break;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s' is one argument too many", arg);
         break;
@@ -192,7 +212,7 @@ static int run_private(const struct flmping_options *o, char **argv)
     size_t n = 0;
     while (argv[n])
         n++;
-    const char **list = calloc(n + 10, sizeof(*list));
+    const char **list = calloc(n + 13, sizeof(*list));
     if (!list || !program_path(program, sizeof(program)) ||
         !program_find(flmrun, sizeof(flmrun), "flmrun", FLM_BINDIR)) {
         say("there is no session manager, and flmrun to start one is not beside flmping: start one with "
@@ -210,6 +230,11 @@ static int run_private(const struct flmping_options *o, char **argv)
     if (o->provider) {
         list[at++] = "--provider";
         list[at++] = o->provider;
+    }
+    if (o->state_dir) {
+        list[at++] = "--resume";
+        list[at++] = "--state-dir";
+        list[at++] = o->state_dir;
     }
     list[at++] = "--";
     list[at++] = program;

@@ -22,6 +22,8 @@ struct flmping_options {
     unsigned executors; /* of a private instance; 0: as flmrun chooses */
     bool latency, sleep, json, quiet;
     const char *endpoint, *provider, *session_id;
+    int durability;        /* enum flm_durability */
+    const char *state_dir; /* of a private instance */
 };
 
 /* Counters are of tasks with a result, unless said otherwise. */

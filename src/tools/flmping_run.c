@@ -335,6 +335,7 @@ static int create_session(struct ping *p, const char *service, flm_error *error)
                            &(struct flm_session_options){.size = sizeof(struct flm_session_options),
                                                          .application = name,
                                                          .id = o->session_id,
+                                                         .durability = o->durability,
                                                          .common = &common,
                                                          .common_size = sizeof(common),
                                                          .deadline_ms = (unsigned)o->deadline_ms},

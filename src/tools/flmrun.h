@@ -29,12 +29,14 @@ struct flmrun_options {
     const char *bind;
     const char *nodes;
     const char *backend; /* "local", "slurm"; chosen by flmrun_parse */
-    const char *interface;
+    const char *interface, *auth;
     unsigned min_nodes, max_nodes; /* with jobs of our own; max 0: none */
     const char *site_options, *block_time;
     const char *provider;
     const char *wrap;
     const char *wrap_executor;
+    const char *state_dir; /* NULL: nothing is durable */
+    bool resume;
     bool spread, verbose, keep_logs;
     double timeout_s; /* 0: none */
     double grace_s;
@@ -42,6 +44,7 @@ struct flmrun_options {
     /* For flm-instance only. */
     const char *name;           /* of the directory in place of a random one */
     const char *slots_per_node; /* in place of slots */
+    int listen_fd;              /* a TCP socket for flmd; 0: none */
     char *const
         *manager_options; /* for flmd, verbatim; NULL, or NULL-terminated and at most MANAGER_OPTIONS */
 };

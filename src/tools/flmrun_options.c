@@ -7,16 +7,20 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     KEY_CORES = 256,
     KEY_BIND,
     KEY_SPREAD,
     KEY_PROVIDER,
+    KEY_STATE_DIR,
+    KEY_RESUME,
     KEY_TIMEOUT,
     KEY_NODES,
     KEY_BACKEND,
     KEY_INTERFACE,
+    KEY_AUTH,
     KEY_MIN_NODES,
     KEY_MAX_NODES,
     KEY_SITE,
@@ -54,6 +58,13 @@ static const struct argp_option table[] = {
     {"site-options", KEY_SITE, "WORDS", 0, "options for sbatch of such jobs, for example \"-A project\"",
      0},
     {"interface", KEY_INTERFACE, "NAME", 0, "network interface between nodes, where they have several", 0},
+    {"auth", KEY_AUTH, "auto|munge|secret", 0,
+     "how node agents and clients on other nodes prove who they are (default: by munge, or a secret where "
+     "they have "
+     "no munge)",
+     0},
+    {"state-dir", KEY_STATE_DIR, "DIR", 0, "keep durable sessions there", 0},
+    {"resume", KEY_RESUME, NULL, 0, "go on with what an earlier run left in --state-dir", 0},
     {"timeout", KEY_TIMEOUT, "S", 0, "end CMD after S seconds, with status 124", 0},
     {"grace", KEY_GRACE, "S", 0, "seconds between SIGTERM and SIGKILL at the end (default 5)", 0},
     {"wrap", KEY_WRAP, "CMD", 0, "start an executor under CMD, for example \"valgrind -q\"", 0},
@@ -80,6 +91,13 @@ static double seconds(struct argp_state *state, const char *name, const char *te
     if (end == text || *end || !(value > 0 && value <= 1e9))
         argp_error(state, "%s takes seconds, more than 0, not '%s'", name, text);
     return value;
+}
+
+static const char *auth_name(struct argp_state *state, const char *text)
+{
+    if (strcmp(text, "auto") != 0 && strcmp(text, "munge") != 0 && strcmp(text, "secret") != 0)
+        argp_error(state, "--auth takes auto, munge or secret, not '%s'", text);
+    return text;
 }
 
 static const char *bind_name(struct argp_state *state, const char *text)
@@ -112,10 +130,33 @@ static const char *backend_name(struct argp_state *state, const struct flmrun_op
 #endif
 }
 
+/* What an earlier run left is neither mixed with this one's nor lost. */
+static void check_state_dir(struct argp_state *state, const struct flmrun_options *o)
+{
+    char path[PATH_MAX];
+    if (o->resume && !o->state_dir)
+        argp_error(state, "--resume needs --state-dir");
+    if (!o->state_dir || o->resume)
+        return;
+    if ((size_t)snprintf(path, sizeof(path), "%s/journal", o->state_dir) >= sizeof(path))
+        argp_error(state, "the path of --state-dir is too long");
+    if (access(path, F_OK) == 0)
+        argp_error(state,
+                   "%s holds sessions of an earlier run: --resume goes on with them; for a new beginning "
+                   "choose another --state-dir, or remove that one",
+                   o->state_dir);
+}
+
 static error_t parse_how(int key, char *arg, struct argp_state *state)
 {
     struct flmrun_options *o = state->input;
     switch (key) {
+    case KEY_STATE_DIR:
+        o->state_dir = arg;
+        return 0;
+    case KEY_RESUME:
+        o->resume = true;
+        return 0;
     case KEY_TIMEOUT:
         o->timeout_s = seconds(state, "--timeout", arg);
         return 0;
@@ -178,6 +219,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_INTERFACE:
         o->interface = arg;
         return 0;
+    case KEY_AUTH:
+        o->auth = auth_name(state, arg);
+        return 0;
     case ARGP_KEY_ARG: /* the rest is CMD's */
         o->command = state->argv + state->next - 1;
         state->next = state->argc;
@@ -187,6 +231,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             argp_error(state, "which command? For example: flmrun -n 2 -- ./my-client");
         if (o->min_nodes > o->max_nodes)
             argp_error(state, "--min-nodes is above --max-nodes");
+        check_state_dir(state, o);
         o->backend = backend_name(state, o);
         return 0;
     }

@@ -29,13 +29,16 @@ enum flm__record_type {
     FLM__RESULT = 2, /* and back */
     FLM__CREDIT = 3, /* manager -> client: payload uint64_t, bytes of the session that may have been
                         sent since it was opened */
+    FLM__ACK = 4, /* client -> manager: it is done with so many results of the session (task; counted since
+                     the session began) and need not see them again. No payload. */
 };
 
 enum flm__record_flags {
-    FLM__RECORD_BLOB = 1,     /* payload is a struct flm__blob_ref */
-    FLM__RECORD_DEADLINE = 2, /* TASK: the payload begins with uint64_t, deadline in ms */
-    FLM__RECORD_OUTCOME = 4,  /* RESULT that did not plainly succeed: the payload begins with a
-                                 struct flm__outcome */
+    FLM__RECORD_BLOB = 1,      /* payload is a struct flm__blob_ref */
+    FLM__RECORD_DEADLINE = 2,  /* TASK: the payload begins with uint64_t, deadline in ms */
+    FLM__RECORD_OUTCOME = 4,   /* RESULT that did not plainly succeed: the payload begins with a
+                                  struct flm__outcome */
+    FLM__RECORD_UNCOUNTED = 8, /* RESULT of a task that was never taken; an ACK does not count it */
 };
 
 struct flm__record {

@@ -216,7 +216,7 @@ static void outbox(void **state)
     for (int round = 0; round < 20000; round++) {
         if (rand() % 2) {
             uint32_t bytes = 24 + 8 * ((uint32_t)rand() % 50);
-            uint64_t *p = outbox_put(&o, bytes, bytes + put % 5);
+            uint64_t *p = outbox_put(&o, bytes, bytes + put % 5, 0);
             memcpy(p, &put, sizeof(put));
             put++;
         } else if (got < put) {

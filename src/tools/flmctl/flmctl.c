@@ -10,10 +10,10 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_list,       &command_view,    &command_watch,  &command_logs,    &command_register,
-    &command_unregister, &command_create,  &command_close,  &command_cancel,  &command_delete,
-    &command_drain,      &command_undrain, &command_status, &command_backend, &command_shutdown,
-    &command_doctor,     &command_version,
+    &command_list,       &command_view,    &command_watch,   &command_logs,    &command_register,
+    &command_unregister, &command_create,  &command_close,   &command_cancel,  &command_delete,
+    &command_drain,      &command_undrain, &command_status,  &command_backend, &command_shutdown,
+    &command_doctor,     &command_fsck,    &command_version,
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

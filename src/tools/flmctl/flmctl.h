@@ -34,8 +34,9 @@ struct command {
 };
 
 extern const struct command command_backend, command_cancel, command_close, command_create, command_delete,
-    command_doctor, command_drain, command_list, command_logs, command_register, command_shutdown,
-    command_status, command_undrain, command_unregister, command_version, command_view, command_watch;
+    command_doctor, command_drain, command_fsck, command_list, command_logs, command_register,
+    command_shutdown, command_status, command_undrain, command_unregister, command_version, command_view,
+    command_watch;
 
 /* Says ctl->error, after `what` and a colon where given; returns EXIT_FAILURE. */
 int flmctl_fail(const struct flmctl *ctl, const char *what);

@@ -1,0 +1,70 @@
+/* Sessions that outlive their clients: the results of tasks that an earlier client submitted come to the
+ * present one, and whoever has had a result says so, lest it come again to the next client. */
+#include "libflm/handle.h"
+
+void flm__inherit(flm_session *s, const Flm__Reply *reply, flm_task_fn *callback, void *arg)
+{
+    s->owed = reply->owed;
+    s->inherited = reply->task;
+    s->outstanding += s->owed;
+    s->uncollected += callback ? 0 : s->owed;
+    s->on_inherited = callback;
+    s->on_inherited_arg = arg;
+    s->taken = s->acknowledged = reply->taken;
+    s->acknowledges = reply->acknowledge;
+    s->client->n_acknowledging += s->acknowledges;
+}
+
+void flm__inherited_lost(flm_session *s)
+{
+    s->outstanding -= s->owed;
+    s->uncollected -= s->on_inherited ? 0 : s->owed;
+    s->owed = 0;
+}
+
+uint32_t flm__inherited_slot(flm_client *c, const struct flm__record *r)
+{
+    flm_session *s = flm__session_by_number(c, r->session);
+    if (s)
+        c->result_number = ++s->taken;
+    if (!s || !s->owed || r->task > s->inherited)
+        return FLM__NO_SLOT; /* nobody waits for it, or not any more */
+    uint32_t slot = flm__slot_take(c);
+    if (slot == FLM__NO_SLOT) {
+        flm__client_lost(c, FLM_ENOMEM, "no memory for the results of session %s", s->id);
+        return slot;
+    }
+    c->slots[slot] = (struct flm__outstanding){
+        .id = r->task, .callback = s->on_inherited, .arg = s->on_inherited_arg, .session = s};
+    s->owed--;
+    return slot;
+}
+
+uint64_t flm__done_with(const flm_session *s)
+{
+    const flm_client *c = s->client;
+    if (c->silent)
+        return s->done_before_silence;
+    if (c->reads || c->reads_done) /* these come out of order */
+        return s->acknowledged;
+    return s->first_held ? s->first_held - 1 : s->taken;
+}
+
+void flm__acknowledge(flm_client *c)
+{
+    if (c->lost)
+        return;
+    for (flm_session *s = c->sessions; s; s = s->next) {
+        uint64_t done = flm__done_with(s);
+        struct flm__record *to;
+        if (!s->acknowledges || done == s->acknowledged)
+            continue;
+        to = flm__link_reserve(c->link, FLM__RECORD_HEADER);
+        if (!to)
+            return; /* next time */
+        *to = (struct flm__record){.type = FLM__ACK, .session = s->number, .task = done};
+        flm__link_commit(c->link, FLM__RECORD_HEADER);
+        s->acknowledged = done;
+        c->unflushed = true;
+    }
+}

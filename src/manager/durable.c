@@ -1,0 +1,400 @@
+#include "manager/durable.h"
+
+#include "base/error.h"
+#include "manager/client.h"
+#include "manager/flow.h"
+#include "net/blob.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Of the journal's ring: for what cannot wait for room. */
+enum { MARGIN_BYTES = 512 << 10 };
+
+/* ---- opening, closing ---------------------------------------------------------------------------- */
+
+static void on_bell(uv_poll_t *poll, int status, int events)
+{
+    struct durable *d = poll->data;
+    uint64_t count;
+    ssize_t n = read(d->bell, &count, sizeof(count));
+    (void)n;
+    (void)status;
+    (void)events; /* the next turn looks */
+}
+
+static int watch_bell(struct durable *d, flm_error *error)
+{
+    int rc = uv_poll_init(&d->manager->uv, &d->poll, d->bell);
+    d->poll.data = d;
+    if (rc == 0)
+        rc = uv_poll_start(&d->poll, UV_READABLE, on_bell);
+    return rc < 0 ? flm__error_set(error, FLM_EIO, "cannot watch an eventfd: %s", uv_strerror(rc)) : 0;
+}
+
+int durable_open(struct manager *m, flm_error *error)
+{
+    char folder[4096];
+    struct durable *d = calloc(1, sizeof(*d));
+    if (!d)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for the journal");
+    d->manager = m;
+    d->next_serial = 1;
+    d->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    m->durable = d;
+    if (d->bell < 0)
+        return flm__error_errno(error, FLM_EIO, errno, "cannot make an eventfd");
+    if ((size_t)snprintf(folder, sizeof(folder), "%s/journal", m->options.state_dir) >= sizeof(folder))
+        return flm__error_set(error, FLM_EINVAL, "the path of --state-dir is too long");
+    if (mkdir(m->options.state_dir, 0700) < 0 && errno != EEXIST)
+        return flm__error_errno(error, FLM_EIO, errno, "cannot make --state-dir %s", m->options.state_dir);
+    struct flm__journal_options options = {.event_fd = d->bell, .segment_bytes = m->options.segment_bytes};
+    d->journal = flm__journal_open(folder, &options, error);
+    if (!d->journal)
+        return error->code;
+    int rc = restore(d, error);
+    if (rc == 0)
+        rc = flm__journal_start(d->journal, error);
+    return rc < 0 ? rc : watch_bell(d, error);
+}
+
+void durable_stop(struct manager *m)
+{
+    struct durable *d = m->durable;
+    flm_error error = {0};
+    if (!d || !d->journal)
+        return;
+    durable_turn(d);
+    if (flm__journal_stop(d->journal, &error) < 0)
+        fprintf(stderr, "flmd: not all is durable: %s\n", error.text);
+}
+
+void durable_free(struct manager *m)
+{
+    struct durable *d = m->durable;
+    if (!d)
+        return;
+    flm__journal_close(d->journal);
+    if (d->bell >= 0)
+        close(d->bell);
+    free(d);
+    m->durable = NULL;
+}
+
+/* ---- room ------------------------------------------------------------------------------------------- */
+
+bool durable_room(struct durable *d, uint64_t bytes)
+{
+    const struct flm__journal *j = d->journal;
+    uint64_t need = flm__journal_bytes(bytes) + MARGIN_BYTES;
+    return j->limit - j->tail >= need || flm__journal_room(d->journal) >= need || bytes > j->mask / 4;
+}
+
+const char *durable_trouble(struct durable *d)
+{
+    static flm_error error;
+    if (d->state == FLM__JOURNAL_GOOD)
+        return NULL;
+    flm__journal_error(d->journal, &error);
+    return error.text;
+}
+
+/* ---- records of tasks and results ---------------------------------------------------------------------
+ */
+
+static struct flm__journal_record *begin(struct durable *d, const struct session *s, enum durable_type type,
+                                         uint64_t size)
+{
+    struct flm__journal_record *record = flm__journal_reserve(d->journal, size);
+    if (!record)
+        return NULL;
+    record->type = (uint16_t)type;
+    record->flags = 0;
+    record->session = s ? s->serial : 0;
+    record->value = 0;
+    d->sync |= s && s->durability == FLM_DURABILITY_SYNC;
+    return record;
+}
+
+/* A record and its payload; the blob, if it has one, in place of the reference. */
+static void copy(struct flm__journal_record *record, char *to, const struct flm__record *r,
+                 const void *payload, const struct blob *large)
+{
+    memcpy(to, r, FLM__RECORD_HEADER);
+    to += FLM__RECORD_HEADER;
+    if (!large) {
+        memcpy(to, payload, r->size);
+        return;
+    }
+    uint32_t before = r->size - (uint32_t)sizeof(struct flm__blob_ref);
+    record->flags |= DURABLE_LARGE;
+    memcpy(to, payload, before);
+    memcpy(to + before, large->map, large->size);
+}
+
+bool durable_readable(struct blob *large)
+{
+    if (large && !large->map)
+        large->map = flm__blob_map(large->fd, large->size, NULL);
+    return !large || large->map;
+}
+
+static uint64_t bytes_of(uint32_t size, uint64_t large)
+{
+    return FLM__RECORD_HEADER + (large ? size - sizeof(struct flm__blob_ref) + large : size);
+}
+
+bool durable_task(struct session *s, const struct flm__record *r, const void *payload, struct blob *large)
+{
+    struct durable *d = s->manager->durable;
+    uint64_t bytes = bytes_of(r->size, large ? large->size : 0);
+    if (!durable_room(d, bytes) || !durable_readable(large))
+        return false;
+    struct flm__journal_record *record = begin(d, s, DURABLE_TASK, bytes);
+    if (!record)
+        return false;
+    copy(record, (char *)(record + 1), r, payload, large);
+    flm__journal_put(d->journal, record);
+    return true;
+}
+
+uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t large)
+{
+    struct durable *d = s->manager->durable;
+    uint64_t size = sizeof(uint64_t) + bytes_of(bytes - FLM__RECORD_HEADER, large);
+    d->reserved = begin(d, s, DURABLE_RESULT, size);
+    return d->reserved ? flm__journal_position(d->journal) + flm__journal_bytes(size) : 0;
+}
+
+static void put_result(struct durable *d, const struct flm__record *r, uint64_t number)
+{
+    struct blob *large = r->flags & FLM__RECORD_BLOB ? flow_blob(r) : NULL;
+    memcpy(d->reserved + 1, &number, sizeof(number));
+    copy(d->reserved, (char *)(d->reserved + 1) + sizeof(number), r, r + 1, large);
+    flm__journal_put(d->journal, d->reserved);
+}
+
+void durable_result(struct session *s, const struct flm__record *r)
+{
+    put_result(s->manager->durable, r, s->outbox.put);
+}
+
+bool durable_result_again(struct session *s, const struct flm__record *r, uint64_t number)
+{
+    struct blob *large = r->flags & FLM__RECORD_BLOB ? flow_blob(r) : NULL;
+    if (!durable_readable(large) ||
+        !durable_reserve_result(s, FLM__RECORD_HEADER + r->size, large ? large->size : 0))
+        return false;
+    put_result(s->manager->durable, r, number);
+    return true;
+}
+
+/* ---- sessions and applications
+ * --------------------------------------------------------------------------- */
+
+void durable_touch(struct session *s, unsigned what)
+{
+    struct durable *d = s->manager->durable;
+    if (!d || s->durability == FLM_DURABILITY_NONE)
+        return;
+    if (!s->dirty) {
+        s->next_dirty = d->dirty;
+        d->dirty = s;
+    }
+    s->dirty |= what;
+}
+
+static bool write_packed(struct durable *d, const struct session *s, enum durable_type type,
+                         const ProtobufCMessage *message)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    struct flm__journal_record *record = begin(d, s, type, size);
+    if (!record)
+        return false;
+    protobuf_c_message_pack(message, (uint8_t *)(record + 1));
+    flm__journal_put(d->journal, record);
+    return true;
+}
+
+static void fill_spec(Flm__SessionSpec *spec, struct session *s)
+{
+    flm__session_spec__init(spec);
+    spec->application = s->application->name;
+    spec->id = s->id;
+    spec->flags = FLM_DETACHED;
+    spec->min_instances = s->min_instances;
+    spec->max_instances = s->max_instances;
+    spec->weight = s->weight;
+    spec->delay_release_ms = s->delay_release_ms;
+    spec->deadline_ms = s->deadline_ms;
+    spec->retry_limit = s->retry_limit;
+    spec->queue_bytes = s->queue_bytes;
+    spec->result_bytes = s->result_bytes;
+    spec->durability = s->durability;
+    spec->ranks_per_task = s->ranks;
+}
+
+bool durable_session(struct session *s)
+{
+    Flm__StoredSession stored = FLM__STORED_SESSION__INIT;
+    Flm__SessionSpec spec;
+    fill_spec(&spec, s);
+    stored.spec = &spec;
+    stored.application = s->application->description;
+    stored.state = s->state;
+    stored.last_task = s->last_task;
+    stored.results = s->outbox.put;
+    stored.taken = s->outbox.dropped;
+    stored.succeed = s->succeed;
+    stored.failed = s->failed;
+    stored.cancelled = s->cancelled;
+    stored.retried = s->retried;
+    stored.created_ns = s->created_ns;
+    stored.closed_ns = s->closed_ns;
+    stored.trouble = s->trouble;
+    return write_packed(s->manager->durable, s, DURABLE_SESSION, &stored.base);
+}
+
+bool durable_begin(struct session *s)
+{
+    s->serial = s->manager->durable->next_serial++;
+    return durable_session(s) && durable_common(s);
+}
+
+bool durable_common(struct session *s)
+{
+    struct durable *d = s->manager->durable;
+    if (!s->common)
+        return true;
+    if (!durable_readable(s->common))
+        return false;
+    struct flm__journal_record *record = begin(d, s, DURABLE_COMMON, s->common->size);
+    if (!record)
+        return false;
+    memcpy(record + 1, s->common->map, s->common->size);
+    flm__journal_put(d->journal, record);
+    return true;
+}
+
+void durable_forget(struct session *s)
+{
+    struct durable *d = s->manager->durable;
+    if (!d || s->durability == FLM_DURABILITY_NONE)
+        return;
+    for (struct session **at = &d->dirty; s->dirty && *at; at = &(*at)->next_dirty)
+        if (*at == s) {
+            *at = s->next_dirty;
+            break;
+        }
+    struct flm__journal_record *record = d->manager->stopping ? NULL : begin(d, s, DURABLE_FORGOTTEN, 0);
+    if (record)
+        flm__journal_put(d->journal, record);
+}
+
+bool durable_application(struct manager *m, const struct application *a, bool registered)
+{
+    struct durable *d = m->durable;
+    if (!d || a->description->temporary || m->stopping)
+        return true;
+    if (registered)
+        return write_packed(d, NULL, DURABLE_APPLICATION, &a->description->base);
+    size_t size = strlen(a->name);
+    struct flm__journal_record *record = begin(d, NULL, DURABLE_UNREGISTERED, size);
+    if (!record)
+        return false;
+    memcpy(record + 1, a->name, size);
+    flm__journal_put(d->journal, record);
+    return true;
+}
+
+/* ---- one turn
+ * -------------------------------------------------------------------------------------------- */
+
+static bool write_taken(struct durable *d, struct session *s)
+{
+    uint64_t taken = s->outbox.dropped;
+    struct flm__journal_record *record = begin(d, s, DURABLE_TAKEN, sizeof(taken));
+    if (!record)
+        return false;
+    memcpy(record + 1, &taken, sizeof(taken));
+    flm__journal_put(d->journal, record);
+    return true;
+}
+
+/* Those that find no room stay for the next turn. */
+static void write_dirty(struct durable *d)
+{
+    while (d->dirty) {
+        struct session *s = d->dirty;
+        bool done = s->dirty & DURABLE_STATE_CHANGED ? durable_session(s) : write_taken(d, s);
+        if (!done)
+            return;
+        d->dirty = s->next_dirty;
+        s->dirty = 0;
+    }
+}
+
+static void look_at_state(struct durable *d)
+{
+    enum flm__journal_state state = flm__journal_state(d->journal);
+    flm_error error = {0};
+    if (state == d->state)
+        return;
+    d->state = state;
+    if (state == FLM__JOURNAL_GOOD) {
+        fprintf(stderr, "flmd: the journal has room again\n");
+        return;
+    }
+    flm__journal_error(d->journal, &error);
+    fprintf(stderr, "flmd: %s; durable sessions take no tasks and deliver no results until then\n",
+            error.text);
+}
+
+static void answer_syncs(struct durable *d)
+{
+    struct session **at = &d->syncing, *s;
+    while ((s = *at)) {
+        client_answer_syncs(s);
+        if (s->syncs) {
+            at = &s->next_syncing;
+        } else {
+            *at = s->next_syncing;
+            s->in_syncing = false;
+        }
+    }
+}
+
+unsigned durable_turn(struct durable *d)
+{
+    uint64_t written = d->written, synced = d->synced, first;
+    unsigned work = 0;
+    if (__builtin_expect(d->dirty != NULL, 0))
+        write_dirty(d);
+    if (__builtin_expect(flm__journal_rolled(d->journal, &first), 0))
+        compact_consider(d, first);
+    if (__builtin_expect(d->compaction.on, 0))
+        work += compact_some(d);
+    flm__journal_commit(d->journal, d->sync);
+    d->sync = false;
+    d->written = flm__journal_written(d->journal);
+    d->synced = flm__journal_synced(d->journal);
+    look_at_state(d);
+    if (__builtin_expect(d->syncing != NULL, 0))
+        answer_syncs(d);
+    return work + (d->written != written || d->synced != synced);
+}
+
+bool durable_arm(struct durable *d)
+{
+    return flm__journal_arm(d->journal);
+}
+
+void durable_disarm(struct durable *d)
+{
+    flm__journal_disarm(d->journal);
+}

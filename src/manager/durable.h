@@ -1,0 +1,113 @@
+/* manager/durable.h - what durable sessions leave in the journal of --state-dir, so that a session manager
+ * that is started there again goes on with them (restore.c). The records: doc/journal.md.
+ *
+ * What is recorded when: a task before it enters the queue, a result before it enters the outbox (from
+ * where it is sent once it is durable), what the client is done with once per turn. No room in the journal
+ * is no error: the task stays on the line, the result with its executor, until there is some.
+ */
+#ifndef MANAGER_DURABLE_H
+#define MANAGER_DURABLE_H
+
+#include "manager/application.h"
+#include "manager/session.h"
+#include "store/journal.h"
+
+/* Types of records; never changed. */
+enum durable_type {
+    DURABLE_APPLICATION = 1,  /* payload: Flm__Application */
+    DURABLE_UNREGISTERED = 2, /* its name */
+    DURABLE_SESSION = 3,      /* Flm__StoredSession: all of a session but what follows; the newest counts */
+    DURABLE_COMMON = 4,       /* common data of the session */
+    DURABLE_TASK = 5,         /* struct flm__record, payload */
+    DURABLE_RESULT = 6,    /* uint64_t: number of the result in the session; struct flm__record, payload */
+    DURABLE_TAKEN = 7,     /* uint64_t: the client is done with so many results */
+    DURABLE_FORGOTTEN = 8, /* no payload: the session is not remembered any more */
+};
+
+/* Flags of TASK and RESULT: in place of the reference at its end the payload has the large payload itself.
+ */
+enum { DURABLE_LARGE = 1 };
+
+struct durable {
+    struct manager *manager;
+    struct flm__journal *journal;
+    struct session *dirty;   /* by next_dirty: what is to be written at the end of this turn */
+    struct session *syncing; /* by next_syncing: clients wait to hear that all is durable */
+    struct flm__journal_record *reserved;
+    uint64_t written, synced; /* as they were last seen */
+    uint32_t next_serial;
+    bool sync; /* what was appended in this turn is to be synced */
+    enum flm__journal_state state;
+    int bell;
+    uv_poll_t poll;
+    struct {
+        bool on;
+        uint64_t first;                    /* what comes before goes, once all is written again */
+        uint32_t next_serial, last_serial; /* the sessions that are still to be written */
+        uint32_t serial;                   /* the one that is at hand; 0: none yet */
+        uint64_t task, last_task;          /* of it: the next to be written, and the last */
+        uint64_t result, last_result;
+    } compaction;
+};
+
+/* --state-dir: takes up what is in the journal there, and opens it for more. */
+int durable_open(struct manager *m, flm_error *error);
+/* Writes what is left; an error is told on standard error. Nothing is recorded after that. */
+void durable_stop(struct manager *m);
+void durable_free(struct manager *m);
+
+/* A new session. False: no room. */
+bool durable_begin(struct session *s);
+
+/* Once per turn of the loop. Returns whether something came of it. */
+unsigned durable_turn(struct durable *d);
+/* Before sleeping: whether the journal's bell will ring for what comes; and after it. */
+bool durable_arm(struct durable *d);
+void durable_disarm(struct durable *d);
+
+/* Whether data may enter the journal now: `bytes` of payload. What ends single tasks has some room beyond.
+ */
+bool durable_room(struct durable *d, uint64_t bytes);
+/* Why tasks cannot be taken at all, for people; NULL: they can. */
+const char *durable_trouble(struct durable *d);
+
+/* A task that is about to enter the queue. large: what its reference stands for. False: no room now. */
+bool durable_task(struct session *s, const struct flm__record *r, const void *payload, struct blob *large);
+
+/* The bytes of a large payload (NULL: there is none) can be copied; before either of the next two. */
+bool durable_readable(struct blob *large);
+
+/* Room for the next result, and then the result itself, as it lies in the outbox. 0: no room now; else the
+ * position at which it will be durable. */
+uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t large);
+void durable_result(struct session *s, const struct flm__record *r);
+/* A result that is recorded already. False: no room now. */
+bool durable_result_again(struct session *s, const struct flm__record *r, uint64_t number);
+
+/* The session's state, or how far its client has come, has changed. */
+enum { DURABLE_STATE_CHANGED = 1, DURABLE_TAKEN_CHANGED = 2 };
+void durable_touch(struct session *s, unsigned what);
+/* The session as it is now, its common data; false: no room. */
+bool durable_session(struct session *s);
+bool durable_common(struct session *s);
+void durable_forget(struct session *s);
+bool durable_application(struct manager *m, const struct application *a, bool registered);
+
+/* Position up to which everything is durable in the sense of the session. */
+static inline uint64_t durable_position(const struct session *s)
+{
+    const struct durable *d = s->manager->durable;
+    if (!d || s->durability == FLM_DURABILITY_NONE)
+        return UINT64_MAX;
+    return s->durability == FLM_DURABILITY_SYNC ? d->synced : d->written;
+}
+
+/* restore.c */
+int restore(struct durable *d, flm_error *error);
+
+/* compact.c: a segment begins; whether that is the time to write what is alive once more behind its
+ * beginning, some in each turn, and then to let older segments go. */
+void compact_consider(struct durable *d, uint64_t first);
+unsigned compact_some(struct durable *d);
+
+#endif

@@ -1,0 +1,213 @@
+/* A client for the tests of sessions that outlive their clients and their session manager: task n of the
+ * session has the number n, so whoever comes later knows what is still to be submitted.
+ *
+ *     steady -I ID -l SERVICE.so [-D none|journal|sync] [-n TASKS] [-s INPUT_SIZE] [-o OUTPUT_SIZE] [-u US]
+ *            [-L LOG] [-k RESULTS] [-d] [-c] [-r SECONDS] [-T]
+ *
+ * Opens session ID, submits what it lacks of TASKS, takes all results, checks each and writes its task's id
+ * into LOG. -d only submits, until all is durable; -k kills itself after so many results; -c closes the
+ * session in the end; -r goes on with a session manager that comes again within so many seconds; -T takes
+ * results by flm_take_results. Prints "delivered N wrong N failed N submitted N durable N". Exit status 0
+ * when nothing was wrong and nothing failed.
+ */
+#define _GNU_SOURCE
+#include "steady.h"
+
+#include <flm/admin.h>
+#include <flm/client.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+    const char *id, *library, *log;
+    uint64_t tasks, kill_after;
+    uint32_t input, output, us;
+    int durability, seconds;
+    bool submit_only, close, take;
+} o;
+
+static FILE *log_file;
+static uint64_t delivered, wrong, failed, lost, refused;
+
+static void note(const struct flm_result *r)
+{
+    if (r->reason == FLM_REASON_DISCONNECTED) {
+        lost++;
+        return;
+    }
+    if (r->state != FLM_TASK_SUCCEED) {
+        failed++;
+        if (failed < 5)
+            fprintf(stderr, "task %lu: %s %s: %s\n", (unsigned long)r->task, flm_task_state_name(r->state),
+                    flm_reason_name(r->reason), r->message);
+        refused += r->code == FLM_EIO;
+        return;
+    }
+    if (r->size != steady_output_size(o.output) || !steady_is_right(r->output, r->size, r->task)) {
+        wrong++;
+        return;
+    }
+    delivered++;
+    if (log_file) {
+        fprintf(log_file, "%lu\n", (unsigned long)r->task);
+        if (o.kill_after || o.seconds)
+            fflush(log_file);
+    }
+    if (delivered == o.kill_after)
+        raise(SIGKILL);
+}
+
+static void on_result(const struct flm_result *r, void *arg)
+{
+    (void)arg;
+    note(r);
+}
+
+static flm_session *open_session(flm_client *c, flm_error *e)
+{
+    const char *command[] = {o.library, NULL};
+    struct flm_application so = {
+        .size = sizeof(so), .name = "steady", .shim = FLM_SHIM_SO, .command = command};
+    struct flm_session_options options = {.size = sizeof(options),
+                                          .application = so.name,
+                                          .id = o.id,
+                                          .flags = FLM_DETACHED,
+                                          .durability = o.durability,
+                                          .callback = o.take ? NULL : on_result};
+    if (flm_register_application(c, &so, 1, e) < 0)
+        return NULL;
+    return flm_open_session(c, &options, e);
+}
+
+static void take(flm_session *s, int timeout)
+{
+    struct flm_result results[100];
+    int n;
+    while ((n = flm_take_results(s, results, 100, timeout)) > 0)
+        for (int i = 0; i < n; i++)
+            note(&results[i]);
+}
+
+static int submit(flm_session *s)
+{
+    size_t size = sizeof(struct steady_input) + o.input;
+    char *input = malloc(size);
+    int64_t id = 0;
+    while (flm_submitted(s) < o.tasks && id >= 0) {
+        struct steady_input in = {flm_submitted(s) + 1, o.us, o.output};
+        memcpy(input, &in, sizeof(in));
+        if (o.input)
+            steady_fill(input + sizeof(in), o.input, in.number);
+        id = flm_run_task(s, input, size, o.take ? NULL : on_result, NULL);
+        if (size > 32768) { /* it is Flame's until it is durable */
+            flm_error e;
+            if (flm_sync(s, NULL, &e) < 0)
+                break;
+        }
+        if (o.take && flm_submitted(s) % 1000 == 0)
+            take(s, 0);
+    }
+    free(input);
+    return id < 0 ? (int)id : 0;
+}
+
+/* One life of the session manager. 0, or an error. */
+static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
+{
+    flm_client *c = flm_connect(NULL, NULL, e);
+    flm_session *s = c ? open_session(c, e) : NULL;
+    int rc = s ? submit(s) : e->code;
+    if (rc == 0)
+        rc = flm_sync(s, durable, e);
+    if (rc == 0 && !o.submit_only && o.take)
+        take(s, -1);
+    if (rc == 0 && !o.submit_only)
+        rc = flm_wait(s, -1);
+    if (s)
+        *submitted = flm_submitted(s);
+    if (rc == 0 && lost)
+        rc = FLM_EDISCONNECTED;
+    if (rc == 0 && o.close)
+        rc = flm_close_session(s, e);
+    flm_disconnect(c);
+    return rc;
+}
+
+static void options(int argc, char **argv)
+{
+    int c;
+    while ((c = getopt(argc, argv, "I:l:D:n:s:o:u:L:k:dcr:T")) != -1)
+        switch (c) {
+        case 'I':
+            o.id = optarg;
+            break;
+        case 'l':
+            o.library = optarg;
+            break;
+        case 'D':
+            o.durability = *optarg == 'j' ? 1 : *optarg == 's' ? 2 : 0;
+            break;
+        case 'n':
+            o.tasks = strtoull(optarg, NULL, 10);
+            break;
+        case 's':
+            o.input = (uint32_t)atoi(optarg);
+            break;
+        case 'o':
+            o.output = (uint32_t)atoi(optarg);
+            break;
+        case 'u':
+            o.us = (uint32_t)atoi(optarg);
+            break;
+        case 'L':
+            o.log = optarg;
+            break;
+        case 'k':
+            o.kill_after = strtoull(optarg, NULL, 10);
+            break;
+        case 'd':
+            o.submit_only = true;
+            break;
+        case 'c':
+            o.close = true;
+            break;
+        case 'r':
+            o.seconds = atoi(optarg);
+            break;
+        case 'T':
+            o.take = true;
+            break;
+        default:
+            exit(2);
+        }
+}
+
+int main(int argc, char **argv)
+{
+    flm_error e = {0};
+    uint64_t submitted = 0, durable = 0;
+    options(argc, argv);
+    log_file = o.log ? fopen(o.log, "a") : NULL;
+    time_t last = time(NULL);
+    int rc;
+    for (;;) {
+        uint64_t before = delivered;
+        lost = 0;
+        rc = attend(&e, &submitted, &durable);
+        if (delivered != before)
+            last = time(NULL);
+        if (rc == 0 || !o.seconds || time(NULL) - last > o.seconds)
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+    if (log_file)
+        fclose(log_file);
+    if (rc < 0)
+        fprintf(stderr, "steady: %s: %s\n", flm_error_name(rc), e.text);
+    printf("delivered %lu wrong %lu failed %lu submitted %lu durable %lu\n", (unsigned long)delivered,
+           (unsigned long)wrong, (unsigned long)failed, (unsigned long)submitted, (unsigned long)durable);
+    return rc < 0 || wrong || failed;
+}
