@@ -1,8 +1,8 @@
 /* manager/end_time.h - the end of a block's time: a task that could not be done by then is not begun there.
  *
- * How long a task will take is what its executor has measured, else what others of its session have or had,
- * else the session's deadline; with none of these it is begun. What the end cuts off all the same runs
- * again elsewhere and is not charged.
+ * How long a task will take is what its executor has measured, else what others of its session have, else
+ * the session's deadline; with none of these it is begun. What the end cuts off all the same runs again
+ * elsewhere and is not charged.
  */
 #ifndef MANAGER_END_TIME_H
 #define MANAGER_END_TIME_H

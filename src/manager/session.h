@@ -47,7 +47,6 @@ struct session {
     struct executor **bound; /* executors in Binding, Bound or Unbinding with this session */
     unsigned n_bound, bound_room;
     double served;     /* executor-seconds / weight: who has the least is next */
-    double task_ns;    /* as the last executor that left it has measured; 0: none has */
     unsigned deserved; /* by the scheduler */
 
     int durability;  /* enum flm_durability */
