@@ -240,8 +240,13 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     a->weight += sound ? where.size : 0;
     end.text = "the size of the input is beyond the limit";
     enum accepted accepted = ACCEPTED;
-    if (!sound || not_taken(s, a, &end))
+    const char *trouble = s->durability ? durable_trouble(s->manager->durable) : NULL;
+    if (trouble)
+        accepted = outbound_reject(s, &a->record, a->weight, trouble) ? REFUSED : LATER;
+    else if (!sound || not_taken(s, a, &end))
         accepted = refuse(s, a, &end);
+    else if (s->durability && !durable_room(s->manager->durable, where.size + a->bytes))
+        accepted = LATER;
     else if (store(s, a, &ref))
         take_payload(p, s, ref, &where);
     else
@@ -257,6 +262,8 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
 static bool may_record(struct session *s, const struct arrival *a, enum accepted *accepted)
 {
     const char *trouble = durable_trouble(s->manager->durable);
+    if (trouble && a->record.flags & FLM__RECORD_BLOB)
+        return true; /* its payload has to be dropped too: accept_large */
     if (trouble)
         *accepted = outbound_reject(s, &a->record, a->weight, trouble) ? REFUSED : LATER;
     else if (s->fetching || !durable_room(s->manager->durable, a->bytes))
