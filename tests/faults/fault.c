@@ -77,6 +77,8 @@ static void die(void)
         pause();
 }
 
+#pragma GCC visibility push(default)
+
 #define REAL(name)                                                                                             \
     static __typeof__(name) *real;                                                                             \
     if (!real)                                                                                                 \
