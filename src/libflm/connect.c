@@ -304,7 +304,8 @@ static void hand_over(flm_client *c)
 {
     bool any = false;
     for (flm_session *s = c->sessions; s && !c->lost; s = s->next) {
-        if (!s->acknowledges || (s->outstanding == 0 && flm__done_with(s) == 0))
+        bool to_say = s->acknowledges && flm__done_with(s) != 0;
+        if (!to_say && !(s->flags & FLM_DETACHED && s->outstanding))
             continue;
         if (!any)
             silence(c);

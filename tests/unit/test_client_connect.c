@@ -189,7 +189,7 @@ static void session_options(void **state)
         {{.application = "app", .flags = 0x100}, FLM_EINVAL},
         {{.application = "app", .weight = 1001}, FLM_EINVAL},
         {{.application = "app", .min_instances = 3, .max_instances = 2}, FLM_EINVAL},
-        {{.application = "app", .durability = FLM_DURABILITY_SYNC}, FLM_ENOTSUP},
+        {{.application = "app", .durability = FLM_DURABILITY_SYNC + 1}, FLM_EINVAL},
         {{.application = "app", .common_size = 5}, FLM_EINVAL},
         {{.application = "app", .common = "x", .common_size = FLM_MAX_PAYLOAD + 1}, FLM_ETOOBIG},
     };
