@@ -252,7 +252,7 @@ bool durable_session(struct session *s)
     stored.spec = &spec;
     stored.application = s->application->description;
     stored.state = s->state;
-    stored.last_task = s->last_task;
+    stored.last_task = session_newest(s);
     stored.results = s->outbox.put;
     stored.taken = s->outbox.dropped;
     stored.succeed = s->succeed;
