@@ -131,9 +131,17 @@ static int submit(flm_session *s)
     return id < 0 ? (int)id : 0;
 }
 
+/* The disk was full: the session takes tasks again when it is opened again. */
+static int say_refused(flm_error *e)
+{
+    snprintf(e->text, sizeof(e->text), "tasks were refused");
+    return e->code = FLM_EIO;
+}
+
 /* One life of the session manager. 0, or an error. */
 static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
 {
+    uint64_t refused_before = refused;
     flm_client *c = flm_connect(NULL, NULL, e);
     flm_session *s = c ? open_session(c, e) : NULL;
     if (s)
@@ -151,6 +159,8 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
         *submitted = flm_submitted(s);
     if (rc == 0 && lost)
         rc = FLM_EDISCONNECTED;
+    if (rc == 0 && refused != refused_before)
+        rc = say_refused(e);
     if (rc == 0 && o.close)
         rc = flm_close_session(s, e);
     flm_disconnect(c);
@@ -233,5 +243,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "steady: %s: %s\n", flm_error_name(rc), e.text);
     printf("delivered %lu wrong %lu failed %lu submitted %lu durable %lu\n", (unsigned long)delivered,
            (unsigned long)wrong, (unsigned long)failed, (unsigned long)submitted, (unsigned long)durable);
-    return rc < 0 || wrong || failed;
+    return rc < 0 || wrong || failed != (o.seconds ? refused : 0);
 }
