@@ -68,7 +68,7 @@ static void reply_session(struct peer *p, uint64_t id, struct session *s)
     r.session = s->number;
     r.session_id = s->id;
     r.credit = session_credit(s);
-    r.task = s->last_task;
+    r.task = session_newest(s);
     r.taken = s->outbox.dropped;
     r.owed = session_unfinished(s) + s->outbox.put - s->outbox.dropped;
     r.acknowledge = s->detached;
@@ -227,7 +227,7 @@ static void sync_session(struct peer *p, const Flm__Request *r)
     }
     if (!defer(&s->syncs, p, NULL, r->id))
         return;
-    s->syncs->task = s->last_task;
+    s->syncs->task = session_newest(s);
     s->syncs->position = s->durability ? flm__journal_position(p->manager->durable->journal) : 0;
     client_answer_syncs(s);
 }

@@ -223,6 +223,26 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
                                               .text = error.text});
 }
 
+/* Why no task enters the journal now; NULL: there is no reason. After one was refused none is taken until
+ * the session is opened again: its client may die before it hears of it, and whoever comes then could not
+ * know that the task is missing among those of flm_submitted. */
+static const char *not_recorded(const struct session *s)
+{
+    const char *trouble = durable_trouble(s->manager->durable);
+    if (!trouble && s->refused)
+        trouble = "a task before it was refused: open the session again, and go on after flm_submitted";
+    return trouble;
+}
+
+static enum accepted reject(struct session *s, const struct arrival *a, const char *why)
+{
+    if (!outbound_reject(s, &a->record, a->weight, why))
+        return LATER;
+    if (!s->refused)
+        s->refused = a->record.task;
+    return REFUSED;
+}
+
 static enum accepted accept_large(struct peer *p, struct session *s, struct arrival *a)
 {
     struct flm__blob_ref where;
@@ -240,8 +260,13 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     a->weight += sound ? where.size : 0;
     end.text = "the size of the input is beyond the limit";
     enum accepted accepted = ACCEPTED;
-    if (!sound || not_taken(s, a, &end))
+    const char *trouble = s->durability ? not_recorded(s) : NULL;
+    if (trouble)
+        accepted = reject(s, a, trouble);
+    else if (!sound || not_taken(s, a, &end))
         accepted = refuse(s, a, &end);
+    else if (s->durability && !durable_room(s->manager->durable, where.size + a->bytes))
+        accepted = LATER;
     else if (store(s, a, &ref))
         take_payload(p, s, ref, &where);
     else
@@ -256,9 +281,11 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
  * is then all up to the newest. */
 static bool may_record(struct session *s, const struct arrival *a, enum accepted *accepted)
 {
-    const char *trouble = durable_trouble(s->manager->durable);
+    const char *trouble = not_recorded(s);
+    if (trouble && a->record.flags & FLM__RECORD_BLOB)
+        return true; /* its payload has to be dropped too: accept_large */
     if (trouble)
-        *accepted = outbound_reject(s, &a->record, a->weight, trouble) ? REFUSED : LATER;
+        *accepted = reject(s, a, trouble);
     else if (s->fetching || !durable_room(s->manager->durable, a->bytes))
         *accepted = LATER;
     else
