@@ -235,15 +235,14 @@ static void sync_session(struct peer *p, const Flm__Request *r)
 /* An input that is still being read is recorded when it is there, so nothing later is yet. */
 static bool is_durable(const struct session *s, const struct deferred *d)
 {
-    return !s->durability || (!s->fetching && d->position <= durable_position(s));
+    uint64_t durable = durable_position(s);
+    return !s->durability || (!s->fetching && d->position <= durable && s->fetched <= durable);
 }
 
 void client_answer_syncs(struct session *s)
 {
     struct deferred **at = &s->syncs, *d;
     while ((d = *at)) {
-        if (s->durability && s->fetching)
-            d->position = flm__journal_position(s->manager->durable->journal);
         if (!is_durable(s, d)) {
             at = &d->next;
             continue;

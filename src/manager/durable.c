@@ -80,6 +80,7 @@ void durable_free(struct manager *m)
     if (!d)
         return;
     flm__journal_close(d->journal);
+    inbound_drop_fetched(m);
     if (d->bell >= 0)
         close(d->bell);
     free(d);
@@ -252,7 +253,8 @@ bool durable_session(struct session *s)
     stored.spec = &spec;
     stored.application = s->application->description;
     stored.state = s->state;
-    stored.last_task = session_newest(s);
+    /* The one whose input is still being read is not recorded yet, and none after it. */
+    stored.last_task = s->fetching ? s->fetching_task - 1 : session_newest(s);
     stored.results = s->outbox.put;
     stored.taken = s->outbox.dropped;
     stored.succeed = s->succeed;
@@ -380,6 +382,8 @@ unsigned durable_turn(struct durable *d)
     unsigned work = 0;
     if (__builtin_expect(d->dirty != NULL, 0))
         write_dirty(d);
+    if (__builtin_expect(d->fetched != NULL, 0))
+        inbound_take_fetched(d->manager);
     if (__builtin_expect(flm__journal_rolled(d->journal, &first), 0))
         compact_consider(d, first);
     if (__builtin_expect(d->compaction.on, 0))

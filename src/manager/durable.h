@@ -32,6 +32,7 @@ struct durable {
     struct manager *manager;
     struct flm__journal *journal;
     struct session *dirty;   /* by next_dirty: what is to be written at the end of this turn */
+    struct fetch *fetched;   /* inputs that were read from clients, and wait for room */
     struct session *syncing; /* by next_syncing: clients wait to hear that all is durable */
     struct flm__journal_record *reserved;
     uint64_t written, synced; /* as they were last seen */

@@ -21,6 +21,8 @@ struct fetch {
     struct manager *manager;
     uint32_t session;
     uint64_t task, id;
+    struct blob *blob;  /* what was read, while it waits for room in the journal, */
+    struct fetch *next; /* in durable->fetched */
 };
 
 /* Puts the blob itself where the reference to it was; its size is counted also while it is on the way. */
@@ -50,6 +52,24 @@ static void drop_payload(struct peer *p, uint64_t id)
         close(fd);
 }
 
+/* A task of a durable session whose input did not come, or could not be recorded: it was never taken, and
+ * whoever opens the session next submits it again. */
+static void untake(struct session *s, struct task_ref ref, int status)
+{
+    struct flm__record task = *queue_record(ref);
+    if (s->client && s->client->state == PEER_CLIENT &&
+        !outbound_reject(s, &task, 0,
+                         status == FLM_EIO ? "the input could not be recorded"
+                                           : "the input could not be read from the client"))
+        peer_doom(s->client, "its input cannot be read, nor can it be told so");
+    s->pending--;
+    queue_forget(&s->queue, ref);
+    outbound_finish_task(s, ref);
+    if (!s->refused)
+        s->refused = task.task;
+    outbound_credit(s);
+}
+
 static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
                         const struct flm__blob_ref *where)
 {
@@ -57,13 +77,18 @@ static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
     struct flm__record *r = queue_record(ref);
     r->type = QUEUE_FETCHING;
     s->fetching++;
+    s->fetching_task = r->task;
     if (f) {
-        *f = (struct fetch){p->manager, s->number, r->task, where->id};
+        *f = (struct fetch){.manager = p->manager, .session = s->number, .task = r->task, .id = where->id};
         if (blob_fetch(p->manager, p->link, where, fetched, f) == 0)
             return;
         free(f);
     }
     s->fetching--;
+    if (s->durability) {
+        untake(s, ref, FLM_ENOMEM);
+        return;
+    }
     outbound_end_waiting(s, ref,
                          &(struct ending){.state = FLM_TASK_FAILED,
                                           .reason = FLM_REASON_OUT_OF_MEMORY,
@@ -88,8 +113,11 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
             remember_blob(ref, NULL, flow_kept(r).size);
             status = FLM_EIO;
         }
+        s->fetched = flm__journal_position(s->manager->durable->journal);
     }
-    if (!blob) {
+    if (!blob && s->durability) {
+        untake(s, ref, status);
+    } else if (!blob) {
         outbound_end_waiting(s, ref,
                              &(struct ending){.state = FLM_TASK_FAILED,
                                               .reason = FLM_REASON_DISCONNECTED,
@@ -104,20 +132,12 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
     }
 }
 
-static void fetched(void *arg, struct blob *blob, int status)
+/* The reading is over, and what was read can be recorded. */
+static void settle_fetch(struct fetch *f, struct session *s, struct blob *blob, int status)
 {
-    struct fetch *f = arg;
-    struct session *s = session_by_number(f->manager, f->session);
     struct task_ref ref;
-    if (s) {
+    if (s)
         s->fetching--;
-        if (s->client && s->client->state == PEER_CLIENT) {
-            Flm__BlobDone done = FLM__BLOB_DONE__INIT;
-            done.id = f->id;
-            FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
-            peer_send(s->client, &m, NULL, 0);
-        }
-    }
     bool wanted = s && queue_find(&s->queue, f->task, &ref) &&
                   (queue_record(ref)->type == QUEUE_FETCHING || queue_record(ref)->type == QUEUE_DEFERRED);
     if (wanted)
@@ -129,6 +149,57 @@ static void fetched(void *arg, struct blob *blob, int status)
         session_settle(s);
     }
     free(f);
+}
+
+static bool waits_for_journal(const struct session *s, const struct blob *blob)
+{
+    struct durable *d = s->manager->durable;
+    return s->durability && !durable_trouble(d) && !durable_room(d, blob->size + FLM__RECORD_HEADER);
+}
+
+static void fetched(void *arg, struct blob *blob, int status)
+{
+    struct fetch *f = arg;
+    struct session *s = session_by_number(f->manager, f->session);
+    if (s && s->client && s->client->state == PEER_CLIENT) {
+        Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+        done.id = f->id;
+        FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
+        peer_send(s->client, &m, NULL, 0);
+    }
+    if (s && blob && waits_for_journal(s, blob)) {
+        f->blob = blob;
+        f->next = f->manager->durable->fetched;
+        f->manager->durable->fetched = f;
+        return;
+    }
+    settle_fetch(f, s, blob, status);
+}
+
+void inbound_take_fetched(struct manager *m)
+{
+    struct fetch *list = m->durable->fetched, *next;
+    m->durable->fetched = NULL;
+    for (struct fetch *f = list; f; f = next) {
+        struct session *s = session_by_number(m, f->session);
+        next = f->next;
+        if (s && waits_for_journal(s, f->blob)) {
+            f->next = m->durable->fetched;
+            m->durable->fetched = f;
+            continue;
+        }
+        settle_fetch(f, s, f->blob, 0);
+    }
+}
+
+void inbound_drop_fetched(struct manager *m)
+{
+    struct fetch *f;
+    while ((f = m->durable->fetched)) {
+        m->durable->fetched = f->next;
+        blob_release(f->blob);
+        free(f);
+    }
 }
 
 /* One record as it was checked, and where its payload lies. */
