@@ -174,6 +174,11 @@ uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t larg
 static void put_result(struct durable *d, const struct flm__record *r, uint64_t number)
 {
     struct blob *large = r->flags & FLM__RECORD_BLOB ? flow_blob(r) : NULL;
+    /* Room was reserved for the record with its padding, which is the journal's own here, of zeros. */
+    uint64_t size = sizeof(number) + bytes_of(r->size, large ? large->size : 0);
+    if (size & 7)
+        memset((char *)(d->reserved + 1) + (size & ~(uint64_t)7), 0, 8);
+    d->reserved->size = (uint32_t)size;
     memcpy(d->reserved + 1, &number, sizeof(number));
     copy(d->reserved, (char *)(d->reserved + 1) + sizeof(number), r, r + 1, large);
     flm__journal_put(d->journal, d->reserved);
