@@ -182,6 +182,9 @@ static void create_session(struct peer *p, Flm__Message *m, int *fds, unsigned n
     flm__message__free_unpacked(m, NULL);
 }
 
+/* Of a sync: not known yet. */
+#define POSITION_OPEN UINT64_MAX
+
 /* ---- close, cancel, sync ------------------------------------------------------------- */
 
 static void cancel_task(struct peer *p, const Flm__Request *r)
@@ -228,22 +231,30 @@ static void sync_session(struct peer *p, const Flm__Request *r)
     if (!defer(&s->syncs, p, NULL, r->id))
         return;
     s->syncs->task = s->last_task;
-    s->syncs->position = s->durability ? flm__journal_position(p->manager->durable->journal) : 0;
+    s->syncs->position = POSITION_OPEN;
     client_answer_syncs(s);
 }
 
-/* An input that is still being read is recorded when it is there, so nothing later is yet. */
-static bool is_durable(const struct session *s, const struct deferred *d)
+/* An input that is still being read is recorded when it is there, so nothing later is yet. What others have
+ * recorded since the last sync of the disk may lie before the position, too, so it is to be synced itself. */
+static bool is_durable(const struct session *s, struct deferred *d)
 {
-    return !s->durability || (!s->fetching && d->position <= durable_position(s));
+    struct durable *durable = s->manager->durable;
+    if (!s->durability)
+        return true;
+    if (s->fetching)
+        return false;
+    if (d->position == POSITION_OPEN) {
+        d->position = flm__journal_position(durable->journal);
+        durable->sync |= s->durability == FLM_DURABILITY_SYNC;
+    }
+    return d->position <= durable_position(s);
 }
 
 void client_answer_syncs(struct session *s)
 {
     struct deferred **at = &s->syncs, *d;
     while ((d = *at)) {
-        if (s->durability && s->fetching)
-            d->position = flm__journal_position(s->manager->durable->journal);
         if (!is_durable(s, d)) {
             at = &d->next;
             continue;
@@ -407,7 +418,6 @@ void client_gone(struct peer *p)
             s->closers = d->next;
             free(d);
         }
-        client_drop_syncs(s);
         session_detach(s);
         if (!s->detached)
             session_cancel(s, "its client is gone");

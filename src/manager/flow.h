@@ -4,8 +4,13 @@
 
 #include "manager/executor.h"
 
+struct durable;
+
 /* Moves tasks from a client's link to the queues of its sessions; returns how many. May end the peer. */
 unsigned inbound_drain(struct peer *client);
+
+/* Inputs that have been read and wait for room in the journal; all: they are dropped. */
+void inbound_unpark(struct durable *d, bool all);
 
 /* Sends tasks to an executor as far as it should have them; returns how many. */
 unsigned dispatch_fill(struct executor *e);

@@ -21,6 +21,8 @@ struct fetch {
     struct manager *manager;
     uint32_t session;
     uint64_t task, id;
+    struct fetch *next; /* parked: */
+    struct blob *blob;
 };
 
 /* Puts the blob itself where the reference to it was; its size is counted also while it is on the way. */
@@ -58,7 +60,7 @@ static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
     r->type = QUEUE_FETCHING;
     s->fetching++;
     if (f) {
-        *f = (struct fetch){p->manager, s->number, r->task, where->id};
+        *f = (struct fetch){.manager = p->manager, .session = s->number, .task = r->task, .id = where->id};
         if (blob_fetch(p->manager, p->link, where, fetched, f) == 0)
             return;
         free(f);
@@ -104,23 +106,38 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
     }
 }
 
-static void fetched(void *arg, struct blob *blob, int status)
+/* What was fetched for a task that still waits for it; NULL: nobody does. */
+static struct session *waits_for(const struct fetch *f, struct task_ref *ref)
 {
-    struct fetch *f = arg;
     struct session *s = session_by_number(f->manager, f->session);
+    if (!s || !queue_find(&s->queue, f->task, ref))
+        return NULL;
+    int type = queue_record(*ref)->type;
+    return type == QUEUE_FETCHING || type == QUEUE_DEFERRED ? s : NULL;
+}
+
+/* Of a task with a large input, in the journal. */
+static uint64_t recorded_bytes(uint32_t size, uint64_t large)
+{
+    return FLM__RECORD_HEADER + size - sizeof(struct flm__blob_ref) + large;
+}
+
+/* Whether it must wait until the journal has room for it. */
+static bool no_room_yet(struct session *s, struct task_ref ref, struct blob *blob)
+{
+    return blob && s->durability &&
+           !durable_room(s->manager->durable,
+                         recorded_bytes(queue_record(ref)->size, blob->size));
+}
+
+/* The fetch is over, s->fetching counts it no more after this. */
+static void end_fetch(struct fetch *f, struct blob *blob, int status)
+{
     struct task_ref ref;
-    if (s) {
+    struct session *s = session_by_number(f->manager, f->session);
+    if (s)
         s->fetching--;
-        if (s->client && s->client->state == PEER_CLIENT) {
-            Flm__BlobDone done = FLM__BLOB_DONE__INIT;
-            done.id = f->id;
-            FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
-            peer_send(s->client, &m, NULL, 0);
-        }
-    }
-    bool wanted = s && queue_find(&s->queue, f->task, &ref) &&
-                  (queue_record(ref)->type == QUEUE_FETCHING || queue_record(ref)->type == QUEUE_DEFERRED);
-    if (wanted)
+    if (waits_for(f, &ref))
         claim_fetched(s, ref, blob, status);
     else
         blob_release(blob);
@@ -129,6 +146,46 @@ static void fetched(void *arg, struct blob *blob, int status)
         session_settle(s);
     }
     free(f);
+}
+
+static void fetched(void *arg, struct blob *blob, int status)
+{
+    struct fetch *f = arg;
+    struct session *s = session_by_number(f->manager, f->session);
+    struct task_ref ref;
+    if (s && s->client && s->client->state == PEER_CLIENT) {
+        Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+        done.id = f->id;
+        FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
+        peer_send(s->client, &m, NULL, 0);
+    }
+    if (waits_for(f, &ref) && no_room_yet(s, ref, blob)) {
+        f->blob = blob;
+        f->next = f->manager->durable->parked;
+        f->manager->durable->parked = f;
+        return;
+    }
+    end_fetch(f, blob, status);
+}
+
+void inbound_unpark(struct durable *d, bool all)
+{
+    struct fetch *list = d->parked, *next;
+    struct task_ref ref;
+    d->parked = NULL;
+    for (struct fetch *f = list; f; f = next) {
+        struct session *s = all ? NULL : waits_for(f, &ref);
+        next = f->next;
+        if (s && no_room_yet(s, ref, f->blob)) {
+            f->next = d->parked;
+            d->parked = f;
+        } else if (all) {
+            blob_release(f->blob);
+            free(f);
+        } else {
+            end_fetch(f, f->blob, 0);
+        }
+    }
 }
 
 /* One record as it was checked, and where its payload lies. */
@@ -223,6 +280,20 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
                                               .text = error.text});
 }
 
+/* Whether the journal can take a task of a durable session now, with so many bytes; false: *accepted says
+ * what becomes of it. */
+static bool may_record(struct session *s, const struct arrival *a, uint64_t bytes, enum accepted *accepted)
+{
+    const char *trouble = durable_trouble(s->manager->durable);
+    if (trouble)
+        *accepted = outbound_reject(s, &a->record, a->weight, trouble) ? REFUSED : LATER;
+    else if (!durable_room(s->manager->durable, bytes))
+        *accepted = LATER;
+    else
+        return true;
+    return false;
+}
+
 static enum accepted accept_large(struct peer *p, struct session *s, struct arrival *a)
 {
     struct flm__blob_ref where;
@@ -242,6 +313,8 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     enum accepted accepted = ACCEPTED;
     if (!sound || not_taken(s, a, &end))
         accepted = refuse(s, a, &end);
+    else if (s->durability && !may_record(s, a, recorded_bytes(a->record.size, where.size), &accepted))
+        ; /* not now, or answered */
     else if (store(s, a, &ref))
         take_payload(p, s, ref, &where);
     else
@@ -251,19 +324,13 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     return accepted;
 }
 
-/* Whether the journal can take a task of a durable session now; false: *accepted says what becomes of it.
- * Tasks enter the journal in their order, so none passes one whose input is still being read: what has come
- * is then all up to the newest. */
-static bool may_record(struct session *s, const struct arrival *a, enum accepted *accepted)
+/* False: *accepted says what becomes of the task, which is not in the journal. */
+static bool record_small(struct session *s, const struct arrival *a, enum accepted *accepted)
 {
-    const char *trouble = durable_trouble(s->manager->durable);
-    if (trouble)
-        *accepted = outbound_reject(s, &a->record, a->weight, trouble) ? REFUSED : LATER;
-    else if (s->fetching || !durable_room(s->manager->durable, a->bytes))
-        *accepted = LATER;
-    else
-        return true;
-    return false;
+    if (!may_record(s, a, a->bytes, accepted))
+        return false;
+    *accepted = durable_task(s, &a->record, a->payload, NULL) ? ACCEPTED : LATER;
+    return *accepted == ACCEPTED;
 }
 
 /* False: try again later. */
@@ -276,17 +343,18 @@ static bool accept_task(struct peer *p, struct session *s, struct arrival *a)
         s->finished_bytes += a->weight;
         return true;
     }
-    if (__builtin_expect(s->durability != 0, 0) && !may_record(s, a, &accepted))
-        goto done;
-    if (__builtin_expect(a->record.flags & FLM__RECORD_BLOB, 0))
+    if (__builtin_expect(s->durability && s->fetching, 0)) {
+        /* Tasks enter the journal in their order, so none passes one whose input is still being read: what
+         * has come is then all up to the newest. */
+        accepted = LATER;
+    } else if (__builtin_expect(a->record.flags & FLM__RECORD_BLOB, 0))
         accepted = accept_large(p, s, a);
     else if (__builtin_expect(not_taken(s, a, &end), 0))
         accepted = refuse(s, a, &end);
-    else if (__builtin_expect(s->durability != 0, 0) && !durable_task(s, &a->record, a->payload, NULL))
-        accepted = LATER;
+    else if (__builtin_expect(s->durability != 0, 0) && !record_small(s, a, &accepted))
+        ; /* not now, or answered */
     else if (__builtin_expect(!store(s, a, &ref), 0))
         accepted = refuse_no_memory(s, a);
-done:
     if (accepted == LATER)
         return false;
     if (__builtin_expect(accepted == REFUSED, 0))
