@@ -274,6 +274,7 @@ void client_drop_syncs(struct session *s)
     struct durable *durable = s->manager->durable;
     while ((d = s->syncs)) {
         s->syncs = d->next;
+        client_reply(d->peer, d->id, FLM_ECLOSED, "the session is given up"); /* if the client is there */
         free(d);
     }
     for (struct session **at = durable ? &durable->syncing : NULL; at && *at; at = &(*at)->next_syncing)

@@ -93,6 +93,16 @@ same_id() {
 }
 
 
+# A sync waits for what others have recorded, too, which nobody else may want to be synced.
+beside_others() {
+    begin --backend none
+    client synced -n 10 -D sync -d
+    client other -n 10 -D journal -d
+    client synced -n 10 -D sync -d
+    check_match 'what is not its own does not hold up flm_sync' "$status $out" '^0 .* durable 10$'
+    end
+}
+
 for transport in $(transports); do
     odd_sizes
     large_inputs
@@ -100,3 +110,4 @@ done
 transport=ring
 half_cancelled
 same_id
+beside_others
