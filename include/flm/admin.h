@@ -84,6 +84,13 @@ struct flm_event {
     const char *text;
 };
 
+/* Where tasks of a session ran. */
+struct flm_place_view {
+    const char *node, *block; /* as in struct flm_node_view; both "": very many others */
+    uint64_t tasks;           /* that were finished there */
+    unsigned executors;       /* bound there now */
+};
+
 struct flm_session_view {
     const char *id, *application, *client; /* client: "" when none is attached */
     const char *state;                     /* "Open", "Closing", "Closed" */
@@ -97,6 +104,8 @@ struct flm_session_view {
     const char *trouble;                   /* "" or why it does not go on */
     struct flm_event *events;              /* oldest first, bounded; only from flm_get_session */
     int n_events;
+    struct flm_place_view *places;         /* oldest first, bounded; only from flm_get_session */
+    int n_places;
 };
 FLM_API int flm_list_sessions(flm_client *client, struct flm_session_view **list, flm_error *error);
 FLM_API int flm_get_session(flm_client *client, const char *id, struct flm_session_view **view,
@@ -114,6 +123,7 @@ struct flm_task_view {
     uint64_t deadline_ms;    /* from its start; 0: none, or it has ended */
     struct flm_event *events; /* oldest first, bounded */
     int n_events;
+    const char *node, *block; /* where that executor is or was; "": not known */
 };
 /* Tasks that the manager holds (pending, running) and the exceptional ones that
  * it remembers (failed, retried), by id from `from` on, at most n. */
@@ -142,6 +152,8 @@ struct flm_executor_view {
 FLM_API int flm_list_executors(flm_client *client, struct flm_executor_view **list, flm_error *error);
 FLM_API void flm_free_executors(struct flm_executor_view *list, int n);
 
+/* After the nodes: jobs that were asked for and have no nodes yet. Their name is "", their state "Pending" or
+ * "Starting", and trouble is why they wait. */
 struct flm_node_view {
     const char *name, *state, *transport, *block; /* "Up", "Drained" or "Failed"; block: "local" or
                                                      the job's id */

@@ -59,12 +59,15 @@ struct flm_backend_host {
      * which stay the caller's. */
     int (*spawn_with_output)(void *handle, const char *const *argv, const char *const *environment,
                              const int output[2], void (*fn)(void *arg, int pid, int status), void *arg);
+    /* A block that is not granted yet has this name in the batch system's queue. */
+    void (*submitted)(void *handle, uint64_t block, const char *job);
 };
 
 /* What a backend can do, once it has begun. */
 enum flm_backend_ability {
     FLM_BACKEND_HAS_NODES = 1,  /* without asking anybody: this machine, the job that we are in */
     FLM_BACKEND_NEW_JOBS = 2,   /* obtains more, see new_job */
+    FLM_BACKEND_COMMENTS = 4,   /* see comment */
 };
 
 struct flm_backend {
@@ -91,6 +94,9 @@ struct flm_backend {
                          size_t n, flm_error *error);
     /* A sum of enum flm_backend_ability; missing: FLM_BACKEND_HAS_NODES. */
     unsigned (*abilities)(void *state);
+    /* What a granted block does now, in a line for those who look at the batch system's queue. Seldom: every
+     * half minute at most, and when the block has been released. */
+    void (*comment)(void *state, uint64_t block, const char *text);
 };
 
 /* The symbol of a plugin. */

@@ -141,6 +141,7 @@ void job_list_find(const struct job_list *all, uint32_t id, struct job_state *ou
         } else if (runs(job)) {
             out->kind = JOB_RUNS;
             out->end_time_s = end_of(job);
+            out->nodes = job->nodes;
         } else {
             snprintf(out->text, sizeof(out->text), "job %u %s", id, how_it_ended(job->job_state));
         }
@@ -152,11 +153,30 @@ void job_list_find(const struct job_list *all, uint32_t id, struct job_state *ou
 
 /* ---- our own ----------------------------------------------------------------------------------- */
 
-int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error)
+bool job_comment(uint32_t job, const char *text, char *why, size_t n)
+{
+    job_desc_msg_t change;
+    begin();
+    slurm_init_job_desc_msg(&change);
+    change.job_id = job;
+    change.comment = (char *)(uintptr_t)text;
+    if (slurm_update_job(&change) == SLURM_SUCCESS)
+        return true;
+    int e = slurm_get_errno();
+    /* Those before are of a slurmctld that does not answer: it may next time. */
+    if (e < ESLURM_INVALID_PARTITION_NAME || e == ESLURM_ALREADY_DONE || e == ESLURM_JOB_FINISHED ||
+        e == ESLURM_INVALID_JOB_ID)
+        return true;
+    snprintf(why, n, "%s", slurm_strerror(e));
+    return false;
+}
+
+int job_ask(uint32_t job, int64_t *end_time_s, bool *commented, flm_error *error)
 {
     job_info_msg_t *answer = NULL;
     begin();
     *end_time_s = -1;
+    *commented = true; /* as long as nobody knows */
     if (slurm_load_job(&answer, job, SHOW_ALL) != SLURM_SUCCESS) {
         int e = slurm_get_errno();
         if (e == ESLURM_INVALID_JOB_ID)
@@ -174,8 +194,11 @@ int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error)
             "the Slurm job %u, which SLURM_JOB_ID names, does not run (any more): start in a job "
             "of its own, or with --backend local",
             job);
-    else
+    else {
+        const char *comment = answer->job_array[0].comment;
         *end_time_s = end_of(&answer->job_array[0]);
+        *commented = comment && *comment && strncmp(comment, "flame: ", 7) != 0; /* before a requeue */
+    }
     slurm_free_job_info_msg(answer);
     return rc;
 }

@@ -33,9 +33,10 @@ struct job_block {
     uint64_t block;
     uint32_t id;      /* 0: not known yet */
     int output[2][2]; /* pipes of sbatch */
-    bool granted, released, cancelled;
+    bool granted, released, cancelled, own_comment;
     int timer;
     int64_t end_time_s;
+    int64_t drain_s; /* when one of its nodes was seen to be drained; 0: none is */
 };
 
 /* ---- the request ------------------------------------------------------------------------------- */
@@ -235,6 +236,27 @@ static void over(struct job_block *b, int code, const char *text)
     drop(b);
 }
 
+/* For us its time is over: what runs is finished, and flmd gives it back. */
+static void look_for_drain(struct job_block *b, const struct job_state *state)
+{
+    char node[NUMBER];
+    bool drained = state->nodes && drain_find(state->nodes, node, sizeof(node));
+    if (drained && !b->drain_s) {
+        slurm_log(b->slurm, "node %s is being drained: job %u begins no more tasks", node, b->id);
+        b->drain_s = time(NULL);
+    } else if (!drained) {
+        b->drain_s = 0;
+    }
+}
+
+static unsigned granted(const struct slurm *s)
+{
+    unsigned n = 0;
+    for (const struct job_block *b = s->jobs; b; b = b->next)
+        n += b->granted;
+    return n;
+}
+
 static void compare(struct job_block *b, const struct job_state *state)
 {
     const struct flm_backend_host *host = b->slurm->host;
@@ -265,6 +287,8 @@ static void look(void *arg)
     struct slurm *s = arg;
     struct job_list *all = NULL;
     bool soon = false;
+    /* The nodes of one job at a time: slurmctld has others to serve. */
+    unsigned n = granted(s), turn = n ? s->looks++ % n : 0;
     s->look_timer = 0;
     int rc = s->jobs ? job_list_get(&all) : 0;
     for (struct job_block *b = s->jobs, *next; b; b = next) {
@@ -276,6 +300,10 @@ static void look(void *arg)
         if (!b->id || rc < 0)
             continue;
         job_list_find(all, b->id, &state);
+        if (b->granted && turn-- == 0)
+            look_for_drain(b, &state);
+        if (b->drain_s && state.kind == JOB_RUNS)
+            state.end_time_s = b->drain_s;
         compare(b, &state);
     }
     job_list_free(all);
@@ -316,6 +344,8 @@ static void on_submitted(void *arg, int pid, int status)
         return;
     }
     b->id = (uint32_t)id;
+    snprintf(out, sizeof(out), "%lu", id);
+    b->slurm->host->submitted(b->slurm->host->handle, b->block, out);
     if (b->slurm->ending) {
         job_cancel(b->id);
         drop(b);
@@ -359,6 +389,7 @@ int jobs_start(struct slurm *s, const struct flm_block_request *request, flm_err
     if (rc == 0) {
         b->slurm = s;
         b->block = request->block;
+        b->own_comment = comment_is_given(request->site_options);
         rc = spawn(b, &w);
     }
     free(w.script);
@@ -400,6 +431,14 @@ static void release(struct job_block *b)
     look_again(b->slurm, LOOK_SOON_MS);
     int timer = host->timer(host->handle, GRACE_MS, on_grace_over, b);
     b->timer = timer > 0 ? timer : 0;
+}
+
+uint32_t jobs_commented(const struct slurm *s, uint64_t block)
+{
+    for (const struct job_block *b = s->jobs; b; b = b->next)
+        if (b->block == block)
+            return b->own_comment ? 0 : b->id;
+    return 0;
 }
 
 bool jobs_release(struct slurm *s, uint64_t block)

@@ -4,6 +4,7 @@
  *   executors=N     in all, spread over the nodes (default: the job's tasks, else one per core)
  *   grace=S         after SIGTERM (the end of time, preemption) for tasks to be finished (default 20)
  *   output=FILE     for what jobs of ours print, as sbatch --output (default: /dev/null)
+ *   ask=S           seconds after which the end of our job, which can be moved, is asked again (default 60)
  *   srun=OPTION     one more option for srun, verbatim; may be repeated
  */
 #define _GNU_SOURCE
@@ -14,9 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
-    ASK_AGAIN_MS = 60000, /* the end of the job can be moved */
+    ASK_AGAIN_S = 60, /* a question of every job: slurmctld has others to serve */
     EXECUTORS_MAX = 1000000,
     GRACE_S = 20, /* Slurm's KillWait is 30 s unless a site says otherwise */
 };
@@ -87,6 +89,8 @@ static int set(struct slurm *s, const char *option, flm_error *error)
         return number("executors", option + 10, EXECUTORS_MAX, &s->executors, error);
     if (strncmp(option, "grace=", 6) == 0)
         return set_grace(s, option + 6, error);
+    if (strncmp(option, "ask=", 4) == 0)
+        return number("ask", option + 4, 86400, &s->ask_s, error);
     if (strncmp(option, "output=", 7) == 0)
         return set_text(&s->output, option + 7, error);
     if (strncmp(option, "srun=", 5) == 0) {
@@ -99,9 +103,9 @@ static int set(struct slurm *s, const char *option, flm_error *error)
         s->n_srun_options++;
         return 0;
     }
-    return slurm_fail(error, FLM_EINVAL,
-                      "backend slurm has no option '%.100s': it knows executors, grace, output and srun",
-                      option);
+    return slurm_fail(
+        error, FLM_EINVAL,
+        "backend slurm has no option '%.100s': it knows executors, grace, output, ask and srun", option);
 }
 
 /* Which job, and how it was asked for. */
@@ -121,16 +125,35 @@ static int read_job(struct slurm *s, flm_error *error)
     return rc;
 }
 
+static void ask_again(void *arg);
+
+static void ask_later(struct slurm *s)
+{
+    int timer = s->host->timer(s->host->handle, s->ask_s * 1000, ask_again, s);
+    s->ask_timer = timer > 0 ? timer : 0;
+}
+
 static void ask_again(void *arg)
 {
     struct slurm *s = arg;
     int64_t end = -1;
-    if (job_ask(s->job_id, &end, NULL) == 0 && end != s->end_time_s) {
+    bool commented;
+    if (job_ask(s->job_id, &end, &commented, NULL) == 0 && end != s->end_time_s) {
         s->end_time_s = end;
         step_tell_time(s);
     }
-    int timer = s->host->timer(s->host->handle, ASK_AGAIN_MS, ask_again, s);
-    s->ask_timer = timer > 0 ? timer : 0;
+    ask_later(s);
+}
+
+/* Where it is not there libslurm asks the network for it, a minute long, and then ends this process. */
+static int check_configuration(flm_error *error)
+{
+    const char *conf = getenv("SLURM_CONF");
+    if (!conf || !*conf || access(conf, R_OK) == 0)
+        return 0;
+    return slurm_fail(error, FLM_ENOTFOUND,
+                      "cannot read %.300s, which SLURM_CONF names as Slurm's configuration: %s", conf,
+                      strerror(errno));
 }
 
 static int begin(struct slurm *s, const char *const *configuration, flm_error *error)
@@ -140,19 +163,20 @@ static int begin(struct slurm *s, const char *const *configuration, flm_error *e
         rc = set(s, *configuration, error);
     if (rc == 0)
         rc = read_job(s, error);
+    if (rc == 0)
+        rc = check_configuration(error);
     if (rc)
         return rc;
     s->binds = job_tasks_are_bound();
     if (!s->job[0])
         return 0;
     flm_error why = {0, ""};
-    rc = job_ask(s->job_id, &s->end_time_s, &why);
+    rc = job_ask(s->job_id, &s->end_time_s, &s->own_comment, &why);
     if (rc == FLM_ENOTFOUND)
         return slurm_fail(error, rc, "%s", why.text);
     if (rc)
         slurm_log(s, "%s; going on without knowing when the job ends", why.text);
-    int timer = s->host->timer(s->host->handle, ASK_AGAIN_MS, ask_again, s);
-    s->ask_timer = timer > 0 ? timer : 0;
+    ask_later(s);
     return 0;
 }
 
@@ -163,6 +187,7 @@ static int slurm_backend_init(const struct flm_backend_host *host, const char *c
     if (!s)
         return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
     s->host = host;
+    s->ask_s = ASK_AGAIN_S;
     snprintf(s->grace, sizeof(s->grace), "%d", GRACE_S);
     int rc = begin(s, configuration, error);
     if (rc < 0) {
@@ -216,7 +241,14 @@ static int dry_run(void *state, const struct flm_block_request *request, char *t
 static unsigned abilities(void *state)
 {
     const struct slurm *s = state;
-    return (s->job[0] ? FLM_BACKEND_HAS_NODES : 0) | FLM_BACKEND_NEW_JOBS;
+    return (s->job[0] ? FLM_BACKEND_HAS_NODES : 0) | FLM_BACKEND_NEW_JOBS | FLM_BACKEND_COMMENTS;
+}
+
+static void comment(void *state, uint64_t block, const char *text)
+{
+    struct slurm *s = state;
+    uint32_t job = step_commented(s, block);
+    comment_set(s, job ? job : jobs_commented(s, block), text);
 }
 
 /* A step of its own, on the agent's node: its ranks share a fate, and nobody else's. */
@@ -255,4 +287,5 @@ FLM_API const struct flm_backend flm_backend = {
     .dry_run = dry_run,
     .world_command = world_command,
     .abilities = abilities,
+    .comment = comment,
 };

@@ -1,7 +1,7 @@
 /* The backend `slurm`: what its parts share.
  *
  * slurm.c is the table and the options; step.c a block in the job that we are in: one step of node agents;
- * jobs.c a block that is a job of its own; job.c asks slurmctld.
+ * jobs.c a block that is a job of its own; job.c and drain.c ask slurmctld.
  */
 #ifndef PLUGIN_SLURM_H
 #define PLUGIN_SLURM_H
@@ -29,11 +29,15 @@ struct slurm {
     char *output;   /* file for what a job of ours prints, as sbatch names it; NULL: nowhere */
     struct step *steps;
     struct job_block *jobs;
-    int look_timer;     /* 0: none */
+    int look_timer; /* 0: none */
+    unsigned looks;
     int64_t end_time_s; /* -1: none, or not known */
     int ask_timer;      /* 0: none */
+    unsigned ask_s;     /* seconds */
     bool binds;         /* Slurm would bind tasks to cores */
     bool ending;
+    bool own_comment; /* the job that we are in has one of its user's */
+    bool no_comments; /* Slurm does not take them */
 };
 
 int slurm_fail(flm_error *error, int code, const char *format, ...) FLM_PRINTF(3, 4);
@@ -62,9 +66,19 @@ void jobs_release_all(struct slurm *s);
 int jobs_describe(const struct slurm *s, const struct flm_block_request *request, char *text, size_t size,
                   flm_error *error);
 
+/* The job of a block whose comment is ours; 0: none. */
+uint32_t step_commented(const struct slurm *s, uint64_t block);
+uint32_t jobs_commented(const struct slurm *s, uint64_t block);
+
+/* comment.c */
+bool comment_is_given(const char *const *site_options); /* the user gives one to jobs of ours */
+void comment_set(struct slurm *s, uint32_t job, const char *text);
+
 /* job.c: asks slurmctld. 0; FLM_ENOTFOUND: there is no such job, or it has ended, and error says so;
- * FLM_EIO: no answer. *end_time_s: -1 none. */
-int job_ask(uint32_t job, int64_t *end_time_s, flm_error *error);
+ * FLM_EIO: no answer. *end_time_s: -1 none. *commented: somebody has given it a comment. */
+int job_ask(uint32_t job, int64_t *end_time_s, bool *commented, flm_error *error);
+/* false: it was refused, and why. */
+bool job_comment(uint32_t job, const char *text, char *why, size_t n);
 /* Whether Slurm binds tasks to cores here, unless told not to. */
 bool job_tasks_are_bound(void);
 bool job_cancel(uint32_t job); /* false: Slurm does not answer, try again */
@@ -76,9 +90,13 @@ struct job_state {
     int64_t end_time_s; /* JOB_RUNS; -1 none */
     bool unknown;       /* JOB_OVER: it was not in the answer */
     char text[200];     /* for people: why it waits, how it ended */
+    const char *nodes;  /* JOB_RUNS; as long as the list */
 };
 int job_list_get(struct job_list **out); /* 0, or FLM_EIO: no answer */
 void job_list_find(const struct job_list *all, uint32_t job, struct job_state *out);
 void job_list_free(struct job_list *all); /* NULL is allowed */
+
+/* drain.c: the first of the nodes, "n[1-3]", that is being drained; false: none. Asks for each of them. */
+bool drain_find(const char *nodes, char *out, size_t n);
 
 #endif

@@ -19,10 +19,12 @@ SPANK_PLUGIN(spank_flame, 1)
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +38,10 @@ enum {
     RUNTIME_MAX = 60,
     NAME_MAX_BYTES = 48,
     PATH_BYTES = RUNTIME_MAX + NAME_MAX_BYTES + 32,
+    NODE_BYTES = 256,
+    ENDPOINT_BYTES = PATH_BYTES + NODE_BYTES + 16,
+    BACKLOG = 128,
+    HIGH_FD = 10,
     ARGUMENTS_MAX = 40,
     SHAPE_MAX = 5,
     SHAPE_BYTES = 512,
@@ -227,7 +233,7 @@ static bool job_of(spank_t spank, const char *restarts, struct job *job)
 struct command {
     const char *argv[ARGUMENTS_MAX];
     unsigned n;
-    char pid[16], job[32];
+    char pid[16], job[32], socket[16];
     char shape[SHAPE_MAX][SHAPE_BYTES];
 };
 
@@ -296,25 +302,91 @@ static bool is_user(spank_t spank)
     return spank_get_item(spank, S_JOB_UID, &uid) == ESPANK_SUCCESS && uid == getuid() && uid == geteuid();
 }
 
-/* Beside the process that we are in, which it watches. */
-static void start_beside(spank_t spank, const struct job *job)
+/* For clients on other nodes, which are told its port before there is a session manager: what they say
+ * waits there. *port 0: there is none. */
+static int listen_for_others(unsigned *port)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {.v6 = {.sin6_family = AF_INET6}};
+    socklen_t size = sizeof(address);
+    int off = 0, low = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *port = 0;
+    if (low >= 0)
+        setsockopt(low, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+    if (low < 0 || bind(low, &address.any, sizeof(address.v6)) < 0) {
+        if (low >= 0)
+            close(low);
+        memset(&address, 0, sizeof(address));
+        address.v4.sin_family = AF_INET;
+        low = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (low < 0 || bind(low, &address.any, sizeof(address.v4)) < 0) {
+            if (low >= 0)
+                close(low);
+            return -1;
+        }
+    }
+    int fd = listen(low, BACKLOG) == 0 ? fcntl(low, F_DUPFD, HIGH_FD) : -1; /* flm-instance inherits it */
+    close(low);
+    if (fd >= 0 && getsockname(fd, &address.any, &size) == 0)
+        *port = ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
+    return fd;
+}
+
+/* Beside the process that we are in, which it watches. socket: -1 none. */
+static void start_beside(spank_t spank, const struct job *job, int socket)
 {
     struct command c = {.n = 0};
     char **env = NULL;
+    if (socket >= 0)
+        snprintf(c.socket, sizeof(c.socket), "%d", socket);
     snprintf(c.pid, sizeof(c.pid), "%d", (int)getpid());
     add_instance(&c, job);
     add_pair(&c, "--watch", c.pid);
+    add_pair(&c, "--listen-fd", c.socket);
     if (spank_get_item(spank, S_JOB_ENV, &env) == ESPANK_SUCCESS && env)
         start(&c, flame.program, env, -1);
 }
 
-static void set_environment(spank_t spank, const struct job *job)
+/* By which others find the node that we are on. */
+static void name_of_node(spank_t spank, char *out, size_t n)
 {
-    char xdg[PATH_BYTES] = "", runtime[RUNTIME_MAX + 8], endpoint[PATH_BYTES];
+    if (spank_getenv(spank, "SLURMD_NODENAME", out, (int)n) == ESPANK_SUCCESS && *out)
+        return;
+    if (gethostname(out, n) < 0)
+        *out = 0;
+    out[n - 1] = 0;
+}
+
+/* The Unix socket is on the job's first node; a step elsewhere gets what is behind it in our list. */
+static void choose_endpoint(spank_t spank, const struct job *job)
+{
+    char list[ENDPOINT_BYTES], node[NODE_BYTES], ours[NAME_MAX_BYTES + 16];
+    snprintf(ours, sizeof(ours), "/%s/job.sock,", job->name);
+    const char *tcp = spank_getenv(spank, "FLM_ENDPOINT", list, sizeof(list)) == ESPANK_SUCCESS
+                          ? strstr(list, ours)
+                          : NULL;
+    tcp = tcp ? strstr(tcp, ",tcp:") : NULL;
+    name_of_node(spank, node, sizeof(node));
+    size_t n = strlen(node);
+    if (tcp && (strncmp(tcp + 5, node, n) != 0 || tcp[5 + n] != ':') &&
+        spank_setenv(spank, "FLM_ENDPOINT", tcp + 1, 1) != ESPANK_SUCCESS)
+        slurm_error("spank_flame: cannot set FLM_ENDPOINT for the step");
+}
+
+/* port: at which the instance listens for other nodes; 0: it does not. */
+static void set_environment(spank_t spank, const struct job *job, unsigned port)
+{
+    char xdg[PATH_BYTES] = "", runtime[RUNTIME_MAX + 8], endpoint[ENDPOINT_BYTES], node[NODE_BYTES];
     if (spank_getenv(spank, "XDG_RUNTIME_DIR", xdg, sizeof(xdg)) != ESPANK_SUCCESS)
         xdg[0] = 0;
     runtime_directory(runtime, sizeof(runtime), xdg);
-    snprintf(endpoint, sizeof(endpoint), "unix:%s/%s/job.sock", runtime, job->name);
+    int n = snprintf(endpoint, sizeof(endpoint), "unix:%s/%s/job.sock", runtime, job->name);
+    name_of_node(spank, node, sizeof(node));
+    if (port && *node)
+        snprintf(endpoint + n, sizeof(endpoint) - (size_t)n, ",tcp:%s:%u", node, port);
     if (spank_setenv(spank, "FLM_ENDPOINT", endpoint, 1) != ESPANK_SUCCESS ||
         spank_setenv(spank, "FLM_ENDPOINT_WAIT", WAIT_S, 1) != ESPANK_SUCCESS ||
         spank_setenv(spank, MARK, job->name, 1) != ESPANK_SUCCESS)
@@ -335,16 +407,22 @@ int slurm_spank_task_init(spank_t spank, int n, char *arguments[])
     bool host = job.step == SLURM_BATCH_SCRIPT || job.step == SLURM_INTERACTIVE_STEP;
     /* A step of a script that has it all in its environment, or another instance in its place. */
     if (!host && spank_getenv(spank, MARK, mark, sizeof(mark)) == ESPANK_SUCCESS &&
-        strcmp(mark, job.name) == 0)
+        strcmp(mark, job.name) == 0) {
+        choose_endpoint(spank, &job);
         return 0;
+    }
     if (host && access(flame.program, X_OK) < 0) {
         slurm_error("spank_flame: cannot run %s: %s; the job goes on without Flame", flame.program,
                     strerror(errno));
         return 0;
     }
-    set_environment(spank, &job);
+    unsigned port = 0;
+    int socket = host ? listen_for_others(&port) : -1;
+    set_environment(spank, &job, port);
     if (host)
-        start_beside(spank, &job);
+        start_beside(spank, &job, socket);
+    if (socket >= 0)
+        close(socket);
     return 0;
 }
 

@@ -264,3 +264,11 @@ int step_describe(const struct slurm *s, const struct flm_block_request *request
         used += (size_t)snprintf(text + used, size - used, "%s%s", i ? " " : "", w.list[i]);
     return 0;
 }
+
+uint32_t step_commented(const struct slurm *s, uint64_t block)
+{
+    for (const struct step *step = s->steps; step; step = step->next)
+        if (step->block == block)
+            return s->own_comment ? 0 : s->job_id;
+    return 0;
+}

@@ -135,6 +135,12 @@ static void on_waiting(void *handle, uint64_t block, const char *reason)
         host_say(handle, FLM__BLOCK_EVENT__KIND__WAITING, block, 0, reason);
 }
 
+static void on_submitted(void *handle, uint64_t block, const char *job)
+{
+    if (expect(handle, block, false, "submitted"))
+        host_say(handle, FLM__BLOCK_EVENT__KIND__SUBMITTED, block, 0, job);
+}
+
 static void on_ended(void *handle, uint64_t block, int code, const char *reason)
 {
     struct block **p = expect(handle, block, true, "ended");
@@ -276,6 +282,7 @@ void host_init(struct host *host)
         .cancel_timer = cancel_timer,
         .spawn = host_spawn,
         .spawn_with_output = host_spawn_with_output,
+        .submitted = on_submitted,
     };
 }
 

@@ -104,6 +104,13 @@ static void on_release(struct backend *b, uint64_t block)
                  error.code ? error.text : flm_strerror(rc));
 }
 
+/* Of one that has been released it says how far it came. */
+static void on_comment(struct backend *b, const Flm__BlockComment *comment)
+{
+    if (host_block_known(&b->host, comment->block))
+        b->plugin.ops.comment(b->state, comment->block, comment->text);
+}
+
 static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
 {
     struct backend *b = arg;
@@ -115,6 +122,8 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         on_request(b, m->block_request);
     else if (m->body_case == FLM__MESSAGE__BODY_BLOCK_RELEASE)
         on_release(b, m->block_release->block);
+    else if (m->body_case == FLM__MESSAGE__BODY_BLOCK_COMMENT)
+        on_comment(b, m->block_comment);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------- */

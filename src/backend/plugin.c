@@ -34,6 +34,13 @@ static int no_world_command(void *state, unsigned ranks, const char *const *prog
     return flm__error_set(error, FLM_ENOTSUP, "this backend starts no MPI worlds");
 }
 
+static void no_comment(void *state, uint64_t block, const char *text)
+{
+    (void)state;
+    (void)block;
+    (void)text;
+}
+
 static unsigned has_nodes(void *state)
 {
     (void)state;
@@ -102,6 +109,8 @@ int plugin_load(const char *name, struct plugin *out, flm_error *error)
         out->ops.world_command = no_world_command;
     if (!out->ops.abilities)
         out->ops.abilities = has_nodes;
+    if (!out->ops.comment)
+        out->ops.comment = no_comment;
     return 0;
 }
 

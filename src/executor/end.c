@@ -1,12 +1,18 @@
 #define _GNU_SOURCE
 #include "executor/executor.h"
 
+#include "base/time.h"
+
 #include <dirent.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+/* Who signals a whole job is done with it after so long, however busy the machine. */
+enum { SIGNALLED_MS = 500, SIGNALLED_LOOK_MS = 10 };
 
 /* The children of one thread, as the kernel lists them. */
 static void end_children_of(const char *thread)
@@ -51,6 +57,14 @@ void flm__end_now(struct flm__executor *e, int reason, const char *format, ...)
     dprintf(STDERR_FILENO, "flm-executor: %s\n", text);
     flm__end_children();
     _exit(1);
+}
+
+bool flm__end_wanted(struct flm__executor *e, int64_t ms)
+{
+    int64_t end = flm__now_ns() + (ms < SIGNALLED_MS ? ms : SIGNALLED_MS) * 1000000;
+    while (e->identity.signalled && !atomic_load(&e->control.stopping) && flm__now_ns() < end)
+        poll(NULL, 0, SIGNALLED_LOOK_MS);
+    return atomic_load(&e->control.stopping);
 }
 
 void flm__end_closed(struct flm__executor *e)

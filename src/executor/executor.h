@@ -88,6 +88,10 @@ int flm__run_invoke(struct flm__executor *e);
  * process at once. Any thread. */
 _Noreturn void flm__end_now(struct flm__executor *e, int reason, const char *format, ...) FLM_PRINTF(3, 4);
 
+/* Main thread, after a child has failed: whether we are told to end. At the end of a job's time both are,
+ * and the child may be the first: waits for that a moment, at most ms. */
+bool flm__end_wanted(struct flm__executor *e, int64_t ms);
+
 /* A descriptor that we need is gone. */
 _Noreturn void flm__end_closed(struct flm__executor *e);
 

@@ -47,16 +47,16 @@ static int read_number(const char *name, uint64_t max, uint64_t *out, flm_error 
 
 static void forget(void)
 {
-    static const char *const names[] = {"FLM_AGENT",     "FLM_LANE", "FLM_LIFE", "FLM_TOKEN",
-                                        "FLM_AGENT_PID", "FLM_CPUS", "FLM_NUMA", "FLM_WORLD_RANKS",
-                                        "FLM_RANKS",     "FLM_MPI"};
+    static const char *const names[] = {"FLM_AGENT",     "FLM_LANE", "FLM_LIFE",     "FLM_TOKEN",
+                                        "FLM_AGENT_PID", "FLM_CPUS", "FLM_NUMA",     "FLM_WORLD_RANKS",
+                                        "FLM_RANKS",     "FLM_MPI",  "FLM_SIGNALLED"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unsetenv(names[i]);
 }
 
 int flm__identity_read(struct flm__identity *id, flm_error *error)
 {
-    uint64_t lane = 0, life = 0, agent = 0, numa = UINT64_MAX, ranks = 0;
+    uint64_t lane = 0, life = 0, agent = 0, numa = UINT64_MAX, ranks = 0, signalled = 0;
     memset(id, 0, sizeof(*id));
     if (!getenv("FLM_AGENT"))
         return flm__error_set(error, FLM_ENOTFOUND, "no node agent started this program");
@@ -79,6 +79,8 @@ int flm__identity_read(struct flm__identity *id, flm_error *error)
         rc = read_number("FLM_RANKS", 1 << 20, &ranks, error);
     if (rc == 0)
         rc = read_number("FLM_WORLD_RANKS", 1 << 20, &ranks, error);
+    if (rc == 0)
+        rc = read_number("FLM_SIGNALLED", 1, &signalled, error);
     if (rc < 0)
         return rc;
     id->lane = (uint32_t)lane;
@@ -86,6 +88,7 @@ int flm__identity_read(struct flm__identity *id, flm_error *error)
     id->agent_pid = (pid_t)agent;
     id->numa = numa == UINT64_MAX ? -1 : (int)numa;
     id->world_ranks = (unsigned)ranks;
+    id->signalled = signalled;
     forget();
     return 0;
 }

@@ -9,6 +9,7 @@
  *   FLM_NUMA        node to take memory from; none or -1: any
  *   FLM_WORLD_RANKS (or FLM_RANKS) ranks of the MPI world that this process is one of; none or 0: no MPI
  *   FLM_MPI         module for it, "openmpi" or "mpich"; default: by the launcher
+ *   FLM_SIGNALLED   1: who ends the agent signals all processes of the job, us and our children first
  *   FLM_CORES       of the slot, for flm_session_info; stays, it may interest a service
  *
  * The others are removed from the environment once read, so that services and their children do not take
@@ -30,6 +31,7 @@ struct flm__identity {
     char cpus[1024];
     int numa;
     unsigned world_ranks;
+    bool signalled;
     char mpi[32];
 };
 

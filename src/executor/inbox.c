@@ -6,6 +6,7 @@
 #include "executor/world.h"
 
 #include <flm/client.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -97,6 +98,8 @@ static void answer_bind(struct flm__executor *e, Flm__Message *message, int fd)
     uint32_t session = message->bind->session;
     int rc = e->world ? flm__world_enter_take(e, message, fd, &error)
                       : flm__session_enter_take(e, message, fd, &error);
+    if (rc < 0 && flm__end_wanted(e, INT_MAX))
+        return; /* its process was ended with us: no fault of the session */
     Flm__Bound bound = FLM__BOUND__INIT;
     Flm__BindFailed failed = FLM__BIND_FAILED__INIT;
     bound.lane = failed.lane = e->identity.lane;

@@ -9,6 +9,8 @@
 #include "net/blob.h"
 
 #include <flm/client.h>
+#include <limits.h>
+#include <signal.h>
 #include <string.h>
 
 static inline int invoke(struct flm__executor *e)
@@ -24,8 +26,18 @@ int flm__run_invoke(struct flm__executor *e)
     return invoke(e);
 }
 
+/* Nobody has cancelled the running task: it is we who are to end. A task that this cut off is not answered,
+ * which gives it back: the agent tells how far we came, and it runs elsewhere. */
+static bool is_cut_off(struct flm__executor *e)
+{
+    return atomic_load(&e->control.stopping) &&
+           atomic_load(&e->cancels->numbers[e->number % FLM__CANCELS]) != e->number;
+}
+
 static void fail_by_service(struct flm__executor *e, const struct flm__record *r, int code)
 {
+    if (flm_task_cancelled(&e->task) && is_cut_off(e))
+        return;
     if (flm_task_cancelled(&e->task))
         flm__outbox_failure(e, r, FLM_TASK_CANCELLED, FLM_REASON_CANCELLED, code);
     else
@@ -58,6 +70,26 @@ static void set_running(struct flm__session *s, uint64_t number, uint64_t id)
     pthread_mutex_unlock(&s->lock);
 }
 
+static bool is_end_of_job(int status)
+{
+    return status == SIGTERM || status == SIGKILL;
+}
+
+/* A command that was ended by a signal, or says so as a shell does of one of its own, may have been meant
+ * by the end of the job; so may one that failed, since it may catch the signal, but then looking for that
+ * must cost little beside the command. Once the end has come any failure may be its doing: it is given
+ * back. */
+static bool is_given_back(struct flm__executor *e, const struct flm__shim_task *t, int64_t began_ns)
+{
+    enum { PART = 20 };
+    bool signalled = (t->reason == FLM_REASON_SIGNAL && is_end_of_job(t->code)) ||
+                     (t->reason == FLM_REASON_EXIT && is_end_of_job(t->code - 128));
+    if (t->state == FLM_TASK_SUCCEED || t->reason == FLM_REASON_DEADLINE)
+        return false;
+    flm__end_wanted(e, signalled ? INT_MAX : (flm__now_ns() - began_ns) / 1000000 / PART);
+    return is_cut_off(e);
+}
+
 static void run_by_shim(struct flm__executor *e, const struct flm__record *r, uint64_t deadline_ms)
 {
     struct flm__session *s = &e->session;
@@ -68,6 +100,7 @@ static void run_by_shim(struct flm__executor *e, const struct flm__record *r, ui
                                .deadline_ms = deadline_ms,
                                .output = shim_output,
                                .owner = &e->task};
+    int64_t began_ns = flm__now_ns();
     set_running(s, e->number, r->task);
     /* A cancel that came before is in e->cancels, a later one finds the task running. */
     if (flm_task_cancelled(&e->task))
@@ -76,6 +109,8 @@ static void run_by_shim(struct flm__executor *e, const struct flm__record *r, ui
     s->spoilt = s->shim->ops->invoke(s->shim, &t) < 0;
     atomic_store_explicit(&e->status->busy, 0, memory_order_relaxed);
     set_running(s, 0, 0);
+    if (is_given_back(e, &t, began_ns))
+        return;
     if (t.state == FLM_TASK_SUCCEED) {
         flm__outbox_success(e, r);
     } else {

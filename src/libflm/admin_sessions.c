@@ -10,7 +10,8 @@ enum {
 
 /* ---- sessions ---------------------------------------------------------------- */
 
-static void fill_session(struct flm_session_view *to, const Flm__SessionView *v, struct flm_event **events)
+static void fill_session(struct flm_session_view *to, const Flm__SessionView *v, struct flm_event **events,
+                         struct flm_place_view **places)
 {
     *to = (struct flm_session_view){
         .id = v->id,
@@ -35,23 +36,37 @@ static void fill_session(struct flm_session_view *to, const Flm__SessionView *v,
         .trouble = v->trouble,
         .events = *events,
         .n_events = (int)v->n_events,
+        .places = *places,
+        .n_places = (int)v->n_places,
     };
     for (size_t i = 0; i < v->n_events; i++)
         flm__views_event((*events)++, v->events[i]);
+    for (size_t i = 0; i < v->n_places; i++)
+        *(*places)++ = (struct flm_place_view){.node = v->places[i]->node,
+                                               .block = v->places[i]->block,
+                                               .tasks = v->places[i]->tasks,
+                                               .executors = v->places[i]->executors};
 }
 
 static int take_sessions(Flm__Message *reply, struct flm_session_view **list, flm_error *error)
 {
     const Flm__Reply *r = reply->reply;
-    size_t n = r->n_sessions, n_events = 0;
+    size_t n = r->n_sessions, n_events = 0, n_places = 0;
     struct flm_event *events;
-    for (size_t i = 0; i < n; i++)
+    struct flm_place_view *places;
+    void *more;
+    for (size_t i = 0; i < n; i++) {
         n_events += r->sessions[i]->n_events;
-    *list = flm__views_make_take(reply, n, sizeof(**list), n_events, &events);
+        n_places += r->sessions[i]->n_places;
+    }
+    *list = flm__views_make_room_take(reply, n, sizeof(**list),
+                                      n_events * sizeof(*events) + n_places * sizeof(*places), &more);
     if (!*list)
         return flm__admin_no_memory(error);
+    events = more;
+    places = (struct flm_place_view *)(void *)(events + n_events);
     for (size_t i = 0; i < n; i++)
-        fill_session(&(*list)[i], r->sessions[i], &events);
+        fill_session(&(*list)[i], r->sessions[i], &events, &places);
     return (int)n;
 }
 
@@ -99,6 +114,8 @@ static void fill_task(struct flm_task_view *to, const Flm__TaskView *v, struct f
         .message = v->message,
         .started_ns = v->started_ns,
         .deadline_ms = v->deadline_ms,
+        .node = v->node,
+        .block = v->block,
         .events = *events,
         .n_events = (int)v->n_events,
     };

@@ -8,19 +8,28 @@ union head {
     max_align_t align;
 };
 
-void *flm__views_make_take(Flm__Message *reply, size_t n, size_t size, size_t n_events,
-                           struct flm_event **events)
+void *flm__views_make_room_take(Flm__Message *reply, size_t n, size_t size, size_t more, void **more_at)
 {
     size_t array = (n * size + _Alignof(max_align_t) - 1) / _Alignof(max_align_t) * _Alignof(max_align_t);
-    union head *head = calloc(1, sizeof(*head) + array + n_events * sizeof(struct flm_event) + 1);
+    union head *head = calloc(1, sizeof(*head) + array + more + 1);
     if (!head) {
         flm__message__free_unpacked(reply, NULL);
         return NULL;
     }
     head->reply = reply;
-    if (events)
-        *events = (struct flm_event *)(void *)((char *)(head + 1) + array);
+    if (more_at)
+        *more_at = (char *)(head + 1) + array;
     return head + 1;
+}
+
+void *flm__views_make_take(Flm__Message *reply, size_t n, size_t size, size_t n_events,
+                           struct flm_event **events)
+{
+    void *more;
+    void *list = flm__views_make_room_take(reply, n, size, n_events * sizeof(**events), &more);
+    if (list && events)
+        *events = more;
+    return list;
 }
 
 void flm__views_free(void *array)

@@ -14,6 +14,9 @@
 void *flm__views_make_take(Flm__Message *reply, size_t n, size_t size, size_t n_events,
                            struct flm_event **events);
 
+/* The same with `more` bytes in place of the events, aligned for all. */
+void *flm__views_make_room_take(Flm__Message *reply, size_t n, size_t size, size_t more, void **more_at);
+
 /* Frees array and reply; NULL is allowed. */
 void flm__views_free(void *array);
 

@@ -129,6 +129,15 @@ void backend_release(struct manager *m, uint64_t number)
     backend_say(m->backend, &message);
 }
 
+void backend_comment(struct manager *m, uint64_t number, const char *text)
+{
+    Flm__BlockComment c = FLM__BLOCK_COMMENT__INIT;
+    c.block = number;
+    c.text = (char *)(uintptr_t)text;
+    FLM__MESSAGE(message, block_comment, BLOCK_COMMENT, &c);
+    backend_say(m->backend, &message);
+}
+
 void backend_dry_run(struct peer *p, uint64_t id, const Flm__BlockRequest *wanted)
 {
     char *argv[COMMAND_MAX];

@@ -14,6 +14,7 @@ bool backend_running(const struct manager *m);
  * NULL) a new job of that name. slots: of the node that was lost. Answered by blocks_event. */
 int backend_ask(struct manager *m, uint64_t number, const char *node, unsigned slots, const char *job);
 void backend_release(struct manager *m, uint64_t number);
+void backend_comment(struct manager *m, uint64_t number, const char *text);
 
 /* Asks the plugin what it would ask for, and tells the client. One at a time. */
 void backend_dry_run(struct peer *p, uint64_t id, const Flm__BlockRequest *wanted);

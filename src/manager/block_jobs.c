@@ -39,12 +39,13 @@ static bool is_alive(const struct block *b)
     return b->is_job && b->state != BLOCK_WAITS;
 }
 
+/* That are of use. */
 static unsigned slots_of(const struct manager *m, uint64_t block)
 {
     const struct node *n;
     unsigned slots = 0;
     DL_FOREACH(m->nodes, n)
-    if (n->block_number == block && !n->drained)
+    if (n->block_number == block && !n->drained && !end_time_is_near(n, m->now))
         slots += n->n_slots;
     return slots;
 }
@@ -104,6 +105,7 @@ static void ask_for_more(struct manager *m, const struct demand *d, const struct
         struct block *b = free_block(m);
         if (!b)
             return;
+        snprintf(b->session, sizeof(b->session), "%s", d->first ? d->first->id : "");
         block_ask(b, name);
     }
 }
@@ -134,6 +136,16 @@ static bool is_superfluous(struct manager *m, struct block *b, const struct dema
     return !b->nodes || !d->any || m->now - b->idle_ns > IDLE_MS * 1000000LL;
 }
 
+/* All its nodes are: another job may come in its place. */
+static bool is_at_its_end(const struct manager *m, const struct block *b)
+{
+    const struct node *n;
+    DL_FOREACH(m->nodes, n)
+    if (n->block_number == b->number && !end_time_is_near(n, m->now))
+        return false;
+    return b->nodes > 0;
+}
+
 static void give_back_what_is_left(struct manager *m, const struct demand *d, struct supply *have)
 {
     struct block *b;
@@ -156,8 +168,9 @@ static void give_back_what_is_left(struct manager *m, const struct demand *d, st
             bool superfluous = is_superfluous(m, b, d);
             unsigned each = per_job(m);
             uint64_t brings = b->nodes ? slots_of(m, b->number) : each ? each : 1;
-            if (!superfluous || have->jobs <= m->options.min_blocks ||
-                have->slots + have->coming < d->slots + brings)
+            bool needed =
+                have->jobs <= m->options.min_blocks || have->slots + have->coming < d->slots + brings;
+            if (!superfluous || (needed && !is_at_its_end(m, b)))
                 continue;
             have->jobs--;
             *(b->nodes ? &have->slots : &have->coming) -= brings;

@@ -49,7 +49,8 @@ void block_ask(struct block *b, const char *name)
     b->nodes = 0;
     b->idle_ns = b->left_ns = 0;
     b->end_time_s = 0;
-    b->job[0] = b->waits_for[0] = 0;
+    b->job[0] = b->waits_for[0] = b->comment[0] = 0;
+    b->comment_ns = 0;
     if (backend_ask(m, b->number, b->node, b->slots, b->is_job ? name : NULL) < 0)
         on_end(b, "flm-backend takes no requests");
 }
@@ -100,6 +101,7 @@ void block_give_back(struct block *b, const char *why)
     if (n->block_number == b->number && n->peer)
         peer_send(n->peer, &message, NULL, 0);
     backend_release(m, b->number);
+    block_comment(b, true);
     b->state = BLOCK_WAITS;
 }
 
@@ -170,6 +172,9 @@ void blocks_event(struct manager *m, const Flm__BlockEvent *e)
         snprintf(b->job, sizeof(b->job), "%s", e->text);
         set_end_time(b, e->end_time_s);
         break;
+    case FLM__BLOCK_EVENT__KIND__SUBMITTED:
+        snprintf(b->job, sizeof(b->job), "%s", e->text);
+        break;
     case FLM__BLOCK_EVENT__KIND__TIME_LEFT:
         set_end_time(b, e->end_time_s);
         break;
@@ -224,6 +229,7 @@ void blocks_start(struct manager *m, unsigned abilities)
 {
     struct options *o = &m->options;
     bool here = abilities & FLM_BACKEND_HAS_NODES;
+    m->jobs.can_comment = abilities & FLM_BACKEND_COMMENTS;
     if (here) {
         struct block *b = block_of_node(m, "");
         if (b)

@@ -23,6 +23,9 @@ void blocks_free(struct manager *m);
 /* Granted, refused, waiting, ended, time left. */
 void blocks_event(struct manager *m, const Flm__BlockEvent *event);
 
+/* With the heartbeat: what they do is told to those who look at the batch system's queue. */
+void blocks_comment(struct manager *m);
+
 /* Whether it is wanted, or was given up since. */
 bool blocks_know(struct manager *m, uint64_t number);
 void blocks_node_joined(struct manager *m, struct node *n);

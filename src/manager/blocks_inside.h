@@ -4,6 +4,8 @@
 
 #include "manager/blocks.h"
 
+#include <flm/client.h>
+
 enum block_state { BLOCK_WAITS, BLOCK_ASKED, BLOCK_GRANTED };
 
 struct block {
@@ -14,6 +16,9 @@ struct block {
     uint64_t number;
     enum block_state state;
     char job[64], waits_for[200];
+    char session[FLM_MAX_NAME + 1];           /* job: that it was asked for; "": none */
+    char comment[128];                        /* that was given last, */
+    int64_t comment_ns;                       /* then; 0: not yet */
     int64_t asked_ns, granted_ns, end_time_s; /* end: 0 none known */
     unsigned slots;                           /* of the node that it replaces */
     unsigned nodes;                           /* that are there */
@@ -30,6 +35,10 @@ struct block *block_new(struct manager *m);
 void block_ask(struct block *b, const char *name);
 /* Its nodes are told to end, and the backend to release it. */
 void block_give_back(struct block *b, const char *why);
+
+/* block_comment.c: tells the backend what it does now, as far as that has changed and was not told lately.
+ * last: it is being given back. */
+void block_comment(struct block *b, bool last);
 
 /* block_jobs.c */
 void block_jobs_start(struct manager *m);

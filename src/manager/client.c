@@ -68,7 +68,7 @@ static void reply_session(struct peer *p, uint64_t id, struct session *s)
     r.session = s->number;
     r.session_id = s->id;
     r.credit = session_credit(s);
-    r.task = s->last_task;
+    r.task = session_newest(s);
     r.taken = s->outbox.dropped;
     r.owed = session_unfinished(s) + s->outbox.put - s->outbox.dropped;
     r.acknowledge = s->detached;
@@ -230,13 +230,14 @@ static void sync_session(struct peer *p, const Flm__Request *r)
     }
     if (!defer(&s->syncs, p, NULL, r->id))
         return;
-    s->syncs->task = s->last_task;
+    s->syncs->task = session_newest(s);
     s->syncs->position = POSITION_OPEN;
     client_answer_syncs(s);
 }
 
 /* An input that is still being read is recorded when it is there, so nothing later is yet. What others have
- * recorded since the last sync of the disk may lie before the position, too, so it is to be synced itself. */
+ * recorded since the last sync of the disk may lie before the position, too, so it is to be synced itself.
+ */
 static bool is_durable(const struct session *s, struct deferred *d)
 {
     struct durable *durable = s->manager->durable;

@@ -20,7 +20,7 @@ static double duration(const struct session *s)
             n++;
         }
     }
-    return n ? sum / n / 1e9 : 0;
+    return (n ? sum / n : s->task_ns) / 1e9;
 }
 
 static uint64_t slots_of(const struct session *s, double task_s, unsigned backlog_s)

@@ -97,7 +97,8 @@ bool durable_room(struct durable *d, uint64_t bytes)
 {
     const struct flm__journal *j = d->journal;
     uint64_t need = flm__journal_bytes(bytes) + MARGIN_BYTES;
-    if (flm__journal_bytes(bytes) > j->mask / 4) /* not through the ring: memory of its own, within a limit */
+    if (flm__journal_bytes(bytes) >
+        j->mask / 4) /* not through the ring: memory of its own, within a limit */
         return flm__journal_reserve(d->journal, bytes) != NULL;
     return j->limit - j->tail >= need || flm__journal_room(d->journal) >= need;
 }
@@ -188,11 +189,11 @@ uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t larg
 static void put_result(struct durable *d, const struct flm__record *r, uint64_t number)
 {
     struct blob *large = r->flags & FLM__RECORD_BLOB ? flow_blob(r) : NULL;
-    /* Room was reserved for the record with its padding, which is the journal's own here, of zeros. */
     uint64_t size = sizeof(number) + bytes_of(r->size, large ? large->size : 0);
+    /* What was reserved has the padding of the record, which the journal has itself. */
+    d->reserved->size = (uint32_t)size;
     if (size & 7)
         memset((char *)(d->reserved + 1) + (size & ~(uint64_t)7), 0, 8);
-    d->reserved->size = (uint32_t)size;
     memcpy(d->reserved + 1, &number, sizeof(number));
     copy(d->reserved, (char *)(d->reserved + 1) + sizeof(number), r, r + 1, large);
     flm__journal_put(d->journal, d->reserved);
@@ -266,7 +267,7 @@ bool durable_session(struct session *s)
     stored.spec = &spec;
     stored.application = s->application->description;
     stored.state = s->state;
-    stored.last_task = s->last_task;
+    stored.last_task = session_newest(s);
     stored.results = s->outbox.put;
     stored.taken = s->outbox.dropped;
     stored.succeed = s->succeed;

@@ -38,7 +38,7 @@ struct durable {
     uint64_t written, synced; /* as they were last seen */
     uint32_t next_serial;
     bool urgent; /* what is recorded may take the room that is kept for what cannot wait */
-    bool sync; /* what was appended in this turn is to be synced */
+    bool sync;   /* what was appended in this turn is to be synced */
     enum flm__journal_state state;
     int bell;
     uv_poll_t poll;

@@ -24,9 +24,11 @@ static double duration(const struct executor *e, const struct session *s)
             n++;
         }
     }
+    if (n || s->task_ns > 0)
+        return n ? sum / n : s->task_ns;
     /* A deadline that is longer than all the time that the node has had says nothing. */
     double deadline = s->deadline_ms * 1e6;
-    return n ? sum / n : deadline < (double)(e->node->end_ns - e->node->began_ns) ? deadline : 0;
+    return deadline < (double)(e->node->end_ns - e->node->began_ns) ? deadline : 0;
 }
 
 unsigned end_time_tasks(const struct executor *e, const struct session *s)

@@ -46,7 +46,7 @@ struct note *notes_add(struct notes *n, uint64_t task)
     struct note *note = n->ring ? &n->ring[n->n++ % NOTES_KEPT] : &lost;
     memset(note, 0, sizeof(*note));
     note->task = task;
-    note->executor = -1;
+    note->executor = note->place = -1;
     return note;
 }
 

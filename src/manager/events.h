@@ -36,6 +36,7 @@ struct note {
     uint8_t state, reason;
     int code, executor;
     unsigned attempts;
+    int place; /* in the session's places; -1: none */
     char message[160];
 };
 

@@ -78,6 +78,8 @@ static bool join_session(struct executor *e, struct session *s)
     e->session = s;
     e->bound_index = s->n_bound;
     s->bound[s->n_bound++] = e;
+    e->place = places_find(&s->places, e->node->name, e->node->block);
+    e->done_before = e->done;
     return true;
 }
 
@@ -86,6 +88,9 @@ void executor_leave_session(struct executor *e)
     struct session *s = e->session;
     if (!s)
         return;
+    if (e->task_ns > 0)
+        s->task_ns = e->task_ns;
+    places_count(&s->places, e->place, e->done - e->done_before);
     struct executor *last = s->bound[--s->n_bound];
     s->bound[e->bound_index] = last;
     last->bound_index = e->bound_index;

@@ -41,6 +41,8 @@ struct executor {
     uint64_t birth;         /* of this process, among all that there have been */
     struct session *session;
     unsigned bound_index; /* in session->bound */
+    int place;            /* in session->places; -1: not known */
+    uint64_t done_before; /* the session */
 
     struct inflight *inflight; /* ring of what is not answered; room is a power of two and grows */
     uint32_t first, n, room;

@@ -3,6 +3,7 @@
 #include "manager/executor_inside.h"
 
 #include "manager/flow.h"
+#include "manager/too_long.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -115,6 +116,8 @@ void executor_bury(struct executor *e)
     e->dying = false;
     if (s) {
         bool charge = !e->death.expected || e->kill_reason;
+        if (!charge)
+            too_long_cut_off(e);
         lose_tasks(e, e->death.began, charge, e->death.reason, e->death.code, e->death.text);
         executor_leave_session(e);
         if (entering && !e->death.expected)

@@ -126,8 +126,7 @@ static uint64_t recorded_bytes(uint32_t size, uint64_t large)
 static bool no_room_yet(struct session *s, struct task_ref ref, struct blob *blob)
 {
     return blob && s->durability &&
-           !durable_room(s->manager->durable,
-                         recorded_bytes(queue_record(ref)->size, blob->size));
+           !durable_room(s->manager->durable, recorded_bytes(queue_record(ref)->size, blob->size));
 }
 
 /* The fetch is over, s->fetching counts it no more after this. */
@@ -280,18 +279,24 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
                                               .text = error.text});
 }
 
-/* Whether the journal can take a task of a durable session now, with so many bytes; false: *accepted says
- * what becomes of it. */
-static bool may_record(struct session *s, const struct arrival *a, uint64_t bytes, enum accepted *accepted)
+/* Why no task enters the journal now; NULL: there is no reason. After one was refused none is taken until
+ * the session is opened again: its client may die before it hears of it, and whoever comes then could not
+ * know that the task is missing among those of flm_submitted. */
+static const char *not_recorded(const struct session *s)
 {
     const char *trouble = durable_trouble(s->manager->durable);
-    if (trouble)
-        *accepted = outbound_reject(s, &a->record, a->weight, trouble) ? REFUSED : LATER;
-    else if (!durable_room(s->manager->durable, bytes))
-        *accepted = LATER;
-    else
-        return true;
-    return false;
+    if (!trouble && s->refused)
+        trouble = "a task before it was refused: open the session again, and go on after flm_submitted";
+    return trouble;
+}
+
+static enum accepted reject(struct session *s, const struct arrival *a, const char *why)
+{
+    if (!outbound_reject(s, &a->record, a->weight, why))
+        return LATER;
+    if (!s->refused)
+        s->refused = a->record.task;
+    return REFUSED;
 }
 
 static enum accepted accept_large(struct peer *p, struct session *s, struct arrival *a)
@@ -311,10 +316,14 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     a->weight += sound ? where.size : 0;
     end.text = "the size of the input is beyond the limit";
     enum accepted accepted = ACCEPTED;
-    if (!sound || not_taken(s, a, &end))
+    const char *trouble = s->durability ? not_recorded(s) : NULL;
+    if (trouble)
+        accepted = reject(s, a, trouble);
+    else if (!sound || not_taken(s, a, &end))
         accepted = refuse(s, a, &end);
-    else if (s->durability && !may_record(s, a, recorded_bytes(a->record.size, where.size), &accepted))
-        ; /* not now, or answered */
+    else if (s->durability &&
+             !durable_room(s->manager->durable, recorded_bytes(a->record.size, where.size)))
+        accepted = LATER;
     else if (store(s, a, &ref))
         take_payload(p, s, ref, &where);
     else
@@ -324,13 +333,21 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     return accepted;
 }
 
-/* False: *accepted says what becomes of the task, which is not in the journal. */
-static bool record_small(struct session *s, const struct arrival *a, enum accepted *accepted)
+/* Whether the journal can take a task of a durable session now; false: *accepted says what becomes of it.
+ * Tasks enter the journal in their order, so none passes one whose input is still being read: what has come
+ * is then all up to the newest. */
+static bool may_record(struct session *s, const struct arrival *a, enum accepted *accepted)
 {
-    if (!may_record(s, a, a->bytes, accepted))
-        return false;
-    *accepted = durable_task(s, &a->record, a->payload, NULL) ? ACCEPTED : LATER;
-    return *accepted == ACCEPTED;
+    const char *trouble = not_recorded(s);
+    if (trouble && a->record.flags & FLM__RECORD_BLOB)
+        return true; /* its payload has to be dropped too: accept_large */
+    if (trouble)
+        *accepted = reject(s, a, trouble);
+    else if (s->fetching || !durable_room(s->manager->durable, a->bytes))
+        *accepted = LATER;
+    else
+        return true;
+    return false;
 }
 
 /* False: try again later. */
@@ -343,18 +360,17 @@ static bool accept_task(struct peer *p, struct session *s, struct arrival *a)
         s->finished_bytes += a->weight;
         return true;
     }
-    if (__builtin_expect(s->durability && s->fetching, 0)) {
-        /* Tasks enter the journal in their order, so none passes one whose input is still being read: what
-         * has come is then all up to the newest. */
-        accepted = LATER;
-    } else if (__builtin_expect(a->record.flags & FLM__RECORD_BLOB, 0))
+    if (__builtin_expect(s->durability != 0, 0) && !may_record(s, a, &accepted))
+        goto done;
+    if (__builtin_expect(a->record.flags & FLM__RECORD_BLOB, 0))
         accepted = accept_large(p, s, a);
     else if (__builtin_expect(not_taken(s, a, &end), 0))
         accepted = refuse(s, a, &end);
-    else if (__builtin_expect(s->durability != 0, 0) && !record_small(s, a, &accepted))
-        ; /* not now, or answered */
+    else if (__builtin_expect(s->durability != 0, 0) && !durable_task(s, &a->record, a->payload, NULL))
+        accepted = LATER;
     else if (__builtin_expect(!store(s, a, &ref), 0))
         accepted = refuse_no_memory(s, a);
+done:
     if (accepted == LATER)
         return false;
     if (__builtin_expect(accepted == REFUSED, 0))

@@ -12,6 +12,7 @@
 #include "manager/logs.h"
 #include "manager/loop.h"
 #include "manager/session.h"
+#include "manager/too_long.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,6 +67,8 @@ static void on_heartbeat(uv_timer_t *timer)
     m->now = flm__now_ns();
     node_heartbeat(m);
     end_time_look(m);
+    blocks_comment(m);
+    too_long_look(m);
     peer_check_links(m);
     logs_overdue(m);
 }
@@ -183,7 +186,7 @@ static int start_loop(struct manager *m, flm_error *error)
 static bool any_tcp(const struct options *o)
 {
     for (unsigned i = 0; i < o->n_endpoints; i++)
-        if (strncmp(o->endpoints[i], "tcp:", 4) == 0)
+        if (strncmp(o->endpoints[i], "tcp:", 4) == 0 || strncmp(o->endpoints[i], "fd:", 3) == 0)
             return true;
     return false;
 }

@@ -72,7 +72,7 @@ struct manager {
     struct block *blocks;    /* of blocks.c */
     uint64_t block_numbers;  /* the last */
     struct {                 /* of block_jobs.c */
-        bool can;
+        bool can, can_comment;
         uv_timer_t look;
         unsigned slots;    /* of one, as the last one had */
         unsigned failures; /* in a row */

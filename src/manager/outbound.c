@@ -230,6 +230,14 @@ static bool write_outcome(struct session *s, const struct flm__record *task,
     return true;
 }
 
+/* Where the session's executor with this id is; -1: it is none of its. */
+static int place_of(const struct session *s, unsigned executor)
+{
+    const struct manager *m = s->manager;
+    bool bound = executor < m->n_executors && m->executors[executor]->session == s;
+    return bound ? m->executors[executor]->place : -1;
+}
+
 static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text)
 {
     struct note *note = notes_add(&s->notes, task);
@@ -238,6 +246,7 @@ static void note_end(struct session *s, uint64_t task, const struct flm__outcome
     note->code = o->code;
     note->attempts = o->attempts;
     note->executor = (int)o->executor;
+    note->place = place_of(s, o->executor);
     snprintf(note->message, sizeof(note->message), "%.*s", (int)o->text, text);
     if (o->state == FLM_TASK_FAILED)
         events_add(&s->events, o->code < 0 ? o->code : FLM_ESERVICE, task, (int)o->executor,

@@ -15,7 +15,17 @@ static uint32_t stuck(const struct executor *e, int64_t now)
     return e->n > 1 && !e->recalling && now - e->since_ns > STEAL_AFTER_NS ? e->n - 1 : 0;
 }
 
-/* Executors that the session has use for. */
+/* Executors that are with the session and stay there. */
+static unsigned held(const struct session *s)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n_bound; i++)
+        n += s->bound[i]->state != EXECUTOR_UNBINDING && !s->bound[i]->leaving;
+    return n;
+}
+
+/* Executors that the session has use for. Those that are about to leave it count as its own until they
+ * have: a task may run on them. */
 static unsigned wanted(struct session *s, int64_t now)
 {
     if (s->state == SESSION_CLOSED || s->trouble[0])
@@ -26,10 +36,12 @@ static unsigned wanted(struct session *s, int64_t now)
     for (unsigned i = 0; i < s->n_bound; i++) /* what ends on one that was taken away needs no other */
         if (s->bound[i]->n && s->bound[i]->state != EXECUTOR_UNBINDING)
             want += 1 + (s->state == SESSION_CANCELLING ? 0 : stuck(s->bound[i], now));
-    if (want > s->max_instances)
-        want = s->max_instances;
     if (want < s->min_instances && s->state == SESSION_OPEN && now >= s->bind_retry_ns)
         want = s->min_instances;
+    unsigned leaving = s->n_bound - held(s);
+    unsigned most = s->max_instances > leaving ? s->max_instances - leaving : 0;
+    if (want > most)
+        want = most;
     return want > MANAGER_EXECUTORS_MAX ? MANAGER_EXECUTORS_MAX : (unsigned)want;
 }
 
@@ -97,14 +109,6 @@ static void deal_out(struct deal *deals, unsigned n, unsigned executors, double 
     }
 }
 
-static unsigned held(const struct session *s)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < s->n_bound; i++)
-        n += s->bound[i]->state != EXECUTOR_UNBINDING && !s->bound[i]->leaving;
-    return n;
-}
-
 /* Takes `n` executors from a session: idle ones first, then those with the least to do. */
 static void take_away(struct session *s, unsigned n)
 {
@@ -167,10 +171,9 @@ static void kill_overdue(struct manager *m)
     }
 }
 
-/* Gives to those who have less than they deserve. False: no executor is free. */
-static bool give(struct manager *m, struct session *s)
+/* Gives to one who has less than it deserves. False: no executor is free. */
+static bool give(struct manager *m, struct session *s, unsigned has)
 {
-    unsigned has = held(s);
     while (has < s->deserved) {
         struct executor *e = find_free(m, s);
         if (!e)
@@ -201,8 +204,11 @@ void scheduler_run(struct manager *m)
             deals[n++] = (struct deal){s, want};
     }
     deal_out(deals, n, executors, m->options.quantum_ms / 1e3);
+    /* Before those who wait for nothing but executors that are about to leave them. */
     for (unsigned i = 0; i < n; i++)
-        short_of |= !give(m, deals[i].session);
+        short_of |= !give(m, deals[i].session, deals[i].session->n_bound);
+    for (unsigned i = 0; i < n && !short_of; i++)
+        short_of |= !give(m, deals[i].session, held(deals[i].session));
     HASH_ITER(hh, m->sessions, s, next)
     {
         if (!s->n_bound)

@@ -260,6 +260,8 @@ void session_attach(struct session *s, struct peer *client)
 {
     s->client = client;
     s->given_up = false; /* by an earlier one */
+    s->last_task = session_newest(s);
+    s->refused = 0;
     s->attached_bytes = s->finished_bytes + session_held_bytes(s);
     s->next_attached = client->attached;
     client->attached = s;
@@ -580,6 +582,7 @@ static void session_free(struct session *s)
     queue_clear(&s->queue);
     events_clear(&s->events);
     notes_clear(&s->notes);
+    places_clear(&s->places);
     blob_release(s->common);
     application_release(s->application);
     free(s->bound);

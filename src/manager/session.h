@@ -9,6 +9,7 @@
 #include "manager/events.h"
 #include "manager/outbox.h"
 #include "manager/peer.h"
+#include "manager/places.h"
 #include "manager/queue.h"
 
 #include <flm/client.h>
@@ -35,6 +36,7 @@ struct session {
     struct queue queue;
     struct outbox outbox; /* results that wait for the client */
     uint64_t last_task;   /* id of the newest received: what is not larger is a duplicate */
+    uint64_t refused; /* of a durable session: from this task on none was taken, until it is opened again */
     uint64_t pending, running, succeed, failed, cancelled, retried;
     /* As flow control counts, see session_credit. */
     uint64_t finished_bytes; /* since the beginning */
@@ -62,8 +64,12 @@ struct session {
     unsigned bind_failures; /* in a row */
     int64_t bind_retry_ns;  /* not before */
     char trouble[EVENT_TEXT];
+    double task_ns; /* duration of a task, as the executor measured that left last; 0: not known */
+    char too_long[EVENT_TEXT]; /* of too_long.c; "": nothing is known of that */
+    uint64_t too_long_succeed; /* then */
     struct events events;
     struct notes notes; /* exceptional tasks */
+    struct places places;
     int64_t created_ns, closed_ns;
     int64_t rate_ns;
     uint64_t rate_done;
@@ -138,6 +144,12 @@ static inline uint64_t session_credit(const struct session *s)
 {
     uint64_t limit = s->finished_bytes + s->queue_bytes;
     return limit > s->attached_bytes ? limit - s->attached_bytes : 0;
+}
+
+/* Id of the newest task that is not lost when its client is: who opens the session goes on behind it. */
+static inline uint64_t session_newest(const struct session *s)
+{
+    return s->refused ? s->refused - 1 : s->last_task;
 }
 
 /* Results wait beyond the limit: no more tasks are started. */

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "manager/backend.h"
+#include "manager/blocks_inside.h"
 #include "manager/client.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
@@ -108,14 +109,41 @@ static void list_executors(struct peer *p, uint64_t id)
     free(views);
 }
 
+static int64_t time_left(int64_t end_time_s)
+{
+    int64_t left = end_time_s - flm__wall_ns() / 1000000000;
+    return !end_time_s ? -1 : left > 0 ? left : 0;
+}
+
+/* Jobs that were asked for and have no nodes yet: rows without a name. */
+static size_t fill_coming(const struct manager *m, Flm__NodeView *views, size_t room)
+{
+    const struct block *b;
+    size_t n = 0;
+    DL_FOREACH(m->blocks, b)
+    {
+        if (!b->is_job || b->state == BLOCK_WAITS || b->nodes || b->left_ns || n == room)
+            continue;
+        Flm__NodeView *v = &views[n++];
+        flm__node_view__init(v);
+        v->state = (char *)(uintptr_t)(b->state == BLOCK_GRANTED ? "Starting" : "Pending");
+        v->block = (char *)(uintptr_t)b->job;
+        v->trouble = (char *)(uintptr_t)(b->state == BLOCK_GRANTED ? "" : b->waits_for);
+        v->time_left_s = time_left(b->end_time_s);
+    }
+    return n;
+}
+
 static void list_nodes(struct peer *p, uint64_t id)
 {
     struct manager *m = p->manager;
     struct node *node;
-    size_t n = 0, i = 0;
+    const struct block *b;
+    size_t n = 0, n_blocks = 0, i = 0;
     void **pointers;
     DL_COUNT(m->nodes, node, n);
-    Flm__NodeView *views = verbs_list(n, sizeof(*views), &pointers);
+    DL_COUNT(m->blocks, b, n_blocks);
+    Flm__NodeView *views = verbs_list(n + n_blocks, sizeof(*views), &pointers);
     if (!views) {
         verbs_no_memory(p, id);
         return;
@@ -134,8 +162,9 @@ static void list_nodes(struct peer *p, uint64_t id)
         v->slots = node->n_slots;
         for (unsigned k = 0; k < node->n_slots; k++)
             v->executors += node->lanes[k]->state != EXECUTOR_VOID;
-        v->time_left_s = node->end_time_s ? node->end_time_s - flm__wall_ns() / 1000000000 : -1;
+        v->time_left_s = time_left(node->end_time_s);
     }
+    n += fill_coming(m, views + n, n_blocks);
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
     r.n_nodes = n;

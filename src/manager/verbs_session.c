@@ -69,7 +69,7 @@ static void fill_session(Flm__SessionView *v, struct session *s)
     v->max_instances = s->max_instances == MANAGER_EXECUTORS_MAX ? 0 : s->max_instances;
     v->weight = s->weight;
     v->tasks_per_second = rate(s);
-    v->trouble = s->trouble;
+    v->trouble = s->trouble[0] ? s->trouble : s->too_long;
 }
 
 void verbs_list_sessions(struct peer *p, uint64_t id)
@@ -107,24 +107,48 @@ static Flm__Event *collect_events(const struct events *e, uint64_t cursor, uint6
     return list;
 }
 
+/* What has been counted, and what the executors that are there have done. */
+static Flm__PlaceView *collect_places(const struct session *s, void ***pointers)
+{
+    Flm__PlaceView *list = verbs_list(s->places.n, sizeof(*list), pointers);
+    for (unsigned i = 0; list && i < s->places.n; i++) {
+        flm__place_view__init(&list[i]);
+        list[i].node = s->places.list[i].node;
+        list[i].block = s->places.list[i].block;
+        list[i].tasks = s->places.list[i].tasks;
+    }
+    for (unsigned i = 0; list && i < s->n_bound; i++) {
+        const struct executor *e = s->bound[i];
+        if (e->place >= 0) {
+            list[e->place].tasks += e->done - e->done_before;
+            list[e->place].executors++;
+        }
+    }
+    return list;
+}
+
 void verbs_get_session(struct peer *p, uint64_t id, const char *name)
 {
     struct session *s = verbs_session(p, id, name);
     if (!s)
         return;
     Flm__SessionView v, *views = &v;
-    void **pointers;
+    void **pointers, **place_pointers;
     fill_session(&v, s);
     Flm__Event *events = collect_events(&s->events, 0, 0, &pointers, &v.n_events);
+    Flm__PlaceView *places = collect_places(s, &place_pointers);
     v.events = (Flm__Event **)pointers;
+    v.n_places = s->places.n;
+    v.places = (Flm__PlaceView **)place_pointers;
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
     r.n_sessions = 1;
     r.sessions = &views;
-    if (events)
+    if (events && places)
         client_send_reply(p, &r);
     else
         verbs_no_memory(p, id);
+    free(places);
     free(events);
 }
 
@@ -167,6 +191,14 @@ static struct executor *runner_of(struct session *s, struct task_ref ref)
     return NULL;
 }
 
+static void set_place(Flm__TaskView *v, const struct session *s, int place)
+{
+    if (place >= 0) {
+        v->node = s->places.list[place].node;
+        v->block = s->places.list[place].block;
+    }
+}
+
 static bool add_stored(struct task_ref ref, void *arg)
 {
     struct task_list *l = arg;
@@ -184,10 +216,12 @@ static bool add_stored(struct task_ref ref, void *arg)
     v->started_ns = e ? flm__wall_ns() - (l->session->manager->now - e->since_ns) : 0;
     v->deadline_ms = session_deadline_ms(l->session, ref);
     v->message = (char *)(uintptr_t) "";
+    if (e)
+        set_place(v, l->session, e->place);
     return true;
 }
 
-static void fill_note(Flm__TaskView *v, const struct note *note)
+static void fill_note(Flm__TaskView *v, const struct session *s, const struct note *note)
 {
     flm__task_view__init(v);
     v->id = note->task;
@@ -196,6 +230,7 @@ static void fill_note(Flm__TaskView *v, const struct note *note)
     v->code = note->code;
     v->attempts = note->attempts;
     v->executor = note->executor;
+    set_place(v, s, note->place);
     v->message = (char *)(uintptr_t)note->message;
 }
 
@@ -222,7 +257,7 @@ void verbs_list_tasks(struct peer *p, uint64_t id, const Flm__TaskQuery *q)
     uint64_t first = s->notes.n > NOTES_KEPT ? s->notes.n - NOTES_KEPT : 0;
     for (uint64_t i = first; s->notes.ring && i < s->notes.n; i++)
         if (s->notes.ring[i % NOTES_KEPT].task >= q->from)
-            fill_note(&l.views[l.n++], &s->notes.ring[i % NOTES_KEPT]);
+            fill_note(&l.views[l.n++], s, &s->notes.ring[i % NOTES_KEPT]);
     qsort(l.views, l.n, sizeof(*l.views), by_id);
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
@@ -241,7 +276,7 @@ static bool view_task(struct session *s, uint64_t task, Flm__TaskView *v)
         return add_stored(ref, &l);
     const struct note *note = notes_find(&s->notes, task);
     if (note) {
-        fill_note(v, note);
+        fill_note(v, s, note);
         return true;
     }
     if (!task || task > s->last_task)

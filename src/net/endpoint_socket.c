@@ -11,6 +11,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -204,12 +205,36 @@ static int listen_tcp(const char *endpoint, char *bound, size_t n, flm_error *er
     return fd;
 }
 
+/* A socket that whoever started us has made; his descriptor is not for those that we start. */
+static int listen_given(const char *endpoint, char *bound, size_t n, flm_error *error)
+{
+    char *end, port[16] = "";
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof(address), one = sizeof(int);
+    int listens = 0, fd = (int)strtol(endpoint + 3, &end, 10);
+    if (end == endpoint + 3 || *end || fd < 3)
+        return flm__error_set(error, FLM_EINVAL, "'%s' is no endpoint: it reads fd:NUMBER, 3 or more",
+                              endpoint);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &one) < 0 || !listens ||
+        getsockname(fd, (struct sockaddr *)&address, &size) < 0 ||
+        (address.ss_family != AF_INET && address.ss_family != AF_INET6))
+        return flm__error_set(error, FLM_EINVAL, "%s: descriptor %d is not a TCP socket that listens",
+                              endpoint, fd);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    getnameinfo((struct sockaddr *)&address, size, NULL, 0, port, sizeof(port), NI_NUMERICSERV);
+    snprintf(bound, n, "tcp:*:%s", port);
+    return fd;
+}
+
 int flm__listen(const char *endpoint, char *bound, size_t n, flm_error *error)
 {
     if (strncmp(endpoint, "unix:", 5) == 0)
         return listen_unix(endpoint, bound, n, error);
     if (strncmp(endpoint, "tcp:", 4) == 0)
         return listen_tcp(endpoint, bound, n, error);
+    if (strncmp(endpoint, "fd:", 3) == 0)
+        return listen_given(endpoint, bound, n, error);
     return flm__error_set(error, FLM_EINVAL, "'%s' is no endpoint: it reads unix:PATH or tcp:HOST:PORT",
                           endpoint);
 }

@@ -92,6 +92,7 @@ void agent_stop(struct agent *agent, int status, const char *format, ...)
     if (agent->options->log_to_stderr) /* else flmd, or who lost it, has more to say */
         agent_say(agent, "ends: %s", agent->why);
     for (unsigned i = 0; i < agent->n_slots; i++) {
+        slot_end_of_job(&agent->slots[i]);
         uv_timer_stop(&agent->slots[i].timer);
         slot_end(&agent->slots[i], 0, NULL, GRACE_MS + GIVE_UP_MS);
     }
@@ -126,6 +127,8 @@ static void finish(struct agent *agent)
     FLM__MESSAGE(m, node_drained, NODE_DRAINED, &drained);
     agent_tell(agent, &m, NULL, 0);
     agent->finish_ns = flm__now_ns() + (int64_t)agent->options->grace_s * 1000000000;
+    for (unsigned i = 0; i < agent->n_slots; i++)
+        slot_end_of_job(&agent->slots[i]);
     uv_timer_start(&agent->finishing, on_finishing, FINISHING_MS, FINISHING_MS);
 }
 

@@ -3,10 +3,10 @@
  *   load     hwloc's tree of this machine, of an XML file or of a description
  *   cores    the physical cores with at least one allowed hardware thread, in
  *            hwloc's order, each with the package, NUMA node and L3 it is in
- *   chunks   groups of cores_per_slot cores, none across an L3 (else a NUMA node,
- *            else a package) as long as enough whole ones fit there; packed they
- *            are in order, spread they go round the packages, then the NUMA
- *            nodes, then the L3s
+ *   chunks   groups of cores_per_slot cores: those that fit into an L3, then, while
+ *            there are too few, of the cores that are left over those that fit into
+ *            a NUMA node, a package, the machine; packed they are in order, spread
+ *            they go round the packages, then the NUMA nodes, then the L3s
  *   slots    slot i is bound to chunk i, or to the L3 or NUMA node around it
  *
  * Invariants: a bound slot has all allowed threads of its cores and no other; with
@@ -39,7 +39,7 @@ struct core {
 };
 
 struct chunk {
-    unsigned first;        /* core */
+    const unsigned *cores; /* cores_per_slot indices, ascending; in plan.order */
     unsigned rank[LEVELS]; /* how many came before it in the same L3, that L3 in its node, ... */
 };
 
@@ -50,6 +50,8 @@ struct plan {
     unsigned n_cores, n_chunks, cores_per_slot;
     struct core *cores;
     struct chunk *chunks;
+    unsigned *order; /* cores by chunk */
+    bool *taken;     /* cores that are in a chunk */
 };
 
 /* --- load --- */
@@ -220,25 +222,38 @@ static unsigned domain_end(const struct plan *plan, unsigned i, enum level level
     return i;
 }
 
-/* How many chunks fit when none may cross a domain of the level; stores them when asked. */
-static unsigned cut(const struct plan *plan, enum level level, struct chunk *chunks)
+/* Makes chunks of the cores that are in none yet, none across a domain of the level. */
+static void cut(struct plan *plan, enum level level)
 {
-    unsigned n = 0;
     for (unsigned i = 0, end; i < plan->n_cores; i = end) {
+        unsigned *cores = plan->order + plan->n_chunks * plan->cores_per_slot, n = 0;
         end = domain_end(plan, i, level);
-        for (; end - i >= plan->cores_per_slot; i += plan->cores_per_slot, n++)
-            if (chunks)
-                chunks[n].first = i;
+        for (unsigned j = i; j < end; j++) {
+            if (plan->taken[j])
+                continue;
+            cores[n++] = j;
+            if (n < plan->cores_per_slot)
+                continue;
+            while (n)
+                plan->taken[cores[--n]] = true;
+            plan->chunks[plan->n_chunks++].cores = cores;
+            cores += plan->cores_per_slot;
+        }
     }
-    return n;
 }
 
 static bool same_domain(const struct plan *plan, const struct chunk *a, const struct chunk *b, int level)
 {
     for (; level < LEVEL_MACHINE; level++)
-        if (plan->cores[a->first].domain[level] != plan->cores[b->first].domain[level])
+        if (plan->cores[a->cores[0]].domain[level] != plan->cores[b->cores[0]].domain[level])
             return false;
     return true;
+}
+
+static int compare_packed(const void *a, const void *b)
+{
+    const struct chunk *x = a, *y = b;
+    return x->cores[0] < y->cores[0] ? -1 : 1;
 }
 
 /* Chunks come in hwloc's order, so those of one domain are neighbours: rank[L3] counts within the
@@ -267,14 +282,20 @@ static int compare_spread(const void *a, const void *b)
 
 static int make_chunks(struct plan *plan, unsigned wanted, bool spread)
 {
-    enum level level = LEVEL_L3;
-    while (level < LEVEL_MACHINE && cut(plan, level, NULL) < wanted)
-        level++;
-    plan->n_chunks = cut(plan, level, NULL);
-    plan->chunks = calloc(plan->n_chunks, sizeof(*plan->chunks));
-    if (!plan->chunks)
+    plan->chunks = calloc(plan->n_cores / plan->cores_per_slot, sizeof(*plan->chunks));
+    /* Behind the last whole chunk there may be the beginning of one. */
+    plan->order = calloc(plan->n_cores + plan->cores_per_slot, sizeof(*plan->order));
+    plan->taken = calloc(plan->n_cores, sizeof(*plan->taken));
+    if (!plan->chunks || !plan->order || !plan->taken)
         return FLM_ENOMEM;
-    cut(plan, level, plan->chunks);
+    unsigned nearer = 0;
+    for (int level = LEVEL_L3; level < LEVELS && plan->n_chunks < wanted; level++) {
+        nearer = plan->n_chunks;
+        cut(plan, (enum level)level);
+    }
+    if (nearer && plan->n_chunks > wanted) /* those that are cut off are of the farthest kind */
+        plan->n_chunks = wanted;
+    qsort(plan->chunks, plan->n_chunks, sizeof(*plan->chunks), compare_packed);
     rank_chunks(plan);
     if (spread)
         qsort(plan->chunks, plan->n_chunks, sizeof(*plan->chunks), compare_spread);
@@ -326,18 +347,17 @@ static int add_core(const struct plan *plan, hwloc_bitmap_t set, unsigned core, 
 /* The node that most cores of the chunk are near. */
 static int chunk_numa(const struct plan *plan, const struct chunk *chunk)
 {
-    const struct core *cores = &plan->cores[chunk->first];
     unsigned best = 0, most = 0;
     for (unsigned i = 0; i < plan->cores_per_slot; i++) {
         unsigned n = 0;
         for (unsigned j = 0; j < plan->cores_per_slot; j++)
-            n += cores[j].numa == cores[i].numa;
+            n += plan->cores[chunk->cores[j]].numa == plan->cores[chunk->cores[i]].numa;
         if (n > most) {
             most = n;
             best = i;
         }
     }
-    return cores[best].numa;
+    return plan->cores[chunk->cores[best]].numa;
 }
 
 /* A text that does not fit leaves the slot unbound: half a list would be wrong. */
@@ -347,7 +367,7 @@ static int bind_slot(const struct plan *plan, const struct chunk *chunk, enum pl
     hwloc_bitmap_t set = hwloc_bitmap_alloc();
     int rc = set ? 0 : -1;
     for (unsigned i = 0; !rc && i < plan->cores_per_slot; i++)
-        rc = add_core(plan, set, chunk->first + i, bind);
+        rc = add_core(plan, set, chunk->cores[i], bind);
     int length = rc ? 0 : hwloc_bitmap_list_snprintf(slot->cpus, sizeof(slot->cpus), set);
     if (length < 0 || (size_t)length >= sizeof(slot->cpus))
         slot->cpus[0] = '\0';
@@ -392,6 +412,8 @@ static void plan_free(struct plan *plan)
         hwloc_bitmap_free(plan->cores[i].cpus);
     free(plan->cores);
     free(plan->chunks);
+    free(plan->order);
+    free(plan->taken);
     hwloc_bitmap_free(plan->allowed);
     if (plan->topology)
         hwloc_topology_destroy(plan->topology);

@@ -18,8 +18,9 @@
 enum {
     START_MS = 30000, /* to connect, for a single process */
     START_WORLD_MS = 120000,
-    REPLACE_MS = 2000, /* between SIGTERM and SIGKILL of a process that makes room */
-    CLOSED_MS = 2000,  /* for a process that has closed its connection to end */
+    REPLACE_MS = 2000,   /* between SIGTERM and SIGKILL of a process that makes room */
+    SIGNALLED_MS = 1000, /* for a signal to reach all processes of a job */
+    CLOSED_MS = 2000,    /* for a process that has closed its connection to end */
     BACKOFF_MS = 100,
     BACKOFF_MAX_MS = 10000,
 };
@@ -317,12 +318,23 @@ void slot_replace(struct slot *slot)
     slot_end(slot, 0, NULL, REPLACE_MS);
 }
 
+static void slot_move_on(struct slot *slot)
+{
+    if (slot->agent->finish_ns || slot->agent->stopping)
+        slot->expected = true;
+    if (!slot->agent->relay || relay_lane_drain(slot->agent->relay, slot->lane))
+        slot_drained(slot);
+}
+
+static void on_no_signal(uv_timer_t *timer)
+{
+    slot_move_on(timer->data);
+}
+
 void slot_exited(struct slot *slot, int status, const struct rusage *usage)
 {
     slot->status = status;
     slot->usage = *usage;
-    if (slot->agent->finish_ns) /* who signals us signals all processes of the job */
-        slot->expected = true;
     uv_timer_stop(&slot->timer);
     slot_set_state(slot, SLOT_GONE);
     slot_world_sweep(slot);
@@ -330,8 +342,20 @@ void slot_exited(struct slot *slot, int status, const struct rusage *usage)
     log_stream_end(slot->out);
     log_stream_end(slot->err);
     slot->out = slot->err = NULL;
-    if (!slot->agent->relay || relay_lane_drain(slot->agent->relay, slot->lane))
-        slot_drained(slot);
+    /* Who signals us signals all processes of the job, in any order. */
+    bool asked = WIFEXITED(status) ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGTERM;
+    if (slot->agent->options->grace_s && asked && !slot->expected && !slot->agent->finish_ns)
+        uv_timer_start(&slot->timer, on_no_signal, SIGNALLED_MS, 0);
+    else
+        slot_move_on(slot);
+}
+
+void slot_end_of_job(struct slot *slot)
+{
+    if (slot->state == SLOT_GONE && uv_is_active((uv_handle_t *)&slot->timer)) {
+        uv_timer_stop(&slot->timer);
+        slot_move_on(slot);
+    }
 }
 
 void slot_drained(struct slot *slot)

@@ -106,6 +106,9 @@ void slot_fail(struct slot *slot, const char *text);
 /* The process has been reaped. */
 void slot_exited(struct slot *slot, int status, const struct rusage *usage);
 
+/* The agent was told to end: so was a process that has just ended. */
+void slot_end_of_job(struct slot *slot);
+
 /* GONE: moves on once nothing of it is left in the relay. */
 void slot_drained(struct slot *slot);
 

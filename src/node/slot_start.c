@@ -185,6 +185,7 @@ static void build_environment(const struct slot *slot, const Flm__Application *s
     set_number(environment, "FLM_LIFE", slot->life);
     set_number(environment, "FLM_TOKEN", slot->token);
     set_number(environment, "FLM_CORES", slot->place->cores);
+    set_number(environment, "FLM_SIGNALLED", agent->options->grace_s > 0);
     if (slot->kind.ranks)
         set_number(environment, "FLM_RANKS", slot->kind.ranks);
     char cores[16];

@@ -15,14 +15,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -34,13 +32,13 @@ enum {
     KEY_APP,
     KEY_OPTIONS,
     KEY_SET,
+    KEY_LISTEN,
     READY_MS = 60000,
     END_MS = 5000,
     LEFTOVER_MS = 1000,
     LOOK_MS = 1000, /* at the script, where the kernel has no descriptors of processes */
     APPLICATIONS_MAX = 64,
     SHAPE_MAX = 16,
-    LINE_MAX_BYTES = 512,
 };
 
 static const struct argp_option table[] = {
@@ -50,12 +48,8 @@ static const struct argp_option table[] = {
     {"app", KEY_APP, "FILE,...", 0, "register these applications", 0},
     {"options", KEY_OPTIONS, "OPTIONS", 0, "more options for flmd, with blanks between them", 0},
     {"set", KEY_SET, "SLURM_X=VALUE", 0, "what the job has, where the environment is that of a step", 0},
+    {"listen-fd", KEY_LISTEN, "FD", 0, "a TCP socket that listens, for clients on other nodes", 0},
     {0},
-};
-
-struct process {
-    pid_t pid; /* 0: none, or it has ended */
-    int status;
 };
 
 struct job {
@@ -67,22 +61,13 @@ struct job {
     unsigned n_shape;
     pid_t script;               /* 0: none */
     int script_fd, script_proc; /* descriptor of the process; else of its directory in /proc */
-    int signals, ready, parent;
-    struct process manager, registrar;
+    int signals, parent;
+    struct ready_line ready;
+    struct child manager, registrar;
     bool over; /* a signal, or the script has ended */
-    char line[LINE_MAX_BYTES];
-    size_t line_size;
 };
 
-void say(const char *format, ...)
-{
-    char text[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    fprintf(stderr, "flm-instance: %s\n", text);
-}
+const char *const say_name = "flm-instance";
 
 /* ---- the command line -------------------------------------------------------------------------- */
 
@@ -135,6 +120,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             argp_error(state, "--set takes SLURM_X=VALUE, at most %d times, not '%s'", SHAPE_MAX, arg);
         job->shape[job->n_shape++] = arg;
         return 0;
+    case KEY_LISTEN:
+        job->options.listen_fd = (int)number(state, "--listen-fd", arg, INT_MAX);
+        return 0;
     case ARGP_KEY_END:
         if (!job->options.name)
             argp_error(state, "--name is missing; sbatch --flame starts this program, see spank_flame(8)");
@@ -144,13 +132,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 /* ---- events ------------------------------------------------------------------------------------ */
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* Descriptors of whoever started us would keep others waiting for their end. */
 static void close_inherited(void)
@@ -202,31 +183,6 @@ static void watch_script(struct job *job)
     job->over = !script_lives(job);
 }
 
-static void reap(struct job *job)
-{
-    int status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct process *p = pid == job->manager.pid     ? &job->manager
-                            : pid == job->registrar.pid ? &job->registrar
-                                                        : NULL;
-        if (p)
-            *p = (struct process){.status = status};
-    }
-}
-
-static void read_ready(struct job *job)
-{
-    ssize_t n = read(job->ready, job->line + job->line_size, sizeof(job->line) - 1 - job->line_size);
-    if (n > 0)
-        job->line_size += (size_t)n;
-    job->line[job->line_size] = 0;
-    if (n > 0 && !strchr(job->line, '\n') && job->line_size < sizeof(job->line) - 1)
-        return;
-    close(job->ready);
-    job->ready = -1;
-}
-
 /* Waits for something to happen, until `until` (ms; -1: for ever). false: the time is over. */
 static bool wait_event(struct job *job, int64_t until)
 {
@@ -236,17 +192,18 @@ static bool wait_event(struct job *job, int64_t until)
         return false;
     if (looks && (left < 0 || left > LOOK_MS))
         left = LOOK_MS;
-    struct pollfd p[3] = {
-        {job->signals, POLLIN, 0}, {job->ready, POLLIN, 0}, {job->over ? -1 : job->script_fd, POLLIN, 0}};
+    struct pollfd p[3] = {{job->signals, POLLIN, 0},
+                          {job->ready.fd, POLLIN, 0},
+                          {job->over ? -1 : job->script_fd, POLLIN, 0}};
     poll(p, 3, (int)left);
     struct signalfd_siginfo info;
     while (p[0].revents && read(job->signals, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo != SIGCHLD)
             job->over = true;
     }
-    reap(job);
+    children_reap(&job->manager, &job->registrar);
     if (p[1].revents)
-        read_ready(job);
+        ready_read(&job->ready);
     if (p[2].revents || (looks && !script_lives(job)))
         job->over = true;
     return true;
@@ -267,15 +224,17 @@ static void restore_shape(const struct job *job)
 
 static int begin_manager(struct job *job)
 {
-    pid_t pid = start_manager(&job->instance, &job->options, &job->ready, &job->parent);
+    pid_t pid = start_manager(&job->instance, &job->options, &job->ready.fd, &job->parent);
+    if (job->options.listen_fd) /* when flmd ends who waits there is told */
+        close(job->options.listen_fd);
     if (pid < 0)
         return -1;
     job->manager.pid = pid;
     int64_t until = now_ms() + READY_MS;
     bool in_time = true;
-    while (in_time && job->ready >= 0 && !job->over)
+    while (in_time && job->ready.fd >= 0 && !job->over)
         in_time = wait_event(job, until);
-    if (job->over || strncmp(job->line, "unix:", 5) == 0)
+    if (job->over || strncmp(job->ready.text, "unix:", 5) == 0)
         return job->over ? -1 : 0;
     if (in_time)
         say("the session manager did not start; it says why above; the job goes on without it");
@@ -392,7 +351,7 @@ int main(int argc, char **argv)
         NULL,
         NULL,
         NULL};
-    struct job job = {.signals = -1, .ready = -1, .parent = -1, .script_fd = -1, .script_proc = -1};
+    struct job job = {.signals = -1, .ready.fd = -1, .parent = -1, .script_fd = -1, .script_proc = -1};
     job.options.backend = "slurm";
     argp_err_exit_status = STATUS_USAGE;
     argp_program_version = "flm-instance (Flame) " FLM_VERSION;

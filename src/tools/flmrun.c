@@ -12,57 +12,31 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
     READY_MS = 60000,   /* for flmd to be ready; it says itself what it cannot do, much earlier */
     LEFTOVER_MS = 1000, /* for what CMD left behind */
     AT_ONCE_MS = 500,   /* for flmd to end after a second signal */
-    LINE_MAX_BYTES = 512,
-};
-
-struct process {
-    pid_t pid; /* 0: none, or it has ended */
-    bool ended;
-    int status;
 };
 
 struct flmrun {
     struct flmrun_options options;
     struct instance instance;
     sigset_t mask; /* as it was when we were started */
-    int signals, ready, parent;
-    struct process manager, command;
-    int first_signal;          /* 0: none */
-    bool at_once;              /* a second one came */
-    char line[LINE_MAX_BYTES]; /* of flmd: where it is */
-    size_t line_size;
-    bool line_ended;
+    int signals, parent;
+    struct ready_line ready;
+    struct child manager, command;
+    int first_signal; /* 0: none */
+    bool at_once;     /* a second one came */
 };
 
-void say(const char *format, ...)
-{
-    char text[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    fprintf(stderr, "flmrun: %s\n", text);
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
+const char *const say_name = "flmrun";
 
 /* ---- events ------------------------------------------------------------------------------------ */
 
@@ -84,19 +58,6 @@ static void take_signals(struct flmrun *run)
     run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static void reap(struct flmrun *run)
-{
-    int status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct process *p = pid == run->manager.pid   ? &run->manager
-                            : pid == run->command.pid ? &run->command
-                                                      : NULL;
-        if (p)
-            *p = (struct process){.ended = true, .status = status};
-    }
-}
-
 static void tell_command(const struct flmrun *run, int signal)
 {
     if (run->command.pid > 0)
@@ -106,7 +67,7 @@ static void tell_command(const struct flmrun *run, int signal)
 static void on_signal(struct flmrun *run, const struct signalfd_siginfo *info)
 {
     if (info->ssi_signo == SIGCHLD) {
-        reap(run);
+        children_reap(&run->manager, &run->command);
         return;
     }
     if (run->first_signal)
@@ -118,33 +79,19 @@ static void on_signal(struct flmrun *run, const struct signalfd_siginfo *info)
         tell_command(run, (int)info->ssi_signo);
 }
 
-static void read_ready(struct flmrun *run)
-{
-    ssize_t n = read(run->ready, run->line + run->line_size, sizeof(run->line) - 1 - run->line_size);
-    if (n > 0)
-        run->line_size += (size_t)n;
-    run->line[run->line_size] = 0;
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || strchr(run->line, '\n') ||
-        run->line_size == sizeof(run->line) - 1) {
-        close(run->ready);
-        run->ready = -1;
-        run->line_ended = true;
-    }
-}
-
 /* Waits for one thing to happen, until `until` (ms; -1: for ever). false: the time is over. */
 static bool wait_event(struct flmrun *run, int64_t until)
 {
     int64_t left = until < 0 ? -1 : until - now_ms();
     if (until >= 0 && left <= 0)
         return false;
-    struct pollfd p[2] = {{run->signals, POLLIN, 0}, {run->ready, POLLIN, 0}};
+    struct pollfd p[2] = {{run->signals, POLLIN, 0}, {run->ready.fd, POLLIN, 0}};
     int n = poll(p, 2, left < 0 ? -1 : left > 3600000 ? 3600000 : (int)left);
     struct signalfd_siginfo info;
     while (p[0].revents && read(run->signals, &info, sizeof(info)) == sizeof(info))
         on_signal(run, &info);
     if (p[1].revents)
-        read_ready(run);
+        ready_read(&run->ready);
     return n != 0 || until < 0 || now_ms() < until;
 }
 
@@ -163,26 +110,26 @@ static void say_manager_end(const struct flmrun *run, const char *then)
 /* 0 when clients can connect; else the exit status. */
 static int begin_manager(struct flmrun *run)
 {
-    pid_t pid = start_manager(&run->instance, &run->options, &run->ready, &run->parent);
+    pid_t pid = start_manager(&run->instance, &run->options, &run->ready.fd, &run->parent);
     if (pid < 0)
         return STATUS_OURS;
     run->manager.pid = pid;
     int64_t until = now_ms() + READY_MS;
     bool in_time = true;
-    while (in_time && !run->line_ended && !run->manager.ended && !run->first_signal)
+    while (in_time && !run->ready.ended && !run->manager.ended && !run->first_signal)
         in_time = wait_event(run, until);
     if (run->first_signal)
         return 128 + run->first_signal;
-    if (strncmp(run->line, "unix:", 5) == 0 || strncmp(run->line, "tcp:", 4) == 0)
+    if (strncmp(run->ready.text, "unix:", 5) == 0 || strncmp(run->ready.text, "tcp:", 4) == 0)
         return 0;
-    while (in_time && run->line_ended && !run->manager.ended)
+    while (in_time && run->ready.ended && !run->manager.ended)
         in_time = wait_event(run, until);
     if (run->manager.ended)
         say_manager_end(run, " before it was ready; it says why above, or in the log");
     else
         say("the session manager was not ready after %d s", READY_MS / 1000);
-    if (run->line_size)
-        say("it said: %.*s", (int)strcspn(run->line, "\n"), run->line);
+    if (run->ready.size)
+        say("it said: %.*s", (int)strcspn(run->ready.text, "\n"), run->ready.text);
     return STATUS_OURS;
 }
 
@@ -225,7 +172,7 @@ static void end_command(struct flmrun *run, bool told)
         wait_event(run, -1);
 }
 
-static int status_of(const struct process *process)
+static int status_of(const struct child *process)
 {
     return WIFSIGNALED(process->status) ? 128 + WTERMSIG(process->status) : WEXITSTATUS(process->status);
 }
@@ -242,14 +189,14 @@ static int cannot_start(const char *name, int errno_value)
 
 static int run_command(struct flmrun *run)
 {
-    char *end = strpbrk(run->line, " \n"), *more = end && *end == ' ' ? end + 1 : NULL;
+    char *end = strpbrk(run->ready.text, " \n"), *more = end && *end == ' ' ? end + 1 : NULL;
     if (more)
         more[strcspn(more, " \n")] = 0;
     if (end)
         *end = 0;
     if (run->options.verbose)
-        say("FLM_ENDPOINT=%s", run->line);
-    pid_t pid = start_command(run->options.command, run->line, more ? more : run->options.slots,
+        say("FLM_ENDPOINT=%s", run->ready.text);
+    pid_t pid = start_command(run->options.command, run->ready.text, more ? more : run->options.slots,
                               &run->instance, &run->mask);
     if (pid < 0)
         return cannot_start(run->options.command[0], -pid);
@@ -288,7 +235,7 @@ static void end_leftovers(const struct flmrun *run)
 
 int main(int argc, char **argv)
 {
-    struct flmrun run = {.signals = -1, .ready = -1, .parent = -1};
+    struct flmrun run = {.signals = -1, .ready.fd = -1, .parent = -1};
     flmrun_parse(&run.options, argc, argv);
     take_signals(&run);
     int status = instance_open(&run.instance, &run.options) < 0 ? STATUS_OURS : 0;

@@ -2,8 +2,8 @@
  *
  * flmrun.c has the course of events, flmrun_options.c the command line, flmrun_instance.c the private
  * directory and what dead instances left, flmrun_processes.c the processes of an instance,
- * flmrun_start.c how flmd and CMD are started. flm-instance (flm_instance.c) is made of the last three,
- * too.
+ * flmrun_start.c how flmd and CMD are started, flmrun_children.c what becomes of them. flm-instance
+ * (flm_instance.c) is made of the last four, too.
  */
 #ifndef TOOLS_FLMRUN_H
 #define TOOLS_FLMRUN_H
@@ -29,7 +29,7 @@ struct flmrun_options {
     const char *bind;
     const char *nodes;
     const char *backend; /* "local", "slurm"; chosen by flmrun_parse */
-    const char *interface;
+    const char *interface, *auth;
     unsigned min_nodes, max_nodes; /* with jobs of our own; max 0: none */
     const char *site_options, *block_time;
     const char *provider;
@@ -44,6 +44,7 @@ struct flmrun_options {
     /* For flm-instance only. */
     const char *name;           /* of the directory in place of a random one */
     const char *slots_per_node; /* in place of slots */
+    int listen_fd;              /* a TCP socket for flmd; 0: none */
     char *const
         *manager_options; /* for flmd, verbatim; NULL, or NULL-terminated and at most MANAGER_OPTIONS */
 };
@@ -86,6 +87,28 @@ pid_t start_manager(const struct instance *instance, const struct flmrun_options
 pid_t start_command(char **command, const char *endpoint, const char *slots,
                     const struct instance *instance, const sigset_t *mask);
 
+/* Of the program; each defines it. */
+extern const char *const say_name;
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Monotonic. */
+int64_t now_ms(void);
+
+struct child {
+    pid_t pid; /* 0: none, or it has ended */
+    bool ended;
+    int status;
+};
+/* Notes which of the two have ended. */
+void children_reap(struct child *a, struct child *b);
+
+/* What flmd says when it is ready: where it is; or nothing, and the end of the pipe. */
+struct ready_line {
+    int fd; /* -1 when it has ended */
+    bool ended;
+    size_t size;
+    char text[512];
+};
+void ready_read(struct ready_line *r);
 
 #endif

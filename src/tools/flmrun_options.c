@@ -20,6 +20,7 @@ enum {
     KEY_NODES,
     KEY_BACKEND,
     KEY_INTERFACE,
+    KEY_AUTH,
     KEY_MIN_NODES,
     KEY_MAX_NODES,
     KEY_SITE,
@@ -57,6 +58,11 @@ static const struct argp_option table[] = {
     {"site-options", KEY_SITE, "WORDS", 0, "options for sbatch of such jobs, for example \"-A project\"",
      0},
     {"interface", KEY_INTERFACE, "NAME", 0, "network interface between nodes, where they have several", 0},
+    {"auth", KEY_AUTH, "auto|munge|secret", 0,
+     "how node agents and clients on other nodes prove who they are (default: by munge, or a secret where "
+     "they have "
+     "no munge)",
+     0},
     {"state-dir", KEY_STATE_DIR, "DIR", 0, "keep durable sessions there", 0},
     {"resume", KEY_RESUME, NULL, 0, "go on with what an earlier run left in --state-dir", 0},
     {"timeout", KEY_TIMEOUT, "S", 0, "end CMD after S seconds, with status 124", 0},
@@ -85,6 +91,13 @@ static double seconds(struct argp_state *state, const char *name, const char *te
     if (end == text || *end || !(value > 0 && value <= 1e9))
         argp_error(state, "%s takes seconds, more than 0, not '%s'", name, text);
     return value;
+}
+
+static const char *auth_name(struct argp_state *state, const char *text)
+{
+    if (strcmp(text, "auto") != 0 && strcmp(text, "munge") != 0 && strcmp(text, "secret") != 0)
+        argp_error(state, "--auth takes auto, munge or secret, not '%s'", text);
+    return text;
 }
 
 static const char *bind_name(struct argp_state *state, const char *text)
@@ -205,6 +218,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_INTERFACE:
         o->interface = arg;
+        return 0;
+    case KEY_AUTH:
+        o->auth = auth_name(state, arg);
         return 0;
     case ARGP_KEY_ARG: /* the rest is CMD's */
         o->command = state->argv + state->next - 1;

@@ -19,7 +19,7 @@
 
 extern char **environ;
 
-enum { READY_FD = 3, PARENT_FD = 4, ARGUMENTS_MAX = 64 + MANAGER_OPTIONS };
+enum { READY_FD = 3, PARENT_FD = 4, LISTEN_FD = 5, ARGUMENTS_MAX = 64 + MANAGER_OPTIONS };
 
 /* Jobs of one node each, beside the nodes of the job that we are in. */
 static size_t add_jobs(const char **argv, size_t n, const struct flmrun_options *o)
@@ -60,6 +60,7 @@ static void build_arguments(const char **argv, const char *program, const char *
         const char *name, *value;
     } pairs[] = {
         {"--endpoint", endpoint},
+        {"--endpoint", o->listen_fd ? "fd:5" : NULL},
         {"--directory", instance->directory},
         {"--backend", o->backend},
         {"--ready-fd", "3"},
@@ -70,6 +71,7 @@ static void build_arguments(const char **argv, const char *program, const char *
         {"--cores-per-slot", o->cores_per_slot ? o->cores_per_slot : cpus_per_task},
         {"--provider", o->provider},
         {"--interface", o->interface},
+        {"--auth", o->auth},
         {"--site-options", o->site_options},
         {"--block-time", o->block_time},
         {"--nodes", o->nodes},
@@ -96,7 +98,7 @@ static void build_arguments(const char **argv, const char *program, const char *
 }
 
 static int spawn_manager(const char **argv, const struct instance *instance, int ready, int parent,
-                         pid_t *pid)
+                         int listens, pid_t *pid)
 {
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t actions;
@@ -115,6 +117,8 @@ static int spawn_manager(const char **argv, const struct instance *instance, int
     posix_spawn_file_actions_adddup2(&actions, log, STDERR_FILENO);
     posix_spawn_file_actions_adddup2(&actions, ready, READY_FD);
     posix_spawn_file_actions_adddup2(&actions, parent, PARENT_FD);
+    if (listens)
+        posix_spawn_file_actions_adddup2(&actions, listens, LISTEN_FD);
     int rc = posix_spawn(pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
@@ -152,7 +156,7 @@ pid_t start_manager(const struct instance *instance, const struct flmrun_options
     snprintf(endpoint, sizeof(endpoint), "unix:%s/flmd.sock", instance->directory);
     build_arguments(argv, program, endpoint, instance, options);
     setenv(INSTANCE_VARIABLE, instance->directory, 1);
-    int rc = spawn_manager(argv, instance, ready_ends[1], parent_ends[0], &pid);
+    int rc = spawn_manager(argv, instance, ready_ends[1], parent_ends[0], options->listen_fd, &pid);
     close(ready_ends[1]);
     close(parent_ends[0]);
     *ready = ready_ends[0];

@@ -28,15 +28,19 @@ comes_and_goes() {
     ping=$pid
     wait_for 'with work there are jobs' bash -c '[ "$(squeue -h -t R -o %j | grep -c ^flame:flmping)" = 3 ]'
     wait_for 'whose nodes join while tasks run' bash -c '[ "$(flmctl -o json list -e | jq "[.[] | select(.state == \"Bound\")] | length")" = 6 ]'
+    check_equal 'the comment that the user gives stays' flame "$(squeue -h -o %k | sort -u)"
     wait $ping
     check_equal 'each result comes once' '0 300 0 0' "$? $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' ping.log)"
     queue_is_empty 'given back when the work is done'
+    check_equal 'flmctl tells which jobs ran how many' "$(flmctl -o json list | jq 'last | .succeed')" \
+        "$(flmctl -o json view "$(flmctl -o json list | jq -r 'last | .id')" | jq '[.places[] | select(.block | test("^[0-9]+$")) | .tasks] | add')"
     check_equal 'and nothing was said about it' '' "$(grep 'a job for more nodes' flmd.log)"
     engine_end
 }
 
 stays_within_limits() {
     login --min-blocks 1 --max-blocks 2
+    wait_for 'a job says what it does' bash -c 'squeue -h -o %k | grep -qxE "flame: 0 of 0 tasks done, [0-2] executors?"'
     wait_for 'the least number of jobs is there without work' bash -c '[ "$(squeue -h -t R -o %j | grep -c ^flame)" = 1 ]'
     run flmping -t 60 -d 100000 --json
     check_equal 'tasks flow' 0 "$status"
@@ -44,13 +48,15 @@ stays_within_limits() {
     check_equal 'and stays when the work is done' 1 "$(queued flame)"
     engine_end
     queue_is_empty 'at the end of flmd'
+    check_match 'at its end a job says how much was done' "$(scontrol show jobs | grep Comment= | tail -n 1)" \
+        '^ *Comment=flame: 6[0-9] of 6[0-9] tasks done *$'
 }
 
 block_is_cancelled() {
     login --max-blocks 2
     start ping flmping -t 500 -d 100000 --json
     ping=$pid
-    wait_for 'two jobs run' bash -c '[ "$(flmctl -o json list -n | jq length)" = 2 ]'
+    wait_for 'two jobs run' bash -c '[ "$(flmctl -o json list -n | jq "map(select(.name != \"\")) | length")" = 2 ]'
     victim=$(flmctl -o json list -n | jq -r '.[0].block')
     scancel "$victim"
     wait_for 'it says what became of it' grep -q "job $victim was cancelled" flmd.log
@@ -84,11 +90,11 @@ block_is_preempted() {
     login --max-blocks 2 --site-options '-p spot'
     start ping flmping -t 400 -d 100000 --json
     ping=$pid
-    wait_for 'two jobs run where others go first' bash -c '[ "$(flmctl -o json list -n | jq length)" = 2 ]'
+    wait_for 'two jobs run where others go first' bash -c '[ "$(flmctl -o json list -n | jq "map(select(.name != \"\")) | length")" = 2 ]'
     submit -p main -N3 --exclusive -- sleep 3
     wait_for 'they make room' bash -c "squeue -h -t R -o %i | grep -qx $job"
     job_end
-    wait_for 'and come again' bash -c '[ "$(flmctl -o json list -n | jq length)" -ge 1 ]'
+    wait_for 'and come again' bash -c '[ "$(flmctl -o json list -n | jq "map(select(.name != \"\")) | length")" -ge 1 ]'
     wait $ping
     check_equal 'preempted: each result comes once' '0 400 0 0' \
         "$? $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' ping.log)"
@@ -103,6 +109,9 @@ waits_in_vain() {
     ping=$pid
     wait_for 'a job that cannot start yet waits' bash -c '[ "$(squeue -h -t PD -o %r)" = BeginTime ]'
     wait_for 'it says why' grep -q 'waits: BeginTime' flmd.log
+    check_equal 'flmctl shows it' "$(squeue -h -o %A)|Pending|true" \
+        "$(flmctl -o json list -n | jq -r '.[] | select(.name == "") | "\(.block)|\(.state)|\(.trouble | test("BeginTime"))"')"
+    check_equal 'and it is no node' 0 "$(flmctl -o json status | jq .nodes)"
     kill -INT $ping
     wait $ping
     queue_is_empty 'when the work has gone'
@@ -124,11 +133,27 @@ manager_is_killed() {
     login --max-blocks 3
     start ping flmping -t 1000 -d 100000 --json
     ping=$pid
-    wait_for 'jobs run' bash -c '[ "$(flmctl -o json list -n | jq length)" -ge 1 ]'
+    wait_for 'jobs run' bash -c '[ "$(flmctl -o json list -n | jq "map(select(.name != \"\")) | length")" -ge 1 ]'
     kill -KILL "$flmd"
     wait $ping 2>/dev/null
     queue_is_empty 'flmd is killed'
     rm -f "$TEST_DIR/run/flmd.sock"
+}
+
+# Slurm has taken the job, and nobody lives who knows of it.
+nobody_knows_it() {
+    mkdir -p half
+    printf '#!/bin/sh\n%s "$@"\nexec sleep 1000\n' "$(command -v sbatch)" >half/sbatch
+    chmod +x half/sbatch
+    PATH=$PWD/half:$PATH login --max-blocks 1
+    start ping flmping -t 10 -d 100000 --json
+    ping=$pid
+    wait_for 'sbatch has submitted a job and says nothing' bash -c '[ "$(squeue -h -o %j | grep -c ^flame)" = 1 ]'
+    # flmd, flm-backend and sbatch at once
+    kill -KILL "$flmd" $(pgrep -P "$flmd" -x flm-backend) $(pgrep -f "sleep 1000" -P "$(pgrep -P "$flmd" -x flm-backend)")
+    wait $ping 2>/dev/null
+    queue_is_empty 'a job that nobody knows ends by itself'
+    rm -rf "$TEST_DIR/run/flmd.sock" half
 }
 
 # The work outlasts the break. A step that ends while there is no controller tries for over a minute to tell it.
@@ -136,7 +161,7 @@ controller_is_down() {
     login --max-blocks 2
     start ping flmping -t 400 -d 100000 --json
     ping=$pid
-    wait_for 'two jobs run' bash -c '[ "$(flmctl -o json list -n | jq length)" = 2 ]'
+    wait_for 'two jobs run' bash -c '[ "$(flmctl -o json list -n | jq "map(select(.name != \"\")) | length")" = 2 ]'
     testbed stop-ctld
     sleep 5
     testbed start-ctld
@@ -168,5 +193,6 @@ block_is_preempted
 waits_in_vain
 is_refused
 manager_is_killed
+nobody_knows_it
 controller_is_down
 nothing_is_left

@@ -48,6 +48,17 @@ by_munge() {
     rm -rf "$HOME/.config"
 }
 
+# A secret is made where munge would do.
+by_secret() {
+    hold flmrun --auth secret --
+    wait_for 'flmrun --auth secret: the agents of all nodes come in' test -e up
+    check_equal 'by a secret that was made for them' '0 1' "$(refused) $(secrets | wc -l)"
+    let_go
+    rm -rf "$HOME/.config"
+    run flmrun --auth sideways true
+    check_match 'an --auth that is none' "$status $err" '^2 .*--auth takes auto, munge or secret'
+}
+
 # Each node has a socket of munged, but n2, where it has died.
 a_node_without() {
     local node munged=$FLM_MUNGE_SOCKET
@@ -75,4 +86,5 @@ a_node_without() {
 }
 
 by_munge
+by_secret
 a_node_without

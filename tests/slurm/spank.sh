@@ -65,6 +65,21 @@ script() {
     check_contains 'is told in the log of the job, whose script goes on' "$(cat "$job_file.log")" 'the job goes on without it'
 }
 
+# A step of the user's on another node than the script's.
+elsewhere() {
+    # shellcheck disable=SC2016
+    job -N3 --ntasks-per-node=2 --flame -- sh -c '
+        ask="flmping -t 1000 --json | jq .failed; echo \${FLM_ENDPOINT%%:*}"
+        srun -N1 -n1 -w n3 --overlap sh -c "$ask"
+        srun -N1 -n1 -w n1 --overlap sh -c "$ask"
+        sh await.sh 6
+        srun -N1 -n1 -w n2 --overlap env FLM_MUNGE_SOCKET=/nonexistent sh -c "$ask"'
+    check_equal 'clients on other nodes find the instance, also before it is there, and by the secret' \
+        '0 tcp 0 unix 0 tcp' "$(echo $out)"
+    check_equal 'and nothing is said' '0 ' "$status $err"
+    nothing_is_left
+}
+
 others() {
     job -N2 -n2 -- sh -c 'env | grep FLM_ENDPOINT; srun -n2 sh -c "env | grep FLM_ENDPOINT || true"'
     check_equal 'a job that does not ask for it has nothing of it' '0  ' "$status $out $err"
@@ -134,7 +149,7 @@ user() {
     setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$FLM_BUILDDIR/bin/flmd" 2>/dev/null || return
     mkdir -m 0777 nobody
     setpriv --reuid=65534 --regid=65534 --clear-groups env -u XDG_RUNTIME_DIR HOME="$PWD/nobody" sbatch -Q -N2 -n2 --flame -o "$PWD/nobody/log" -D "$PWD/nobody" \
-        --wrap 'flmping -t 1000; ps -A -o uid=,comm= | grep "flm" | sort -u >ps.tmp; mv ps.tmp ps'
+        --wrap "sh $PWD/await.sh 2"'; flmping -t 1000; ps -A -o uid=,comm= | grep "flm" | sort -u >ps.tmp; mv ps.tmp ps'
     wait_for 'the job of another user runs' test -e nobody/ps
     check_match 'its tasks flow' "$(cat nobody/log)" '1,000 tasks'
     check_equal 'all is of that user' '65534 flm-backend 65534 flm-executor 65534 flm-instance 65534 flm-node 65534 flmd' \
@@ -164,6 +179,7 @@ END
 
 options
 script
+elsewhere
 others
 ends
 shells

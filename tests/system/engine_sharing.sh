@@ -55,3 +55,26 @@ for transport in $(transports); do
     check 'and works again' flmping -t 1000
     engine_end
 done
+
+# Turns with tasks that are longer than a quantum: the executor that is to leave a session is still its own.
+# One that becomes free goes to the session that has none.
+hold() {
+    # shellcheck disable=SC2016
+    start "$1" flmexec -j 1 -- sh -c ': >begun-$0-$1; until [ -e free ]; do sleep 0.1; done' "$1" {} ::: 1 2 3
+}
+engine --nodes 2 -n 1
+idle_executors 2
+second=$(flmctl -o json list -n | jq -r '.[1].name')
+check 'one of two nodes is drained' flmctl drain "$second"
+hold first
+first=$pid
+wait_for 'a session has the other executor' test -e begun-first-1
+hold next
+wait_for 'which is wanted back for another one' bash -c 'flmctl -o json list -e | jq -e ".[] | select(.state == \"Unbinding\")"'
+check 'there are two nodes again' flmctl undrain "$second"
+wait_for 'the other session runs' test -e begun-next-1
+check_equal 'the first one has no second executor' 'begun-first-1 begun-next-1' "$(echo begun-*)"
+: >free
+check 'both end well' wait $first $pid
+check_equal 'with all their tasks' 6 "$(echo begun-* | wc -w)"
+engine_end

@@ -196,6 +196,12 @@ task=$(json 'd["tasks"][0]["id"]')
 run flmctl view pings "$task" -o json
 check_equal 'view SESSION TASK: what the service said' True "$(json '"failed as asked" in d["message"]')"
 check_equal 'view SESSION TASK: the input of what has ended is not known' None "$(json 'd["input_bytes"]')"
+check_equal 'view SESSION TASK: where it ran' 'local True' "$(json '"%s %s" % (d["block"], d["node"] == "'"$(uname -n)"'")')"
+run flmctl view pings -o json
+check_equal 'view: where its tasks ran' "$(uname -n | cut -d. -f1) True" \
+    "$(json '"%s %s" % (" ".join(p["node"].split(".")[0] for p in d["places"] if p["block"] == "local"), sum(p["tasks"] for p in d["places"]) == d["succeed"] + d["failed"])')"
+run flmctl view pings
+check_match 'view: where its tasks ran, for people' "$out" '^Block +Node +Executors now +Tasks done'
 run flmctl view pings "$task"
 check_match 'view SESSION TASK: for people' "$out" '^Reason +service$'
 run flmctl view pings 2

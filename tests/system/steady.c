@@ -2,13 +2,18 @@
  * session has the number n, so whoever comes later knows what is still to be submitted.
  *
  *     steady -I ID -l SERVICE.so [-D none|journal|sync] [-n TASKS] [-s INPUT_SIZE] [-o OUTPUT_SIZE] [-u US]
- *            [-L LOG] [-k RESULTS] [-d] [-c] [-r SECONDS] [-T] [-a] [-p] [-R BYTES]
+ *            [-L LOG] [-k RESULTS] [-d] [-c] [-r SECONDS] [-T] [-m TASKS] [-a] [-p]
+ *            [-R BYTES]
  *
  * Opens session ID, submits what it lacks of TASKS, takes all results, checks each and writes its task's id
  * into LOG. -d only submits, until all is durable; -k kills itself after so many results; -c closes the
  * session in the end; -r goes on with a session manager that comes again within so many seconds; -T takes
- * results by flm_take_results; -a submits large inputs as fast as it can; -p stops itself before
- * that, and says when it is done; -R is result_bytes. Prints "delivered N wrong N failed N submitted N durable N". Exit status 0
+ * results by flm_take_results; -a submits large inputs as fast as it can; -p stops itself before that, and
+ * says when it is done; -R is result_bytes;
+ * -m asks whether all is durable after each so many tasks, and tells LOG also
+ * when the session was opened ("open LAST-TASK"), up to where all is durable ("durable TASK"), and which
+ * tasks were refused, failed or had a wrong output ("refused TASK", ...). Prints "delivered N wrong N
+failed N submitted N durable N". Exit status 0
  * when nothing was wrong and nothing failed.
  */
 #define _GNU_SOURCE
@@ -24,7 +29,7 @@
 
 static struct {
     const char *id, *library, *log;
-    uint64_t tasks, kill_after;
+    uint64_t tasks, kill_after, sync_each;
     uint32_t input, output, us;
     int durability, seconds;
     uint64_t result_bytes;
@@ -35,6 +40,15 @@ static FILE *log_file;
 static char **inputs; /* of -a */
 static uint64_t n_inputs;
 static uint64_t delivered, wrong, failed, lost, refused;
+
+/* A line of the log, there at once: the next thing may be the end of this process. */
+static void tell(const char *what, uint64_t task)
+{
+    if (!log_file || !o.sync_each)
+        return;
+    fprintf(log_file, "%s %lu\n", what, (unsigned long)task);
+    fflush(log_file);
+}
 
 static void note(const struct flm_result *r)
 {
@@ -48,16 +62,18 @@ static void note(const struct flm_result *r)
             fprintf(stderr, "task %lu: %s %s: %s\n", (unsigned long)r->task, flm_task_state_name(r->state),
                     flm_reason_name(r->reason), r->message);
         refused += r->code == FLM_EIO;
+        tell(r->code == FLM_EIO ? "refused" : "failed", r->task);
         return;
     }
     if (r->size != steady_output_size(o.output) || !steady_is_right(r->output, r->size, r->task)) {
         wrong++;
+        tell("wrong", r->task);
         return;
     }
     delivered++;
     if (log_file) {
         fprintf(log_file, "%lu\n", (unsigned long)r->task);
-        if (o.kill_after || o.seconds)
+        if (o.kill_after || o.seconds || o.sync_each)
             fflush(log_file);
     }
     if (delivered == o.kill_after)
@@ -81,6 +97,7 @@ static flm_session *open_session(flm_client *c, flm_error *e)
                                           .flags = FLM_DETACHED,
                                           .durability = o.durability,
                                           .result_bytes = o.result_bytes,
+                                          .retry_limit = 10000, /* whoever kills is no task's fault */
                                           .callback = o.take ? NULL : on_result};
     if (flm_register_application(c, &so, 1, e) < 0)
         return NULL;
@@ -115,11 +132,15 @@ static int submit(flm_session *s)
                 return FLM_ENOMEM;
             inputs[n_inputs++] = input;
             input = another;
-        } else if (size > 32768) { /* it is Flame's until it is durable */
-            flm_error e;
-            if (flm_sync(s, NULL, &e) < 0)
-                break;
-        }
+        } else
+            /* a large input is Flame's until it is durable */
+            if (size > 32768 || (o.sync_each && flm_submitted(s) % o.sync_each == 0)) {
+                flm_error e;
+                uint64_t durable;
+                if (flm_sync(s, &durable, &e) < 0)
+                    break;
+                tell("durable", durable);
+            }
         if (o.take && flm_submitted(s) % 1000 == 0)
             take(s, 0);
     }
@@ -127,11 +148,21 @@ static int submit(flm_session *s)
     return id < 0 ? (int)id : 0;
 }
 
+/* The disk was full: the session takes tasks again when it is opened again. */
+static int say_refused(flm_error *e)
+{
+    snprintf(e->text, sizeof(e->text), "tasks were refused");
+    return e->code = FLM_EIO;
+}
+
 /* One life of the session manager. 0, or an error. */
 static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
 {
+    uint64_t refused_before = refused;
     flm_client *c = flm_connect(NULL, NULL, e);
     flm_session *s = c ? open_session(c, e) : NULL;
+    if (s)
+        tell("open", flm_submitted(s));
     if (o.pause)
         raise(SIGSTOP);
     int rc = s ? submit(s) : e->code;
@@ -141,6 +172,8 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
     }
     if (rc == 0)
         rc = flm_sync(s, durable, e);
+    if (rc == 0)
+        tell("durable", *durable);
     if (rc == 0 && !o.submit_only && o.take)
         take(s, -1);
     if (rc == 0 && !o.submit_only)
@@ -149,6 +182,8 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
         *submitted = flm_submitted(s);
     if (rc == 0 && lost)
         rc = FLM_EDISCONNECTED;
+    if (rc == 0 && refused != refused_before)
+        rc = say_refused(e);
     if (rc == 0 && o.close)
         rc = flm_close_session(s, e);
     flm_disconnect(c);
@@ -158,7 +193,7 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
 static void options(int argc, char **argv)
 {
     int c;
-    while ((c = getopt(argc, argv, "I:l:D:n:s:o:u:L:k:dcr:TapR:")) != -1)
+    while ((c = getopt(argc, argv, "I:l:D:n:s:o:u:L:k:dcr:TapR:m:")) != -1)
         switch (c) {
         case 'I':
             o.id = optarg;
@@ -208,6 +243,9 @@ static void options(int argc, char **argv)
         case 'T':
             o.take = true;
             break;
+        case 'm':
+            o.sync_each = strtoull(optarg, NULL, 10);
+            break;
         default:
             exit(2);
         }
@@ -240,5 +278,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "steady: %s: %s\n", flm_error_name(rc), e.text);
     printf("delivered %lu wrong %lu failed %lu submitted %lu durable %lu\n", (unsigned long)delivered,
            (unsigned long)wrong, (unsigned long)failed, (unsigned long)submitted, (unsigned long)durable);
-    return rc < 0 || wrong || failed;
+    return rc < 0 || wrong || failed != (o.seconds ? refused : 0);
 }

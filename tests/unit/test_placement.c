@@ -91,7 +91,7 @@ static const struct placement_case cases[] = {
      3,
      12,
      false,
-     "0-3/0/4 4-7/0/4 8-11/0/4"},
+     "0-3/0/4 4-5,10-11/0/4 6-9/0/4"},
     {"cores that are left over",
      {.topology = SIX_PER_L3, .cores_per_slot = 5},
      2,

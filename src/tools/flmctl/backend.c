@@ -59,7 +59,7 @@ static int run(struct flmctl *ctl, int n, char **args)
         for (int j = 0; j < count; j++)
             if (!strcmp(nodes[i].block, nodes[j].block)) {
                 before += j < i;
-                all++;
+                all += *nodes[j].name != 0; /* else a job that waits for nodes */
             }
         if (before)
             continue;

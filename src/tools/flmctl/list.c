@@ -118,6 +118,14 @@ static int list_executors(struct flmctl *ctl)
     return report_print(r);
 }
 
+static void report_count(struct report *r, bool known, int64_t number)
+{
+    if (known)
+        report_number(r, number);
+    else
+        report_none(r);
+}
+
 static int list_nodes(struct flmctl *ctl)
 {
     static const struct report_column columns[] = {
@@ -138,14 +146,15 @@ static int list_nodes(struct flmctl *ctl)
     struct report *r = report_new(ctl->format);
     report_table(r, "nodes", COLUMNS(columns));
     for (int i = 0; i < n; i++) {
+        bool named = list[i].name[0]; /* else a job that has no nodes yet */
         report_row(r);
         report_text(r, list[i].name);
         report_text(r, list[i].state);
         report_text(r, list[i].block);
-        report_number(r, list[i].slots);
-        report_number(r, list[i].executors);
+        report_count(r, named, list[i].slots);
+        report_count(r, named, list[i].executors);
         report_text(r, list[i].transport);
-        report_number(r, list[i].pid);
+        report_count(r, named, list[i].pid);
         if (list[i].time_left_s >= 0)
             report_number(r, list[i].time_left_s);
         else

@@ -5,7 +5,7 @@
 
 #include "tools/flmctl/report.h"
 
-enum { REPORT_SECTIONS_MAX = 4 };
+enum { REPORT_SECTIONS_MAX = 8 };
 
 struct cell {
     char *text;    /* for tables; NULL: nothing was said */

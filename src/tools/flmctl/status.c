@@ -29,7 +29,7 @@ static int run(struct flmctl *ctl, int n, char **args)
     struct flm_session_view *sessions = NULL;
     struct flm_executor_view *executors = NULL;
     struct flm_node_view *nodes = NULL;
-    int counts[3] = {0};
+    int counts[3] = {0}, n_nodes = 0;
     (void)n;
     (void)args;
     int rc = flm_get_instance(ctl->client, &v, &ctl->error);
@@ -38,7 +38,9 @@ static int run(struct flmctl *ctl, int n, char **args)
     if (rc >= 0)
         rc = counts[1] = flm_list_executors(ctl->client, &executors, &ctl->error);
     if (rc >= 0)
-        rc = counts[2] = flm_list_nodes(ctl->client, &nodes, &ctl->error);
+        rc = n_nodes = flm_list_nodes(ctl->client, &nodes, &ctl->error);
+    for (int i = 0; i < n_nodes; i++)
+        counts[2] += *nodes[i].name != 0; /* else a job that waits for nodes */
     if (rc >= 0) {
         struct report *r = report_new(ctl->format);
         report_instance(r, v, counts);
@@ -51,7 +53,7 @@ static int run(struct flmctl *ctl, int n, char **args)
     if (executors)
         flm_free_executors(executors, counts[1]);
     if (nodes)
-        flm_free_nodes(nodes, counts[2]);
+        flm_free_nodes(nodes, n_nodes);
     if (v)
         flm_free_instance(v);
     return rc;

@@ -70,6 +70,25 @@ static void report_session(struct report *r, const struct flm_session_view *s)
     report_time(r, s->closed_ns);
 }
 
+static void report_places(struct report *r, const struct flm_session_view *s)
+{
+    static const struct report_column columns[] = {
+        {"block", "Block", 0},
+        {"node", "Node", 0},
+        {"executors", "Executors now", REPORT_RIGHT},
+        {"tasks", "Tasks done", REPORT_RIGHT},
+    };
+    report_table(r, "places", COLUMNS(columns));
+    for (int i = 0; i < s->n_places; i++) {
+        bool rest = !s->places[i].node[0];
+        report_row(r);
+        report_text(r, rest ? "others" : s->places[i].block);
+        report_text(r, s->places[i].node);
+        report_number(r, s->places[i].executors);
+        report_number(r, (int64_t)s->places[i].tasks);
+    }
+}
+
 static int view_session(struct flmctl *ctl, const char *id)
 {
     struct flm_session_view *s = NULL;
@@ -83,6 +102,7 @@ static int view_session(struct flmctl *ctl, const char *id)
     if (rc >= 0) {
         struct report *r = report_new(ctl->format);
         report_session(r, s);
+        report_places(r, s);
         flmctl_report_executors(r, executors, n_executors, id);
         if (with_tasks)
             flmctl_report_tasks(r, tasks, n_tasks);
@@ -110,6 +130,8 @@ static void report_task(struct report *r, const struct flm_task_view *t)
         {"message", "Message", 0},
         {"attempts", "Lost attempts", 0},
         {"executor", "Executor", 0},
+        {"node", "Node", 0},
+        {"block", "Block", 0},
         {"input_bytes", "Bytes of input", 0},
         {"started", "Started", 0},
         {"deadline_ms", "Deadline (ms)", 0},
@@ -129,6 +151,8 @@ static void report_task(struct report *r, const struct flm_task_view *t)
         report_number(r, t->executor);
     else
         report_none(r);
+    report_text(r, t->node);
+    report_text(r, t->block);
     flmctl_report_input(r, t);
     report_time(r, t->started_ns);
     if (t->deadline_ms)
