@@ -305,7 +305,7 @@ static void hand_over(flm_client *c)
     bool any = false;
     for (flm_session *s = c->sessions; s && !c->lost; s = s->next) {
         bool to_say = s->acknowledges && flm__done_with(s) != 0;
-        if (!to_say && !(s->flags & FLM_DETACHED && s->outstanding))
+        if (!to_say && !((s->acknowledges || s->flags & FLM_DETACHED) && s->outstanding))
             continue;
         if (!any)
             silence(c);

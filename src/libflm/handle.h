@@ -89,7 +89,7 @@ struct flm_session {
     uint64_t inherited; /* the last of those tasks */
     flm_task_fn *on_inherited;
     void *on_inherited_arg;
-    bool acknowledges;
+    bool acknowledges, given_up;  /* it is being closed: nobody will take what is kept */
     uint64_t taken, acknowledged; /* results, since the session began */
     uint64_t done_before_silence;
 

@@ -26,7 +26,7 @@ uint32_t flm__inherited_slot(flm_client *c, const struct flm__record *r)
 {
     flm_session *s = flm__session_by_number(c, r->session);
     if (s)
-        c->result_number = ++s->taken;
+        c->result_number = s->taken += !(r->flags & FLM__RECORD_UNCOUNTED);
     if (!s || !s->owed || r->task > s->inherited)
         return FLM__NO_SLOT; /* nobody waits for it, or not any more */
     uint32_t slot = flm__slot_take(c);
@@ -47,7 +47,7 @@ uint64_t flm__done_with(const flm_session *s)
         return s->done_before_silence;
     if (c->reads || c->reads_done) /* these come out of order */
         return s->acknowledged;
-    return s->first_held ? s->first_held - 1 : s->taken;
+    return s->first_held && !s->given_up ? s->first_held - 1 : s->taken;
 }
 
 void flm__acknowledge(flm_client *c)
@@ -57,7 +57,7 @@ void flm__acknowledge(flm_client *c)
     for (flm_session *s = c->sessions; s; s = s->next) {
         uint64_t done = flm__done_with(s);
         struct flm__record *to;
-        if (!s->acknowledges || done == s->acknowledged)
+        if (!s->acknowledges || done <= s->acknowledged)
             continue;
         to = flm__link_reserve(c->link, FLM__RECORD_HEADER);
         if (!to)

@@ -195,6 +195,8 @@ static int take(flm_session *s, struct flm_result *results, int n, int timeout_m
     int rc = 0;
     free_given(s);
     hold_from_oldest(s);
+    if (c->own_thread && s->acknowledges && flm__done_with(s) != s->acknowledged)
+        flm__wait_notify(c); /* it says so; the manager may wait for that */
     if (!s->kept && !c->in_callback)
         rc = flm__wait_until(c, &wait);
     if (s->kept)

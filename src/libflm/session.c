@@ -348,8 +348,8 @@ static int end_locked(flm_session *s, bool cancel, flm_error *error)
     flm__client_lock(c);
     int rc = flm__client_check_outside(c, error);
     if (rc == 0) {
+        s->given_up = true;
         rc = end(s, cancel, error);
-        s->first_held = 0; /* nobody will take them now */
         if (rc == 0 && s->acknowledges)
             sync_session(s, NULL, NULL); /* says what we are done with */
         flm__session_free(s);

@@ -182,6 +182,9 @@ static void create_session(struct peer *p, Flm__Message *m, int *fds, unsigned n
     flm__message__free_unpacked(m, NULL);
 }
 
+/* Of a sync: not known yet. */
+#define POSITION_OPEN UINT64_MAX
+
 /* ---- close, cancel, sync ------------------------------------------------------------- */
 
 static void cancel_task(struct peer *p, const Flm__Request *r)
@@ -228,15 +231,25 @@ static void sync_session(struct peer *p, const Flm__Request *r)
     if (!defer(&s->syncs, p, NULL, r->id))
         return;
     s->syncs->task = session_newest(s);
-    s->syncs->position = s->durability ? flm__journal_position(p->manager->durable->journal) : 0;
+    s->syncs->position = POSITION_OPEN;
     client_answer_syncs(s);
 }
 
-/* An input that is still being read is recorded when it is there, so nothing later is yet. */
-static bool is_durable(const struct session *s, const struct deferred *d)
+/* An input that is still being read is recorded when it is there, so nothing later is yet. What others have
+ * recorded since the last sync of the disk may lie before the position, too, so it is to be synced itself.
+ */
+static bool is_durable(const struct session *s, struct deferred *d)
 {
-    uint64_t durable = durable_position(s);
-    return !s->durability || (!s->fetching && d->position <= durable && s->fetched <= durable);
+    struct durable *durable = s->manager->durable;
+    if (!s->durability)
+        return true;
+    if (s->fetching)
+        return false;
+    if (d->position == POSITION_OPEN) {
+        d->position = flm__journal_position(durable->journal);
+        durable->sync |= s->durability == FLM_DURABILITY_SYNC;
+    }
+    return d->position <= durable_position(s);
 }
 
 void client_answer_syncs(struct session *s)
@@ -249,7 +262,7 @@ void client_answer_syncs(struct session *s)
         }
         Flm__Reply reply = FLM__REPLY__INIT;
         reply.id = d->id;
-        reply.task = d->task;
+        reply.task = d->task < session_newest(s) ? d->task : session_newest(s);
         client_send_reply(d->peer, &reply);
         *at = d->next;
         free(d);
@@ -262,6 +275,7 @@ void client_drop_syncs(struct session *s)
     struct durable *durable = s->manager->durable;
     while ((d = s->syncs)) {
         s->syncs = d->next;
+        client_reply(d->peer, d->id, FLM_ECLOSED, "the session is given up"); /* if the client is there */
         free(d);
     }
     for (struct session **at = durable ? &durable->syncing : NULL; at && *at; at = &(*at)->next_syncing)
@@ -406,7 +420,6 @@ void client_gone(struct peer *p)
             s->closers = d->next;
             free(d);
         }
-        client_drop_syncs(s);
         session_detach(s);
         if (!s->detached)
             session_cancel(s, "its client is gone");

@@ -55,7 +55,7 @@ struct slice {
 
 static bool slice_is_over(struct slice *l, uint64_t bytes)
 {
-    l->full = l->left < bytes || !durable_room(l->durable, bytes + l->durable->journal->mask / 2);
+    l->full = l->left < bytes || !durable_half_free(l->durable);
     if (!l->full)
         l->left -= bytes;
     return l->full;

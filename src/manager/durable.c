@@ -60,6 +60,10 @@ int durable_open(struct manager *m, flm_error *error)
     int rc = restore(d, error);
     if (rc == 0)
         rc = flm__journal_start(d->journal, error);
+    struct session *s, *next;
+    HASH_ITER(hh, m->sessions, s, next) /* what comes of it is recorded, and that was not possible before */
+    if (rc == 0)
+        session_resume(s);
     return rc < 0 ? rc : watch_bell(d, error);
 }
 
@@ -79,8 +83,8 @@ void durable_free(struct manager *m)
     struct durable *d = m->durable;
     if (!d)
         return;
+    inbound_unpark(d, true);
     flm__journal_close(d->journal);
-    inbound_drop_fetched(m);
     if (d->bell >= 0)
         close(d->bell);
     free(d);
@@ -93,7 +97,15 @@ bool durable_room(struct durable *d, uint64_t bytes)
 {
     const struct flm__journal *j = d->journal;
     uint64_t need = flm__journal_bytes(bytes) + MARGIN_BYTES;
-    return j->limit - j->tail >= need || flm__journal_room(d->journal) >= need || bytes > j->mask / 4;
+    if (flm__journal_bytes(bytes) >
+        j->mask / 4) /* not through the ring: memory of its own, within a limit */
+        return flm__journal_reserve(d->journal, bytes) != NULL;
+    return j->limit - j->tail >= need || flm__journal_room(d->journal) >= need;
+}
+
+bool durable_half_free(struct durable *d)
+{
+    return flm__journal_room(d->journal) > d->journal->mask / 2 + MARGIN_BYTES;
 }
 
 const char *durable_trouble(struct durable *d)
@@ -168,6 +180,8 @@ uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t larg
 {
     struct durable *d = s->manager->durable;
     uint64_t size = sizeof(uint64_t) + bytes_of(bytes - FLM__RECORD_HEADER, large);
+    if (!d->urgent && !durable_room(d, size))
+        return 0;
     d->reserved = begin(d, s, DURABLE_RESULT, size);
     return d->reserved ? flm__journal_position(d->journal) + flm__journal_bytes(size) : 0;
 }
@@ -379,22 +393,22 @@ static void answer_syncs(struct durable *d)
 unsigned durable_turn(struct durable *d)
 {
     uint64_t written = d->written, synced = d->synced, first;
-    unsigned work = 0;
+    unsigned work = 0; /* what is durable since is answered in the next turn */
+    if (__builtin_expect(d->parked != NULL, 0))
+        inbound_unpark(d, false);
     if (__builtin_expect(d->dirty != NULL, 0))
         write_dirty(d);
-    if (__builtin_expect(d->fetched != NULL, 0))
-        inbound_take_fetched(d->manager);
     if (__builtin_expect(flm__journal_rolled(d->journal, &first), 0))
         compact_consider(d, first);
     if (__builtin_expect(d->compaction.on, 0))
         work += compact_some(d);
+    if (__builtin_expect(d->syncing != NULL, 0))
+        answer_syncs(d); /* may want a sync */
     flm__journal_commit(d->journal, d->sync);
     d->sync = false;
     d->written = flm__journal_written(d->journal);
     d->synced = flm__journal_synced(d->journal);
     look_at_state(d);
-    if (__builtin_expect(d->syncing != NULL, 0))
-        answer_syncs(d);
     return work + (d->written != written || d->synced != synced);
 }
 

@@ -32,12 +32,13 @@ struct durable {
     struct manager *manager;
     struct flm__journal *journal;
     struct session *dirty;   /* by next_dirty: what is to be written at the end of this turn */
-    struct fetch *fetched;   /* inputs that were read from clients, and wait for room */
     struct session *syncing; /* by next_syncing: clients wait to hear that all is durable */
+    struct fetch *parked;    /* inbound.c: inputs that have been read and wait for room */
     struct flm__journal_record *reserved;
     uint64_t written, synced; /* as they were last seen */
     uint32_t next_serial;
-    bool sync; /* what was appended in this turn is to be synced */
+    bool urgent; /* what is recorded may take the room that is kept for what cannot wait */
+    bool sync;   /* what was appended in this turn is to be synced */
     enum flm__journal_state state;
     int bell;
     uv_poll_t poll;
@@ -69,6 +70,8 @@ void durable_disarm(struct durable *d);
 /* Whether data may enter the journal now: `bytes` of payload. What ends single tasks has some room beyond.
  */
 bool durable_room(struct durable *d, uint64_t bytes);
+/* Whether half of the journal's ring, and more than the above, is free. */
+bool durable_half_free(struct durable *d);
 /* Why tasks cannot be taken at all, for people; NULL: they can. */
 const char *durable_trouble(struct durable *d);
 

@@ -4,12 +4,13 @@
 
 #include "manager/executor.h"
 
+struct durable;
+
 /* Moves tasks from a client's link to the queues of its sessions; returns how many. May end the peer. */
 unsigned inbound_drain(struct peer *client);
 
-/* Records inputs that have waited for room in the journal; at the end: drops them. */
-void inbound_take_fetched(struct manager *m);
-void inbound_drop_fetched(struct manager *m);
+/* Inputs that have been read and wait for room in the journal; all: they are dropped. */
+void inbound_unpark(struct durable *d, bool all);
 
 /* Sends tasks to an executor as far as it should have them; returns how many. */
 unsigned dispatch_fill(struct executor *e);

@@ -21,8 +21,8 @@ struct fetch {
     struct manager *manager;
     uint32_t session;
     uint64_t task, id;
-    struct blob *blob;  /* what was read, while it waits for room in the journal, */
-    struct fetch *next; /* in durable->fetched */
+    struct fetch *next; /* parked: */
+    struct blob *blob;
 };
 
 /* Puts the blob itself where the reference to it was; its size is counted also while it is on the way. */
@@ -113,7 +113,6 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
             remember_blob(ref, NULL, flow_kept(r).size);
             status = FLM_EIO;
         }
-        s->fetched = flm__journal_position(s->manager->durable->journal);
     }
     if (!blob && s->durability) {
         untake(s, ref, status);
@@ -132,15 +131,37 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
     }
 }
 
-/* The reading is over, and what was read can be recorded. */
-static void settle_fetch(struct fetch *f, struct session *s, struct blob *blob, int status)
+/* What was fetched for a task that still waits for it; NULL: nobody does. */
+static struct session *waits_for(const struct fetch *f, struct task_ref *ref)
+{
+    struct session *s = session_by_number(f->manager, f->session);
+    if (!s || !queue_find(&s->queue, f->task, ref))
+        return NULL;
+    int type = queue_record(*ref)->type;
+    return type == QUEUE_FETCHING || type == QUEUE_DEFERRED ? s : NULL;
+}
+
+/* Of a task with a large input, in the journal. */
+static uint64_t recorded_bytes(uint32_t size, uint64_t large)
+{
+    return FLM__RECORD_HEADER + size - sizeof(struct flm__blob_ref) + large;
+}
+
+/* Whether it must wait until the journal has room for it. */
+static bool no_room_yet(struct session *s, struct task_ref ref, struct blob *blob)
+{
+    return blob && s->durability &&
+           !durable_room(s->manager->durable, recorded_bytes(queue_record(ref)->size, blob->size));
+}
+
+/* The fetch is over, s->fetching counts it no more after this. */
+static void end_fetch(struct fetch *f, struct blob *blob, int status)
 {
     struct task_ref ref;
+    struct session *s = session_by_number(f->manager, f->session);
     if (s)
         s->fetching--;
-    bool wanted = s && queue_find(&s->queue, f->task, &ref) &&
-                  (queue_record(ref)->type == QUEUE_FETCHING || queue_record(ref)->type == QUEUE_DEFERRED);
-    if (wanted)
+    if (waits_for(f, &ref))
         claim_fetched(s, ref, blob, status);
     else
         blob_release(blob);
@@ -151,54 +172,43 @@ static void settle_fetch(struct fetch *f, struct session *s, struct blob *blob, 
     free(f);
 }
 
-static bool waits_for_journal(const struct session *s, const struct blob *blob)
-{
-    struct durable *d = s->manager->durable;
-    return s->durability && !durable_trouble(d) && !durable_room(d, blob->size + FLM__RECORD_HEADER);
-}
-
 static void fetched(void *arg, struct blob *blob, int status)
 {
     struct fetch *f = arg;
     struct session *s = session_by_number(f->manager, f->session);
+    struct task_ref ref;
     if (s && s->client && s->client->state == PEER_CLIENT) {
         Flm__BlobDone done = FLM__BLOB_DONE__INIT;
         done.id = f->id;
         FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
         peer_send(s->client, &m, NULL, 0);
     }
-    if (s && blob && waits_for_journal(s, blob)) {
+    if (waits_for(f, &ref) && no_room_yet(s, ref, blob)) {
         f->blob = blob;
-        f->next = f->manager->durable->fetched;
-        f->manager->durable->fetched = f;
+        f->next = f->manager->durable->parked;
+        f->manager->durable->parked = f;
         return;
     }
-    settle_fetch(f, s, blob, status);
+    end_fetch(f, blob, status);
 }
 
-void inbound_take_fetched(struct manager *m)
+void inbound_unpark(struct durable *d, bool all)
 {
-    struct fetch *list = m->durable->fetched, *next;
-    m->durable->fetched = NULL;
+    struct fetch *list = d->parked, *next;
+    struct task_ref ref;
+    d->parked = NULL;
     for (struct fetch *f = list; f; f = next) {
-        struct session *s = session_by_number(m, f->session);
+        struct session *s = all ? NULL : waits_for(f, &ref);
         next = f->next;
-        if (s && waits_for_journal(s, f->blob)) {
-            f->next = m->durable->fetched;
-            m->durable->fetched = f;
-            continue;
+        if (s && no_room_yet(s, ref, f->blob)) {
+            f->next = d->parked;
+            d->parked = f;
+        } else if (all) {
+            blob_release(f->blob);
+            free(f);
+        } else {
+            end_fetch(f, f->blob, 0);
         }
-        settle_fetch(f, s, f->blob, 0);
-    }
-}
-
-void inbound_drop_fetched(struct manager *m)
-{
-    struct fetch *f;
-    while ((f = m->durable->fetched)) {
-        m->durable->fetched = f->next;
-        blob_release(f->blob);
-        free(f);
     }
 }
 
@@ -336,7 +346,8 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
         accepted = reject(s, a, trouble);
     else if (!sound || not_taken(s, a, &end))
         accepted = refuse(s, a, &end);
-    else if (s->durability && !durable_room(s->manager->durable, where.size + a->bytes))
+    else if (s->durability &&
+             !durable_room(s->manager->durable, recorded_bytes(a->record.size, where.size)))
         accepted = LATER;
     else if (store(s, a, &ref))
         take_payload(p, s, ref, &where);

@@ -113,7 +113,7 @@ static bool arm_all(struct manager *m)
     /* What is stalled has something to be read, and is looked at again each tick. */
     DL_FOREACH(m->peers, p)
     if (p->link && p->state != PEER_GONE)
-        quiet = (flm__link_arm(p->link, p->blocked != NULL) || p->stalled) && quiet;
+        quiet = (flm__link_arm(p->link, p->blocked && p->wants_room) || p->stalled) && quiet;
     for (unsigned i = 0; i < m->n_executors; i++)
         if (m->executors[i]->link && !m->executors[i]->stalled && !m->executors[i]->starved)
             quiet = flm__link_arm(m->executors[i]->link, false) && quiet;

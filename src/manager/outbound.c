@@ -18,7 +18,10 @@ enum {
 
 static void block(struct session *s)
 {
-    if (s->in_blocked || !s->client)
+    if (!s->client)
+        return;
+    s->client->wants_room = true; /* until outbound_pump has seen */
+    if (s->in_blocked)
         return;
     s->in_blocked = true;
     s->next_blocked = s->client->blocked;
@@ -119,6 +122,7 @@ unsigned outbound_pump(struct peer *p)
         }
     }
     p->blocked = left;
+    p->wants_room = !room; /* else what waits is not durable yet */
     if (n)
         p->link_needs_flush = true;
     return n;
@@ -267,6 +271,18 @@ static bool tell_ending(struct session *s, const struct flm__record *r, const st
     return true;
 }
 
+/* The result of a task that ends now, whoever waits: there is room in the journal for such ones. */
+static bool tell_for_sure(struct session *s, const struct flm__record *r, const struct ending *end)
+{
+    struct durable *d = s->durability ? s->manager->durable : NULL;
+    if (d)
+        d->urgent = true;
+    bool told = tell_ending(s, r, end);
+    if (d)
+        d->urgent = false;
+    return told;
+}
+
 void outbound_end_task(struct session *s, struct task_ref ref, const struct ending *end)
 {
     struct flm__record *r = queue_record(ref);
@@ -274,7 +290,7 @@ void outbound_end_task(struct session *s, struct task_ref ref, const struct endi
         s->running--;
     else
         s->pending--;
-    if (tell_ending(s, r, end))
+    if (tell_for_sure(s, r, end))
         return;
     /* A result must not be missing in silence: a client that cannot be told of one is told that all is
      * lost. */

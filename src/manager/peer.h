@@ -55,6 +55,7 @@ struct peer {
     /* of a client */
     struct session *attached;  /* list by session->next_attached */
     struct session *blocked;   /* sessions with results in their outbox, list by next_blocked */
+    bool wants_room;           /* the link has no room for some of these */
     struct deferred *deferred; /* requests that wait for tasks still on the line */
     unsigned n_deferred;
     struct creation *creations; /* sessions whose common data are being read */

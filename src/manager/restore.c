@@ -138,22 +138,23 @@ static struct gathered *session_of(struct restoration *r, uint32_t serial)
     return g;
 }
 
+static void *kept_large(const struct flm__record *r)
+{
+    return r->flags & FLM__RECORD_BLOB ? (void *)(uintptr_t)flow_kept(r).address : NULL;
+}
+
 static void drop_tasks(struct queue *q)
 {
     struct task_ref ref;
-    while (queue_next(q, &ref)) {
-        if (queue_record(ref)->flags & FLM__RECORD_BLOB)
-            blob_release(flow_blob(queue_record(ref)));
-    }
+    while (queue_next(q, &ref))
+        free(kept_large(queue_record(ref)));
     queue_clear(q);
 }
 
 static void drop_result(struct outbox *o)
 {
     uint32_t bytes;
-    struct flm__record *record = outbox_first(o, &bytes);
-    if (record->flags & FLM__RECORD_BLOB)
-        blob_release(flow_blob(record));
+    free(kept_large(outbox_first(o, &bytes)));
     outbox_drop_first(o);
 }
 
@@ -226,12 +227,30 @@ static bool read_record(const struct flm__journal_record *header, const char *pa
     return size > *before && *large <= FLM_MAX_PAYLOAD;
 }
 
-static bool keep_blob(struct restoration *r, void *payload, uint32_t before, const char *data,
-                      uint64_t size)
+/* Large payloads are kept in plain memory until it is known which are still needed: each blob takes a
+ * descriptor, and the journal may hold many times what is alive. */
+static bool keep_large(void *payload, uint32_t before, const char *data, uint64_t size)
 {
-    struct blob *blob = blob_make(r->durable->manager, data, size, r->error);
-    struct flm__blob_ref kept = {.size = size, .address = (uintptr_t)blob};
+    void *copy = malloc(size);
+    struct flm__blob_ref kept = {.size = size, .address = (uintptr_t)copy};
     memcpy((char *)payload + before, &kept, sizeof(kept));
+    if (copy)
+        memcpy(copy, data, size);
+    return copy != NULL;
+}
+
+/* What is still needed becomes a blob, where the reference is. False: it cannot. */
+static bool make_blob(struct restoration *r, struct flm__record *record)
+{
+    struct flm__blob_ref kept;
+    char *at = (char *)(record + 1) + record->size - sizeof(kept);
+    if (!(record->flags & FLM__RECORD_BLOB))
+        return true;
+    memcpy(&kept, at, sizeof(kept));
+    struct blob *blob =
+        blob_make(r->durable->manager, (void *)(uintptr_t)kept.address, kept.size, r->error);
+    kept.address = (uintptr_t)blob;
+    memcpy(at, &kept, sizeof(kept));
     return blob != NULL;
 }
 
@@ -258,8 +277,8 @@ static int take_task(struct restoration *r, struct gathered *g, const struct flm
         if (record.size > sizeof(head))
             return makes_no_sense(r, "a task", position);
         memcpy(head, payload + FLM__RECORD_HEADER, before);
-        if (!keep_blob(r, head, before, payload + FLM__RECORD_HEADER + before, large))
-            return FLM_ENOMEM;
+        if (!keep_large(head, before, payload + FLM__RECORD_HEADER + before, large))
+            return no_memory(r);
         if (!queue_append(&g->queue, &record, head, &ref))
             return no_memory(r);
     }
@@ -302,6 +321,8 @@ static int take_result(struct restoration *r, struct gathered *g, const struct f
         return makes_no_sense(r, "a result", position);
     memcpy(&number, payload, sizeof(number));
     payload += sizeof(number) + FLM__RECORD_HEADER;
+    if (record.task > g->last_task) /* one that was answered and never taken */
+        g->last_task = record.task;
     if (!set_add(&g->finished, record.task) || (g->n_results == g->room_results && !grow_results(g)))
         return no_memory(r);
     if (number > g->counted) {
@@ -317,8 +338,8 @@ static int take_result(struct restoration *r, struct gathered *g, const struct f
     memset(to, 0, bytes);
     *to = record;
     memcpy(to + 1, payload, before);
-    if (large && !keep_blob(r, to + 1, before, payload + before, large))
-        return FLM_ENOMEM;
+    if (large && !keep_large(to + 1, before, payload + before, large))
+        return no_memory(r);
     g->results[g->n_results++] = (struct gathered_result){number, to, bytes, bytes + large};
     return 0;
 }
@@ -405,8 +426,7 @@ static int give_tasks(struct restoration *r, struct gathered *g, struct session 
     while (queue_next(&g->queue, &ref)) {
         struct flm__record *record = queue_record(ref);
         if (set_has(&g->finished, record->task)) {
-            if (record->flags & FLM__RECORD_BLOB)
-                blob_release(flow_blob(record));
+            free(kept_large(record));
             continue;
         }
         if (n == room) {
@@ -424,12 +444,18 @@ static int give_tasks(struct restoration *r, struct gathered *g, struct session 
         qsort(refs, n, sizeof(*refs), by_task);
     for (size_t i = 0; i < n; i++) {
         struct flm__record *record = queue_record(refs[i]);
+        void *large = kept_large(record);
         record->session = s->number;
+        if (!make_blob(r, record)) {
+            free(refs);
+            return r->error->code;
+        }
+        free(large);
         if (!queue_append(&s->queue, record, record + 1, &ref)) {
             free(refs);
             return no_memory(r);
         }
-        if (record->flags & FLM__RECORD_BLOB)
+        if (large)
             s->blob_bytes += flow_kept(record).size;
     }
     s->pending = n;
@@ -465,8 +491,8 @@ static int give_results(struct restoration *r, struct gathered *g, struct sessio
             return no_memory(r);
         memcpy(to, from->record, from->bytes);
         to->session = s->number;
-        if (to->flags & FLM__RECORD_BLOB)
-            blob_hold(flow_blob(to));
+        if (!make_blob(r, to))
+            return r->error->code;
         r->results++;
     }
     return 0;
@@ -506,8 +532,12 @@ static int make_session(struct restoration *r, struct gathered *g)
                "taken up from the journal: %" PRIu64 " tasks and %" PRIu64 " results wait", s->pending,
                s->outbox.put - s->outbox.dropped);
     r->n_sessions++;
-    session_resume(s);
     return 0;
+}
+
+static int by_serial(const struct gathered *a, const struct gathered *b)
+{
+    return a->serial < b->serial ? -1 : a->serial > b->serial;
 }
 
 int restore(struct durable *d, flm_error *error)
@@ -516,6 +546,7 @@ int restore(struct durable *d, flm_error *error)
     struct flm__journal_replayed replayed = {0};
     struct gathered *g, *next;
     int rc = flm__journal_replay(d->journal, take_record, &r, &replayed, error);
+    HASH_SRT(hh, r.sessions, by_serial);
     HASH_ITER(hh, r.sessions, g, next)
     {
         if (rc == 0 && g->stored)

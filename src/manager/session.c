@@ -97,6 +97,7 @@ static void give_way(struct session *s)
     HASH_DEL(m->sessions, s);
     snprintf(s->id, sizeof(s->id), "%s", id);
     HASH_ADD_STR(m->sessions, id, s);
+    durable_touch(s, DURABLE_STATE_CHANGED);
 }
 
 static int choose_id(struct session *s, const char *wish, flm_error *error)
@@ -249,12 +250,16 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
 struct session *session_restore(struct manager *m, struct application *a, const Flm__SessionSpec *spec,
                                 flm_error *error)
 {
+    struct session *older = session_by_id(m, spec->id);
+    if (older) /* that it has given way was not recorded any more */
+        give_way(older);
     return session_new(m, a, spec->id, spec, error);
 }
 
 void session_attach(struct session *s, struct peer *client)
 {
     s->client = client;
+    s->given_up = false; /* by an earlier one */
     s->last_task = session_newest(s);
     s->refused = 0;
     s->attached_bytes = s->finished_bytes + session_held_bytes(s);
@@ -266,6 +271,7 @@ void session_attach(struct session *s, struct peer *client)
         s->in_blocked = true;
         s->next_blocked = client->blocked;
         client->blocked = s;
+        client->wants_room = true;
     }
 }
 
@@ -285,6 +291,7 @@ void session_detach(struct session *s)
     if (s->in_blocked)
         unlink_from(&s->client->blocked, s, false);
     s->in_blocked = false;
+    client_drop_syncs(s); /* they know the client */
     s->client = NULL;
     s->manager->forget |= s->state == SESSION_CLOSED;
     if (!s->detached)
@@ -524,6 +531,8 @@ void session_settle(struct session *s)
 
 void session_bind_failed(struct session *s, int executor, int code, const char *text)
 {
+    if (s->paused) /* they end, as the session manager does */
+        return;
     s->bind_failures++;
     events_add(&s->events, code ? code : FLM_EBIND, 0, executor, "executor %d could not enter: %s",
                executor, text);
@@ -551,16 +560,25 @@ void session_bind_succeeded(struct session *s)
     s->bind_failures = 0;
 }
 
+static bool release_input(struct task_ref ref, void *arg)
+{
+    struct flm__record *r = queue_record(ref);
+    (void)arg;
+    if (r->flags & FLM__RECORD_BLOB)
+        blob_release(flow_blob(r));
+    return true;
+}
+
 static void session_free(struct session *s)
 {
     session_detach(s);
     durable_forget(s);
-    client_drop_syncs(s);
     if (s->state != SESSION_CLOSED)
         s->application->open_sessions--;
     HASH_DEL(s->manager->sessions, s);
     give_number(s);
     outbound_drop(s);
+    queue_each(&s->queue, 0, release_input, NULL);
     queue_clear(&s->queue);
     events_clear(&s->events);
     notes_clear(&s->notes);
@@ -571,18 +589,25 @@ static void session_free(struct session *s)
     free(s);
 }
 
+/* Closed, and nobody will want what it holds. What is durable waits for who takes it. */
+static bool may_be_forgotten(const struct session *s)
+{
+    return s->state == SESSION_CLOSED && !s->client && s->n_bound == 0 &&
+           (!s->durability || outbox_empty(&s->outbox));
+}
+
 void session_forget_old(struct manager *m)
 {
     unsigned closed = 0;
     struct session *s, *next;
     m->forget = false;
     for (s = m->sessions; s; s = s->hh.next)
-        closed += s->state == SESSION_CLOSED && !s->client && s->n_bound == 0;
+        closed += may_be_forgotten(s);
     HASH_ITER(hh, m->sessions, s, next)
     {
         if (closed <= SESSION_CLOSED_KEPT)
             return;
-        if (s->state == SESSION_CLOSED && !s->client && s->n_bound == 0) {
+        if (may_be_forgotten(s)) {
             session_free(s);
             closed--;
         }

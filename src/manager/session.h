@@ -56,7 +56,6 @@ struct session {
     struct session *next_dirty, *next_syncing;
     bool in_syncing;
     uint64_t fetching_task; /* of a durable session, which has one at a time */
-    uint64_t fetched;       /* position of the newest task whose input was read from a client */
     struct deferred *syncs; /* requests to answer when all is durable */
 
     bool paused;

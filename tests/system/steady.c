@@ -2,15 +2,19 @@
  * session has the number n, so whoever comes later knows what is still to be submitted.
  *
  *     steady -I ID -l SERVICE.so [-D none|journal|sync] [-n TASKS] [-s INPUT_SIZE] [-o OUTPUT_SIZE] [-u US]
- *            [-L LOG] [-k RESULTS] [-d] [-c] [-r SECONDS] [-T] [-m TASKS]
+ *            [-L LOG] [-k RESULTS] [-d] [-c] [-r SECONDS] [-T] [-m TASKS] [-a] [-p]
+ *            [-R BYTES]
  *
  * Opens session ID, submits what it lacks of TASKS, takes all results, checks each and writes its task's id
  * into LOG. -d only submits, until all is durable; -k kills itself after so many results; -c closes the
  * session in the end; -r goes on with a session manager that comes again within so many seconds; -T takes
- * results by flm_take_results; -m asks whether all is durable after each so many tasks, and tells LOG also
+ * results by flm_take_results; -a submits large inputs as fast as it can; -p stops itself before that, and
+ * says when it is done; -R is result_bytes;
+ * -m asks whether all is durable after each so many tasks, and tells LOG also
  * when the session was opened ("open LAST-TASK"), up to where all is durable ("durable TASK"), and which
  * tasks were refused, failed or had a wrong output ("refused TASK", ...). Prints "delivered N wrong N
- * failed N submitted N durable N". Exit status 0 when nothing was wrong and nothing failed.
+failed N submitted N durable N". Exit status 0
+ * when nothing was wrong and nothing failed.
  */
 #define _GNU_SOURCE
 #include "steady.h"
@@ -28,10 +32,13 @@ static struct {
     uint64_t tasks, kill_after, sync_each;
     uint32_t input, output, us;
     int durability, seconds;
-    bool submit_only, close, take;
+    uint64_t result_bytes;
+    bool submit_only, close, take, ahead, pause;
 } o;
 
 static FILE *log_file;
+static char **inputs; /* of -a */
+static uint64_t n_inputs;
 static uint64_t delivered, wrong, failed, lost, refused;
 
 /* A line of the log, there at once: the next thing may be the end of this process. */
@@ -89,6 +96,7 @@ static flm_session *open_session(flm_client *c, flm_error *e)
                                           .id = o.id,
                                           .flags = FLM_DETACHED,
                                           .durability = o.durability,
+                                          .result_bytes = o.result_bytes,
                                           .retry_limit = 10000, /* whoever kills is no task's fault */
                                           .callback = o.take ? NULL : on_result};
     if (flm_register_application(c, &so, 1, e) < 0)
@@ -110,20 +118,29 @@ static int submit(flm_session *s)
     size_t size = sizeof(struct steady_input) + o.input;
     char *input = malloc(size);
     int64_t id = 0;
+    if (o.ahead && !inputs)
+        inputs = calloc(o.tasks, sizeof(*inputs));
     while (flm_submitted(s) < o.tasks && id >= 0) {
         struct steady_input in = {flm_submitted(s) + 1, o.us, o.output};
         memcpy(input, &in, sizeof(in));
         if (o.input)
             steady_fill(input + sizeof(in), o.input, in.number);
         id = flm_run_task(s, input, size, o.take ? NULL : on_result, NULL);
-        /* a large input is Flame's until it is durable */
-        if (size > 32768 || (o.sync_each && flm_submitted(s) % o.sync_each == 0)) {
-            flm_error e;
-            uint64_t durable;
-            if (flm_sync(s, &durable, &e) < 0)
-                break;
-            tell("durable", durable);
-        }
+        if (o.ahead) {
+            char *another = malloc(size); /* it is Flame's until the end */
+            if (!another)
+                return FLM_ENOMEM;
+            inputs[n_inputs++] = input;
+            input = another;
+        } else
+            /* a large input is Flame's until it is durable */
+            if (size > 32768 || (o.sync_each && flm_submitted(s) % o.sync_each == 0)) {
+                flm_error e;
+                uint64_t durable;
+                if (flm_sync(s, &durable, &e) < 0)
+                    break;
+                tell("durable", durable);
+            }
         if (o.take && flm_submitted(s) % 1000 == 0)
             take(s, 0);
     }
@@ -146,7 +163,13 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
     flm_session *s = c ? open_session(c, e) : NULL;
     if (s)
         tell("open", flm_submitted(s));
+    if (o.pause)
+        raise(SIGSTOP);
     int rc = s ? submit(s) : e->code;
+    if (o.pause) {
+        printf("has submitted\n");
+        fflush(stdout);
+    }
     if (rc == 0)
         rc = flm_sync(s, durable, e);
     if (rc == 0)
@@ -170,7 +193,7 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
 static void options(int argc, char **argv)
 {
     int c;
-    while ((c = getopt(argc, argv, "I:l:D:n:s:o:u:L:k:dcr:Tm:")) != -1)
+    while ((c = getopt(argc, argv, "I:l:D:n:s:o:u:L:k:dcr:TapR:m:")) != -1)
         switch (c) {
         case 'I':
             o.id = optarg;
@@ -208,6 +231,15 @@ static void options(int argc, char **argv)
         case 'r':
             o.seconds = atoi(optarg);
             break;
+        case 'a':
+            o.ahead = true;
+            break;
+        case 'p':
+            o.pause = true;
+            break;
+        case 'R':
+            o.result_bytes = strtoull(optarg, NULL, 10);
+            break;
         case 'T':
             o.take = true;
             break;
@@ -237,6 +269,9 @@ int main(int argc, char **argv)
             break;
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
+    while (n_inputs)
+        free(inputs[--n_inputs]);
+    free(inputs);
     if (log_file)
         fclose(log_file);
     if (rc < 0)
