@@ -242,7 +242,10 @@ void client_answer_syncs(struct session *s)
 {
     struct deferred **at = &s->syncs, *d;
     while ((d = *at)) {
+        /* an input that is being read has its place in the journal only when it is there */
         if (s->durability && s->fetching)
+            d->position = UINT64_MAX;
+        else if (s->durability && d->position == UINT64_MAX)
             d->position = flm__journal_position(s->manager->durable->journal);
         if (!is_durable(s, d)) {
             at = &d->next;
@@ -250,7 +253,8 @@ void client_answer_syncs(struct session *s)
         }
         Flm__Reply reply = FLM__REPLY__INIT;
         reply.id = d->id;
-        reply.task = d->task;
+        /* unless its input could not be had meanwhile */
+        reply.task = d->task < session_newest(s) ? d->task : session_newest(s);
         client_send_reply(d->peer, &reply);
         *at = d->next;
         free(d);
