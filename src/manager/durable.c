@@ -79,6 +79,7 @@ void durable_free(struct manager *m)
     struct durable *d = m->durable;
     if (!d)
         return;
+    inbound_drop_unrecorded(m);
     flm__journal_close(d->journal);
     if (d->bell >= 0)
         close(d->bell);
@@ -378,6 +379,8 @@ unsigned durable_turn(struct durable *d)
 {
     uint64_t written = d->written, synced = d->synced, first;
     unsigned work = 0;
+    if (__builtin_expect(d->unrecorded != NULL, 0))
+        work += inbound_record(d->manager);
     if (__builtin_expect(d->dirty != NULL, 0))
         write_dirty(d);
     if (__builtin_expect(flm__journal_rolled(d->journal, &first), 0))

@@ -31,8 +31,9 @@ enum { DURABLE_LARGE = 1 };
 struct durable {
     struct manager *manager;
     struct flm__journal *journal;
-    struct session *dirty;   /* by next_dirty: what is to be written at the end of this turn */
-    struct session *syncing; /* by next_syncing: clients wait to hear that all is durable */
+    struct session *dirty;         /* by next_dirty: what is to be written at the end of this turn */
+    struct unrecorded *unrecorded; /* see inbound.c */
+    struct session *syncing;       /* by next_syncing: clients wait to hear that all is durable */
     struct flm__journal_record *reserved;
     uint64_t written, synced; /* as they were last seen */
     uint32_t next_serial;

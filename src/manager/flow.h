@@ -7,6 +7,12 @@
 /* Moves tasks from a client's link to the queues of its sessions; returns how many. May end the peer. */
 unsigned inbound_drain(struct peer *client);
 
+/* A client comes to the session: an input that is still being read from the one before will not be had. */
+void inbound_new_client(struct session *s);
+/* Inputs that could not be recorded before are, as far as there is room now; returns how many. */
+unsigned inbound_record(struct manager *m);
+void inbound_drop_unrecorded(struct manager *m);
+
 /* Sends tasks to an executor as far as it should have them; returns how many. */
 unsigned dispatch_fill(struct executor *e);
 

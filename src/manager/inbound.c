@@ -21,6 +21,15 @@ struct fetch {
     struct manager *manager;
     uint32_t session;
     uint64_t task, id;
+    uint64_t client; /* the how-manieth of the session it comes from */
+};
+
+/* An input that was read, and found no room in the journal. */
+struct unrecorded {
+    struct unrecorded *next;
+    uint32_t session;
+    uint64_t task;
+    struct blob *blob;
 };
 
 /* Puts the blob itself where the reference to it was; its size is counted also while it is on the way. */
@@ -58,7 +67,7 @@ static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
     r->type = QUEUE_FETCHING;
     s->fetching++;
     if (f) {
-        *f = (struct fetch){p->manager, s->number, r->task, where->id};
+        *f = (struct fetch){p->manager, s->number, r->task, where->id, s->clients};
         if (blob_fetch(p->manager, p->link, where, fetched, f) == 0)
             return;
         free(f);
@@ -71,25 +80,72 @@ static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
                                           .text = "the session manager has no memory for the input"});
 }
 
+/* The task goes as if it had never come: nothing of it is in the journal. */
+static void forget_task(struct session *s, struct task_ref ref)
+{
+    s->pending--;
+    queue_forget(&s->queue, ref);
+    outbound_finish_task(s, ref);
+}
+
+/* Its input cannot be had. */
+static void lose_durable(struct session *s, struct task_ref ref)
+{
+    struct flm__record task = *queue_record(ref);
+    forget_task(s, ref);
+    if (!s->refused)
+        s->refused = task.task;
+    if (s->client && !outbound_reject(s, &task, 0, "the input could not be read from the client"))
+        peer_doom(s->client, "the input of a task could not be read");
+}
+
+void inbound_new_client(struct session *s)
+{
+    struct task_ref ref;
+    if (!s->durability || !s->fetching || s->unrecorded || !queue_find(&s->queue, s->last_task, &ref))
+        return;
+    if (!s->refused)
+        s->refused = s->last_task;
+    forget_task(s, ref);
+}
+
+/* Into the journal, now or as soon as there is room. False: it cannot be. */
+static bool record_fetched(struct session *s, const struct flm__record *r, struct blob *blob)
+{
+    struct durable *d = s->manager->durable;
+    struct flm__record task = *r;
+    task.type = FLM__TASK;
+    task.flags &= (uint8_t)~SESSION_CANCEL_WANTED;
+    if (!durable_readable(blob))
+        return false;
+    if (durable_task(s, &task, r + 1, blob))
+        return true;
+    struct unrecorded *u = malloc(sizeof(*u));
+    if (!u)
+        return false;
+    *u = (struct unrecorded){d->unrecorded, s->number, r->task, blob};
+    d->unrecorded = u;
+    s->unrecorded = true;
+    s->fetching++;
+    return true;
+}
+
 /* The input of a task that still waits for it is there, or cannot be had. */
 static void claim_fetched(struct session *s, struct task_ref ref, struct blob *blob, int status)
 {
     struct flm__record *r = queue_record(ref);
     bool deferred = r->type == QUEUE_DEFERRED;
+    if (blob && s->durability && !record_fetched(s, r, blob)) {
+        blob_release(blob);
+        blob = NULL;
+    }
+    if (s->unrecorded)
+        return;
     remember_blob(ref, blob, flow_kept(r).size);
     r->type = QUEUE_PENDING;
-    if (blob && s->durability) {
-        struct flm__record task = *r;
-        task.type = FLM__TASK;
-        task.flags &= (uint8_t)~SESSION_CANCEL_WANTED;
-        if (!durable_task(s, &task, r + 1, blob)) {
-            blob_release(blob);
-            blob = NULL;
-            remember_blob(ref, NULL, flow_kept(r).size);
-            status = FLM_EIO;
-        }
-    }
-    if (!blob) {
+    if (!blob && s->durability) {
+        lose_durable(s, ref);
+    } else if (!blob) {
         outbound_end_waiting(s, ref,
                              &(struct ending){.state = FLM_TASK_FAILED,
                                               .reason = FLM_REASON_DISCONNECTED,
@@ -104,23 +160,71 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
     }
 }
 
+/* The task, if it still waits for its input. */
+static bool find_waiting(struct session *s, uint64_t task, struct task_ref *ref)
+{
+    return s && queue_find(&s->queue, task, ref) &&
+           (queue_record(*ref)->type == QUEUE_FETCHING || queue_record(*ref)->type == QUEUE_DEFERRED);
+}
+
+unsigned inbound_record(struct manager *m)
+{
+    struct unrecorded *u, *list = m->durable->unrecorded;
+    unsigned n = 0;
+    m->durable->unrecorded = NULL;
+    while ((u = list)) {
+        struct session *s = session_by_number(m, u->session);
+        struct task_ref ref;
+        list = u->next;
+        if (s && !durable_room(m->durable, u->blob->size)) {
+            u->next = m->durable->unrecorded;
+            m->durable->unrecorded = u;
+            continue;
+        }
+        if (s) {
+            s->fetching--;
+            s->unrecorded = false;
+        }
+        if (find_waiting(s, u->task, &ref))
+            claim_fetched(s, ref, u->blob, 0);
+        else
+            blob_release(u->blob);
+        if (s) {
+            m->schedule = true;
+            session_settle(s);
+        }
+        free(u);
+        n++;
+    }
+    return n;
+}
+
+void inbound_drop_unrecorded(struct manager *m)
+{
+    struct unrecorded *u;
+    while ((u = m->durable->unrecorded)) {
+        m->durable->unrecorded = u->next;
+        blob_release(u->blob);
+        free(u);
+    }
+}
+
 static void fetched(void *arg, struct blob *blob, int status)
 {
     struct fetch *f = arg;
     struct session *s = session_by_number(f->manager, f->session);
     struct task_ref ref;
+    bool stale = s && f->client != s->clients; /* of an earlier client: ids of blobs are the client's */
     if (s) {
         s->fetching--;
-        if (s->client && s->client->state == PEER_CLIENT) {
+        if (!stale && s->client && s->client->state == PEER_CLIENT) {
             Flm__BlobDone done = FLM__BLOB_DONE__INIT;
             done.id = f->id;
             FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
             peer_send(s->client, &m, NULL, 0);
         }
     }
-    bool wanted = s && queue_find(&s->queue, f->task, &ref) &&
-                  (queue_record(ref)->type == QUEUE_FETCHING || queue_record(ref)->type == QUEUE_DEFERRED);
-    if (wanted)
+    if (!(stale && s->durability) && find_waiting(s, f->task, &ref))
         claim_fetched(s, ref, blob, status);
     else
         blob_release(blob);

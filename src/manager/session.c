@@ -255,6 +255,8 @@ struct session *session_restore(struct manager *m, struct application *a, const 
 void session_attach(struct session *s, struct peer *client)
 {
     s->client = client;
+    s->clients++;
+    inbound_new_client(s);
     s->last_task = session_newest(s);
     s->refused = 0;
     s->attached_bytes = s->finished_bytes + session_held_bytes(s);

@@ -42,7 +42,9 @@ struct session {
     uint64_t blob_bytes;     /* not finished: large inputs (the others are queue.bytes) */
     uint64_t attached_bytes; /* received before the present client came, finished or not */
     uint64_t credit_told;    /* the credit that the client knows */
-    uint64_t fetching;       /* inputs on the way by RMA */
+    uint64_t fetching;       /* inputs on the way by RMA, of a durable session at most one */
+    uint64_t clients;        /* so many have come */
+    bool unrecorded;         /* it is there, and waits for room in the journal */
 
     struct executor **bound; /* executors in Binding, Bound or Unbinding with this session */
     unsigned n_bound, bound_room;
