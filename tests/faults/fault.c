@@ -79,9 +79,9 @@ static void die(void)
 
 #pragma GCC visibility push(default)
 
-#define REAL(name)                                                                                             \
-    static __typeof__(name) *real;                                                                             \
-    if (!real)                                                                                                 \
+#define REAL(name)                                                                                         \
+    static __typeof__(name) *real;                                                                         \
+    if (!real)                                                                                             \
     real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 /* What of it is written where the call is torn: some of both parts, or of the first one only. */

@@ -9,8 +9,8 @@
  * session in the end; -r goes on with a session manager that comes again within so many seconds; -T takes
  * results by flm_take_results; -m asks whether all is durable after each so many tasks, and tells LOG also
  * when the session was opened ("open LAST-TASK"), up to where all is durable ("durable TASK"), and which
- * tasks were refused, failed or had a wrong output ("refused TASK", ...). Prints "delivered N wrong N failed N submitted N durable N". Exit status 0
- * when nothing was wrong and nothing failed.
+ * tasks were refused, failed or had a wrong output ("refused TASK", ...). Prints "delivered N wrong N
+ * failed N submitted N durable N". Exit status 0 when nothing was wrong and nothing failed.
  */
 #define _GNU_SOURCE
 #include "steady.h"
