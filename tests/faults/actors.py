@@ -57,6 +57,7 @@ class Client:
         share = 1 if largest <= 1000 else 8 if largest <= 8000 else 50 if largest <= 30000 else 100
         self.tasks = max(camp.o.tasks // share, 20)
         self.lives, self.process, self.done, self.kill_after = 0, None, False, 0
+        self.fault = None
 
     def log(self, life):
         return os.path.join(self.camp.top, f"{self.name}.{life}")
@@ -71,7 +72,9 @@ class Client:
         if self.kill_after:
             command += ["-k", str(self.kill_after)]
         self.kill_after = 0
-        self.process = self.camp.spawn(command, f"{self.name}.out")
+        extra = self.camp.fault_environment(self.fault) if self.fault else None
+        self.fault = None
+        self.process = self.camp.spawn(command, f"{self.name}.out", extra)
 
     def look(self):
         """After a death the next life begins."""
