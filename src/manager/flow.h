@@ -9,6 +9,10 @@ struct durable;
 /* Moves tasks from a client's link to the queues of its sessions; returns how many. May end the peer. */
 unsigned inbound_drain(struct peer *client);
 
+/* A client comes to a durable session: an input that is still being read from the one before is its task.
+ */
+void inbound_new_client(struct session *s);
+
 /* Inputs that have been read and wait for room in the journal; all: they are dropped. */
 void inbound_unpark(struct durable *d, bool all);
 

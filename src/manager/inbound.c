@@ -20,8 +20,9 @@ static void fetched(void *arg, struct blob *blob, int status);
 struct fetch {
     struct manager *manager;
     uint32_t session;
-    uint64_t task, id;
-    struct fetch *next; /* parked: */
+    uint64_t task;
+    uint64_t id, client; /* of the blob, as the how-manieth client of the session knows it */
+    struct fetch *next;  /* parked: */
     struct blob *blob;
 };
 
@@ -79,7 +80,11 @@ static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
     s->fetching++;
     s->fetching_task = r->task;
     if (f) {
-        *f = (struct fetch){.manager = p->manager, .session = s->number, .task = r->task, .id = where->id};
+        *f = (struct fetch){.manager = p->manager,
+                            .session = s->number,
+                            .task = r->task,
+                            .id = where->id,
+                            .client = s->clients};
         if (blob_fetch(p->manager, p->link, where, fetched, f) == 0)
             return;
         free(f);
@@ -177,7 +182,7 @@ static void fetched(void *arg, struct blob *blob, int status)
     struct fetch *f = arg;
     struct session *s = session_by_number(f->manager, f->session);
     struct task_ref ref;
-    if (s && s->client && s->client->state == PEER_CLIENT) {
+    if (s && s->client && s->client->state == PEER_CLIENT && f->client == s->clients) {
         Flm__BlobDone done = FLM__BLOB_DONE__INIT;
         done.id = f->id;
         FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
@@ -210,6 +215,16 @@ void inbound_unpark(struct durable *d, bool all)
             end_fetch(f, f->blob, 0);
         }
     }
+}
+
+void inbound_new_client(struct session *s)
+{
+    struct task_ref ref;
+    if (!s->durability || !s->fetching || !queue_find(&s->queue, s->fetching_task, &ref))
+        return;
+    int type = queue_record(ref)->type;
+    if (type == QUEUE_FETCHING || type == QUEUE_DEFERRED)
+        untake(s, ref, FLM_EDISCONNECTED); /* the new one submits it again */
 }
 
 /* One record as it was checked, and where its payload lies. */

@@ -258,7 +258,9 @@ struct session *session_restore(struct manager *m, struct application *a, const 
 
 void session_attach(struct session *s, struct peer *client)
 {
+    inbound_new_client(s);
     s->client = client;
+    s->clients++;
     s->given_up = false; /* by an earlier one */
     s->last_task = session_newest(s);
     s->refused = 0;
