@@ -155,7 +155,7 @@ static uint64_t recorded_bytes(uint32_t size, uint64_t large)
 /* Whether it must wait until the journal has room for it. */
 static bool no_room_yet(struct session *s, struct task_ref ref, struct blob *blob)
 {
-    return blob && s->durability &&
+    return blob && s->durability && !durable_trouble(s->manager->durable) &&
            !durable_room(s->manager->durable, recorded_bytes(queue_record(ref)->size, blob->size));
 }
 

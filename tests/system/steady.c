@@ -10,11 +10,10 @@
  * session in the end; -r goes on with a session manager that comes again within so many seconds; -T takes
  * results by flm_take_results; -a submits large inputs as fast as it can; -p stops itself before that, and
  * says when it is done; -R is result_bytes;
- * -m asks whether all is durable after each so many tasks, and tells LOG also
- * when the session was opened ("open LAST-TASK"), up to where all is durable ("durable TASK"), and which
- * tasks were refused, failed or had a wrong output ("refused TASK", ...). Prints "delivered N wrong N
-failed N submitted N durable N". Exit status 0
- * when nothing was wrong and nothing failed.
+ * -m asks whether all is durable after each so many tasks, and tells LOG also when the session was opened
+ * ("open LAST-TASK"), up to where all is durable ("durable TASK"), and which tasks were refused, failed or
+ * had a wrong output ("refused TASK", ...). Prints "delivered N wrong N failed N submitted N durable N".
+ * Exit status 0 when nothing was wrong and nothing failed.
  */
 #define _GNU_SOURCE
 #include "steady.h"
