@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +143,20 @@ int flm__dial(const char *endpoint, int64_t deadline_ns, flm_error *error)
                           endpoint);
 }
 
+/* A session manager that was killed while it started a helper has left a copy of its socket with that, for
+ * a moment: what counts is whether the process lives that listens. */
+static bool somebody_listens(const char *endpoint)
+{
+    struct ucred who = {0};
+    socklen_t size = sizeof(who);
+    int fd = dial_unix(endpoint, flm__now_ns() + 1000000000, NULL);
+    if (fd < 0)
+        return false;
+    bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.pid > 0;
+    close(fd);
+    return !known || kill(who.pid, 0) == 0 || errno != ESRCH;
+}
+
 static int listen_unix(const char *endpoint, char *bound, size_t n, flm_error *error)
 {
     struct sockaddr_un address;
@@ -150,11 +165,8 @@ static int listen_unix(const char *endpoint, char *bound, size_t n, flm_error *e
         return rc;
     struct stat st;
     if (lstat(address.sun_path, &st) == 0) {
-        int living = dial_unix(endpoint, flm__now_ns() + 1000000000, NULL);
-        if (living >= 0) {
-            close(living);
+        if (somebody_listens(endpoint))
             return flm__error_set(error, FLM_EBUSY, "a session manager is already running at %s", endpoint);
-        }
         if (!S_ISSOCK(st.st_mode))
             return flm__error_set(error, FLM_EBUSY, "%s exists and is not a socket", address.sun_path);
         unlink(address.sun_path);
