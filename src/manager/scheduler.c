@@ -53,6 +53,13 @@ static bool usable(const struct executor *e)
     return e->state != EXECUTOR_VOID && e->state != EXECUTOR_RELEASED && !e->node->drained && !e->dying;
 }
 
+/* About to leave its session, and a long task keeps it: nobody can count on it. */
+static bool held_up(const struct executor *e, int64_t now, unsigned quantum_ms)
+{
+    return e->session && e->n && (e->state == EXECUTOR_UNBINDING || e->leaving) &&
+           now - e->since_ns > quantum_ms * 1000000LL;
+}
+
 /* Charges the time that executors spent with their sessions. */
 static void charge(struct manager *m)
 {
@@ -194,7 +201,7 @@ void scheduler_run(struct manager *m)
     charge(m);
     kill_overdue(m);
     for (unsigned i = 0; i < m->n_executors; i++)
-        executors += usable(m->executors[i]);
+        executors += usable(m->executors[i]) && !held_up(m->executors[i], m->now, m->options.quantum_ms);
     struct session *s, *next;
     HASH_ITER(hh, m->sessions, s, next)
     {
