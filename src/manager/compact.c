@@ -65,16 +65,13 @@ static bool write_task(struct task_ref ref, void *arg)
 {
     struct slice *l = arg;
     struct flm__record *r = queue_record(ref);
-    struct flm__record task = *r;
     struct blob *large = r->flags & FLM__RECORD_BLOB ? flow_blob(r) : NULL;
     if (r->task > l->durable->compaction.last_task)
         return false;
     if (r->flags & FLM__RECORD_BLOB && !large)
         return true; /* not there yet, and so not recorded yet */
     l->durable->compaction.task = r->task;
-    task.type = FLM__TASK;
-    task.lane = 0;
-    if (slice_is_over(l, r->size) || !durable_task(l->session, &task, r + 1, large)) {
+    if (slice_is_over(l, r->size) || !durable_stored_task(l->session, r, large)) {
         l->full = true;
         return false;
     }

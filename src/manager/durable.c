@@ -117,8 +117,7 @@ const char *durable_trouble(struct durable *d)
     return error.text;
 }
 
-/* ---- records of tasks and results ---------------------------------------------------------------------
- */
+/* ---- records of tasks and results ------------------------------------------------------------- */
 
 static struct flm__journal_record *begin(struct durable *d, const struct session *s, enum durable_type type,
                                          uint64_t size)
@@ -157,7 +156,7 @@ bool durable_readable(struct blob *large)
     return !large || large->map;
 }
 
-static uint64_t bytes_of(uint32_t size, uint64_t large)
+uint64_t durable_bytes(uint32_t size, uint64_t large)
 {
     return FLM__RECORD_HEADER + (large ? size - sizeof(struct flm__blob_ref) + large : size);
 }
@@ -165,7 +164,7 @@ static uint64_t bytes_of(uint32_t size, uint64_t large)
 bool durable_task(struct session *s, const struct flm__record *r, const void *payload, struct blob *large)
 {
     struct durable *d = s->manager->durable;
-    uint64_t bytes = bytes_of(r->size, large ? large->size : 0);
+    uint64_t bytes = durable_bytes(r->size, large ? large->size : 0);
     if (!durable_room(d, bytes) || !durable_readable(large))
         return false;
     struct flm__journal_record *record = begin(d, s, DURABLE_TASK, bytes);
@@ -176,10 +175,19 @@ bool durable_task(struct session *s, const struct flm__record *r, const void *pa
     return true;
 }
 
+bool durable_stored_task(struct session *s, const struct flm__record *stored, struct blob *large)
+{
+    struct flm__record task = *stored;
+    task.type = FLM__TASK;
+    task.lane = 0;
+    task.flags &= (uint8_t)~SESSION_CANCEL_WANTED;
+    return durable_task(s, &task, stored + 1, large);
+}
+
 uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t large)
 {
     struct durable *d = s->manager->durable;
-    uint64_t size = sizeof(uint64_t) + bytes_of(bytes - FLM__RECORD_HEADER, large);
+    uint64_t size = sizeof(uint64_t) + durable_bytes(bytes - FLM__RECORD_HEADER, large);
     if (!d->urgent && !durable_room(d, size))
         return 0;
     d->reserved = begin(d, s, DURABLE_RESULT, size);
@@ -189,7 +197,7 @@ uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t larg
 static void put_result(struct durable *d, const struct flm__record *r, uint64_t number)
 {
     struct blob *large = r->flags & FLM__RECORD_BLOB ? flow_blob(r) : NULL;
-    uint64_t size = sizeof(number) + bytes_of(r->size, large ? large->size : 0);
+    uint64_t size = sizeof(number) + durable_bytes(r->size, large ? large->size : 0);
     /* What was reserved has the padding of the record, which the journal has itself. */
     d->reserved->size = (uint32_t)size;
     if (size & 7)
@@ -214,8 +222,7 @@ bool durable_result_again(struct session *s, const struct flm__record *r, uint64
     return true;
 }
 
-/* ---- sessions and applications
- * --------------------------------------------------------------------------- */
+/* ---- sessions and applications ---------------------------------------------------------------- */
 
 void durable_touch(struct session *s, unsigned what)
 {
@@ -333,8 +340,7 @@ bool durable_application(struct manager *m, const struct application *a, bool re
     return true;
 }
 
-/* ---- one turn
- * -------------------------------------------------------------------------------------------- */
+/* ---- one turn --------------------------------------------------------------------------------- */
 
 static bool write_taken(struct durable *d, struct session *s)
 {

@@ -77,6 +77,11 @@ const char *durable_trouble(struct durable *d);
 
 /* A task that is about to enter the queue. large: what its reference stands for. False: no room now. */
 bool durable_task(struct session *s, const struct flm__record *r, const void *payload, struct blob *large);
+/* The same for one that is in the queue. */
+bool durable_stored_task(struct session *s, const struct flm__record *stored, struct blob *large);
+/* Bytes of such a payload: of a record with `size` bytes, at whose end stands a reference to `large` bytes
+ * if that is not 0. */
+uint64_t durable_bytes(uint32_t size, uint64_t large);
 
 /* The bytes of a large payload (NULL: there is none) can be copied; before either of the next two. */
 bool durable_readable(struct blob *large);

@@ -108,16 +108,11 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
     bool deferred = r->type == QUEUE_DEFERRED;
     remember_blob(ref, blob, flow_kept(r).size);
     r->type = QUEUE_PENDING;
-    if (blob && s->durability) {
-        struct flm__record task = *r;
-        task.type = FLM__TASK;
-        task.flags &= (uint8_t)~SESSION_CANCEL_WANTED;
-        if (!durable_task(s, &task, r + 1, blob)) {
-            blob_release(blob);
-            blob = NULL;
-            remember_blob(ref, NULL, flow_kept(r).size);
-            status = FLM_EIO;
-        }
+    if (blob && s->durability && !durable_stored_task(s, r, blob)) {
+        blob_release(blob);
+        blob = NULL;
+        remember_blob(ref, NULL, flow_kept(r).size);
+        status = FLM_EIO;
     }
     if (!blob && s->durability) {
         untake(s, ref, status);
@@ -136,27 +131,26 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
     }
 }
 
+static bool still_fetching(struct session *s, uint64_t task, struct task_ref *ref)
+{
+    if (!queue_find(&s->queue, task, ref))
+        return false;
+    int type = queue_record(*ref)->type;
+    return type == QUEUE_FETCHING || type == QUEUE_DEFERRED;
+}
+
 /* What was fetched for a task that still waits for it; NULL: nobody does. */
 static struct session *waits_for(const struct fetch *f, struct task_ref *ref)
 {
     struct session *s = session_by_number(f->manager, f->session);
-    if (!s || !queue_find(&s->queue, f->task, ref))
-        return NULL;
-    int type = queue_record(*ref)->type;
-    return type == QUEUE_FETCHING || type == QUEUE_DEFERRED ? s : NULL;
-}
-
-/* Of a task with a large input, in the journal. */
-static uint64_t recorded_bytes(uint32_t size, uint64_t large)
-{
-    return FLM__RECORD_HEADER + size - sizeof(struct flm__blob_ref) + large;
+    return s && still_fetching(s, f->task, ref) ? s : NULL;
 }
 
 /* Whether it must wait until the journal has room for it. */
 static bool no_room_yet(struct session *s, struct task_ref ref, struct blob *blob)
 {
     return blob && s->durability && !durable_trouble(s->manager->durable) &&
-           !durable_room(s->manager->durable, recorded_bytes(queue_record(ref)->size, blob->size));
+           !durable_room(s->manager->durable, durable_bytes(queue_record(ref)->size, blob->size));
 }
 
 /* The fetch is over, s->fetching counts it no more after this. */
@@ -220,10 +214,7 @@ void inbound_unpark(struct durable *d, bool all)
 void inbound_new_client(struct session *s)
 {
     struct task_ref ref;
-    if (!s->durability || !s->fetching || !queue_find(&s->queue, s->fetching_task, &ref))
-        return;
-    int type = queue_record(ref)->type;
-    if (type == QUEUE_FETCHING || type == QUEUE_DEFERRED)
+    if (s->durability && s->fetching && still_fetching(s, s->fetching_task, &ref))
         untake(s, ref, FLM_EDISCONNECTED); /* the new one submits it again */
 }
 
@@ -301,10 +292,7 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
         return;
     }
     struct blob *blob = blob_take(p->manager, peer_take_blob(p, where->id, &size), where->size, &error);
-    struct flm__record *r = queue_record(ref);
-    struct flm__record task = *r;
-    task.type = FLM__TASK;
-    if (blob && s->durability && !durable_task(s, &task, r + 1, blob)) {
+    if (blob && s->durability && !durable_stored_task(s, queue_record(ref), blob)) {
         flm__error_set(&error, FLM_EIO, "the input could not be recorded");
         blob_release(blob);
         blob = NULL;
@@ -361,8 +349,7 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
         accepted = reject(s, a, trouble);
     else if (!sound || not_taken(s, a, &end))
         accepted = refuse(s, a, &end);
-    else if (s->durability &&
-             !durable_room(s->manager->durable, recorded_bytes(a->record.size, where.size)))
+    else if (s->durability && !durable_room(s->manager->durable, durable_bytes(a->record.size, where.size)))
         accepted = LATER;
     else if (store(s, a, &ref))
         take_payload(p, s, ref, &where);

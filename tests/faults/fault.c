@@ -155,26 +155,18 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     return done;
 }
 
-ssize_t write(int fd, const void *data, size_t n)
-{
-    REAL(write);
-    bool now = n == 8 && is_it(RING);
-    if (now && how == BEFORE)
-        die();
-    ssize_t done = real(fd, data, n);
-    if (now)
-        die();
-    return done;
-}
-
-ssize_t read(int fd, void *data, size_t n)
-{
-    REAL(read);
-    bool now = n == 8 && is_it(WAKE);
-    if (now && how == BEFORE)
-        die();
-    ssize_t done = real(fd, data, n);
-    if (now)
-        die();
-    return done;
-}
+/* write and read are alike: 8 bytes are those of an eventfd. */
+#define ON_EVENTFD(call, pointer, point)                                                                   \
+    ssize_t call(int fd, pointer data, size_t n)                                                           \
+    {                                                                                                      \
+        REAL(call);                                                                                        \
+        bool now = n == 8 && is_it(point);                                                                 \
+        if (now && how == BEFORE)                                                                          \
+            die();                                                                                         \
+        ssize_t done = real(fd, data, n);                                                                  \
+        if (now)                                                                                           \
+            die();                                                                                         \
+        return done;                                                                                       \
+    }
+ON_EVENTFD(write, const void *, RING)
+ON_EVENTFD(read, void *, WAKE)
