@@ -75,14 +75,15 @@ static void unlist(struct results *r)
 /* How far it was is of no use any more. */
 static void remove_progress(const struct results *r)
 {
+    static const char *const endings[] = {"", ".now", ".new", ".lock"};
     const struct manager *m = r->session->manager;
     char path[PATH_MAX];
     if (m->stopping || !m->durable || !r->session->serial)
         return;
-    snprintf(path, sizeof(path), "%s/results/%u", m->options.state_dir, r->session->serial);
-    unlink(path);
-    snprintf(path, sizeof(path), "%s/results/%u.lock", m->options.state_dir, r->session->serial);
-    unlink(path);
+    for (unsigned i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
+        snprintf(path, sizeof(path), "%s/results/%u%s", m->options.state_dir, r->session->serial, endings[i]);
+        unlink(path);
+    }
 }
 
 void results_free(struct session *s)
@@ -155,6 +156,10 @@ void results_heard(struct results *r, char *line)
         set_trouble(r, "");
         durable_drop(r->session->manager->durable);
         results_consider(r->session->manager->durable);
+    } else if (sscanf(line, "rows %" SCNu64, &rows) == 1) {
+        r->failures = 0;
+        r->rows = rows;
+        set_trouble(r, "");
     } else if (sscanf(line, "done %" SCNu64, &rows) == 1) {
         r->rows = rows;
         set_trouble(r, "");

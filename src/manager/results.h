@@ -6,6 +6,7 @@
  * per task. Between the two, lines over a socket:
  *
  *   at POSITION ROWS     what stands before POSITION in the journal is in the file, and on the disk
+ *   rows ROWS            so many are in the file
  *   again                the file is written anew, from all that the journal has
  *   note TEXT            something that people should know
  *   trouble TEXT         it cannot go on, and why; without TEXT: it can again

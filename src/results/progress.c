@@ -55,10 +55,18 @@ void progress_close(struct progress_file *f)
     f->lock = -1;
 }
 
-bool progress_read(const struct progress_file *f, struct progress *p, uint16_t *places)
+static const char *ending(enum progress_kind kind)
+{
+    return kind == PROGRESS_NOW ? ".now" : "";
+}
+
+bool progress_read(const struct progress_file *f, enum progress_kind kind, struct progress *p,
+                   uint16_t *places)
 {
     struct head head;
-    int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    char path[sizeof(f->path) + 8];
+    snprintf(path, sizeof(path), "%s%s", f->path, ending(kind));
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return false;
     bool good = read(fd, &head, sizeof(head)) == (ssize_t)sizeof(head) &&
@@ -73,28 +81,29 @@ bool progress_read(const struct progress_file *f, struct progress *p, uint16_t *
     return good;
 }
 
-static int write_whole(int fd, const struct head *head, const uint16_t *places)
+static int write_whole(int fd, const struct head *head, const uint16_t *places, bool sync)
 {
     struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof(*head)},
                             {(void *)(uintptr_t)places, head->progress.n_places * sizeof(*places)}};
     ssize_t bytes = (ssize_t)(parts[0].iov_len + parts[1].iov_len), n = writev(fd, parts, 2);
     if (n != bytes)
         return n < 0 ? errno : ENOSPC;
-    return fsync(fd) < 0 ? errno : 0;
+    return sync && fsync(fd) < 0 ? errno : 0;
 }
 
-int progress_write(const struct progress_file *f, const struct progress *p, const uint16_t *places,
-                   flm_error *error)
+int progress_write(const struct progress_file *f, enum progress_kind kind, const struct progress *p,
+                   const uint16_t *places, flm_error *error)
 {
-    char path[sizeof(f->path) + 8];
+    char path[sizeof(f->path) + 8], name[sizeof(f->path) + 8];
     struct head head = {.progress = *p, .checksum = checksum(p, places)};
     memcpy(head.magic, MAGIC, sizeof(head.magic));
     snprintf(path, sizeof(path), "%s.new", f->path);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int why = fd < 0 ? errno : write_whole(fd, &head, places);
+    int why = fd < 0 ? errno : write_whole(fd, &head, places, kind == PROGRESS_SYNCED);
     if (fd >= 0)
         close(fd);
-    if (!why && rename(path, f->path) < 0)
+    snprintf(name, sizeof(name), "%s%s", f->path, ending(kind));
+    if (!why && rename(path, name) < 0)
         why = errno;
-    return why ? flm__error_errno(error, FLM_EIO, why, "cannot write %s", f->path) : 0;
+    return why ? flm__error_errno(error, FLM_EIO, why, "cannot write %s", name) : 0;
 }

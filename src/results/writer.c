@@ -46,62 +46,90 @@ static void move_aside(struct writer *w, const char *why)
          path, why, to);
 }
 
-/* All results that the journal still has, in whatever order they come. */
-static void begin_anew(struct writer *w, const char *why)
+static void save(struct writer *w, enum progress_kind kind)
 {
-    move_aside(w, why);
-    tell("again");
-    sheet_create(&w->sheet);
-    uint64_t journal = w->progress.journal;
-    w->progress = (struct progress){.journal = journal, .next = w->counted + 1};
+    flm_error error = {0};
+    if (progress_write(&w->file, kind, &w->progress, w->places, &error) == 0)
+        return;
+    tell("trouble %s", error.text);
+    _exit(1);
+}
+
+static void save_both(struct writer *w)
+{
+    save(w, PROGRESS_SYNCED);
+    save(w, PROGRESS_NOW);
+}
+
+/* All results that the journal still has, in whatever order they come. */
+static void begin_anew(struct writer *w)
+{
+    uint64_t journal = w->sheet.journal;
+    w->progress = (struct progress){.journal = journal, .next = w->counted + 1, .state = PROGRESS_ANEW};
     memset(w->places, 0, sizeof(w->places));
+    tell("again");
+    save_both(w);
+    sheet_create(&w->sheet);
     w->seen = calloc(w->counted / 64 + 1, sizeof(*w->seen));
     if (!w->seen)
         no_memory(w);
 }
 
-/* After a loss of power the journal may have less than the file: what came after will be others. */
-static void forget_unrecorded(struct writer *w)
+/* After a loss of power the journal may have less than the file: what came after will be others. False:
+ * that cannot be told apart. */
+static bool forget_unrecorded(struct writer *w)
 {
+    if (w->progress.next - 1 <= w->counted)
+        return true;
     uint64_t more = w->progress.next - 1 - w->counted;
-    if (more > w->progress.rows) {
-        begin_anew(w, "the journal has fewer results than it has");
-        return;
-    }
+    if (more > w->progress.rows)
+        return false;
     w->progress.rows -= more;
     w->progress.bytes = sheet_shorten(&w->sheet, w->progress.rows);
     w->progress.next = w->counted + 1;
     w->progress.position = 0;
-    w->progress.closed = 0;
+    w->progress.state = PROGRESS_OPEN;
+    return true;
+}
+
+/* NULL: the file is as this progress tells; "": it tells nothing; else what is wrong. */
+static const char *go_on(struct writer *w, enum progress_kind kind)
+{
+    if (!progress_read(&w->file, kind, &w->progress, w->places) || w->progress.journal != w->sheet.journal ||
+        w->progress.state == PROGRESS_ANEW)
+        return "";
+    const char *wrong = sheet_repair(&w->sheet, w->progress.rows, w->progress.bytes);
+    return wrong ? wrong : forget_unrecorded(w) ? NULL : "the journal has fewer results than it has";
+}
+
+static void follow_from(struct writer *w, const char *folder, uint64_t position)
+{
+    flm_error error = {0};
+    if (follow_open(&w->follow, folder, position, &error) == 0 && !w->follow.open)
+        flm__error_set(&error, FLM_EIO, "it has no segment");
+    if (!error.code)
+        return;
+    tell("trouble cannot read the journal: %s", error.text);
+    exit(1);
 }
 
 void writer_begin(struct writer *w, const char *state_dir)
 {
     char folder[PATH_MAX];
-    flm_error error = {0};
-    snprintf(folder, sizeof(folder), "%s/journal", state_dir);
-    bool known = progress_read(&w->file, &w->progress, w->places);
-    if (follow_open(&w->follow, folder, 0, &error) < 0 || !w->follow.open) {
-        tell("trouble cannot read the journal: %s", error.code ? error.text : "it has no segment");
-        exit(1);
-    }
-    uint64_t journal = w->follow.reader.header.journal;
-    bool ours = known && w->progress.journal == journal;
-    w->sheet.journal = w->progress.journal = journal;
-    const char *wrong = ours ? sheet_repair(&w->sheet, w->progress.rows, w->progress.bytes)
-                             : "it is not known how far it was written";
-    if (wrong)
-        begin_anew(w, wrong);
-    else if (w->progress.next - 1 > w->counted)
-        forget_unrecorded(w);
-    w->saved = w->progress.position;
-    w->closed = w->progress.closed;
-    w->follow.position = w->progress.position;
+    snprintf(folder, sizeof(folder), "%s/" FLM__JOURNAL_FOLDER, state_dir);
+    follow_from(w, folder, 0);
+    w->sheet.journal = w->follow.reader.header.journal;
     follow_close(&w->follow);
-    if (follow_open(&w->follow, folder, w->progress.position, &error) < 0) {
-        tell("trouble cannot read the journal: %s", error.text);
-        exit(1);
-    }
+    const char *wrong = go_on(w, PROGRESS_NOW);
+    if (wrong)
+        wrong = go_on(w, PROGRESS_SYNCED);
+    if (wrong && *wrong)
+        move_aside(w, wrong);
+    if (wrong)
+        begin_anew(w);
+    w->saved = w->progress.position;
+    w->closed = w->progress.state == PROGRESS_CLOSED;
+    follow_from(w, folder, w->progress.position);
     w->room_rows = WRITER_BYTES / w->sheet.row_bytes + 1;
     w->rows = calloc(w->room_rows, w->sheet.row_bytes);
     w->bytes = malloc(WRITER_BYTES);
@@ -312,19 +340,22 @@ bool writer_take(struct writer *w)
     return true;
 }
 
-void writer_finish(struct writer *w, bool save)
+void writer_finish(struct writer *w, bool sync)
 {
-    flm_error error = {0};
     flush(w);
     sheet_close(&w->sheet);
-    if (!save || w->seen || (w->progress.position == w->saved && w->closed == w->progress.closed))
+    if (w->seen)
+        return;
+    w->progress.state = w->closed ? PROGRESS_CLOSED : PROGRESS_OPEN;
+    if (w->progress.position != w->told) {
+        save(w, PROGRESS_NOW);
+        tell("rows %" PRIu64, w->progress.rows);
+    }
+    w->told = w->progress.position;
+    if (!sync || (w->progress.position == w->saved && !w->closed))
         return;
     sheet_sync(&w->sheet);
-    w->progress.closed = w->closed;
-    if (progress_write(&w->file, &w->progress, w->places, &error) < 0) {
-        tell("trouble %s", error.text);
-        _exit(1);
-    }
+    save(w, PROGRESS_SYNCED);
     w->saved = w->progress.position;
     tell("at %" PRIu64 " %" PRIu64, w->saved, w->progress.rows);
 }

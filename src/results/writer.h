@@ -14,7 +14,7 @@ struct writer {
     uint32_t serial;
     uint64_t counted;      /* results of the session when we began */
     uint64_t *seen;        /* the file is written anew: bits of the results up to counted; else NULL */
-    uint64_t saved;        /* position of the progress on the disk */
+    uint64_t saved, told;  /* positions of the progress that was written, synced and not */
     bool closed;           /* all is there */
     char *rows, *bytes;    /* gathered */
     uint64_t n_rows, room_rows, n_bytes;
@@ -29,8 +29,8 @@ void writer_begin(struct writer *w, const char *state_dir);
 /* Takes what the journal has, about WRITER_BYTES at most. True: there is more. */
 bool writer_take(struct writer *w);
 
-/* Everything that was taken is in the file, which is closed; save: and on the disk, and flmd knows it. */
-void writer_finish(struct writer *w, bool save);
+/* Everything that was taken is in the file, which is closed; sync: and on the disk, and flmd knows it. */
+void writer_finish(struct writer *w, bool sync);
 
 /* main.c: a line to flmd. */
 void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -181,6 +181,7 @@ full_disk() {
     rm -rf state
 }
 
+[ -n "${ONLY:-}" ] && { $ONLY; exit; }
 refused
 while_it_runs
 writer_killed
