@@ -2,7 +2,7 @@
 #ifndef MONTECARLO_RESULTS_H
 #define MONTECARLO_RESULTS_H
 
-#include "history.h"
+#include "checkpoint.h"
 
 struct outcome {
     struct model model;
@@ -14,6 +14,7 @@ struct outcome {
     double seconds;
     int interrupted;
     const char *version; /* of Flame */
+    const struct progress_file *progress; /* NULL: it cannot go on later */
 };
 
 /* Writes the history and all that is needed to repeat it: as HDF5, or as CSV
