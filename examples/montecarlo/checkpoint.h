@@ -23,6 +23,7 @@ struct checkpoint {
     uint64_t first;   /* number of its first task */
     uint64_t next, samples, due, executors;
     double sum_high, sum_low, sum2_high, sum2_low, seconds;
+    double useful_s, wasted_s; /* core-seconds of executors: see <flm/admin.h> */
     double centre; /* of the model: exp() of another node may give another last digit */
 };
 

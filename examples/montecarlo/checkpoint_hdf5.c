@@ -19,7 +19,7 @@ struct column {
 static const struct column state_columns[] = {
     WHOLE(complete), WHOLE(session),  WHOLE(first),    WHOLE(next),     WHOLE(samples),   WHOLE(due),
     WHOLE(executors), REAL(sum_high), REAL(sum_low), REAL(sum2_high), REAL(sum2_low), REAL(seconds),
-    REAL(centre)};
+    REAL(centre),     REAL(useful_s),  REAL(wasted_s)};
 
 static const struct column sums_columns[] = {{"number", offsetof(struct mc_sums, number), 0},
                                              {"samples", offsetof(struct mc_sums, samples), 0},

@@ -12,6 +12,7 @@ struct outcome {
     uint64_t tasks;     /* that the estimate is made of */
     unsigned executors; /* that computed them */
     double seconds;
+    double useful_s, wasted_s; /* core-seconds; of a run that can go on later */
     int interrupted;
     const char *version; /* of Flame */
     const struct progress_file *progress; /* NULL: it cannot go on later */

@@ -85,6 +85,9 @@ static int write_attributes(hid_t file, const struct outcome *o)
               attribute_double(file, "rate", m->rate) ||
               attribute_double(file, "volatility", m->volatility) ||
               attribute_double(file, "maturity", m->maturity);
+    if (!bad && o->progress)
+        bad = attribute_double(file, "useful_core_seconds", o->useful_s) ||
+              attribute_double(file, "wasted_core_seconds", o->wasted_s);
     if (!bad && o->target > 0)
         bad = attribute_double(file, "target_error", o->target);
     return bad || write_versions(file, o);

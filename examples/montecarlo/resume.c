@@ -49,6 +49,19 @@ static uint64_t created(struct run *r)
     return ns;
 }
 
+static void note_core_time(struct run *r)
+{
+    struct checkpoint *c = &r->progress_file.state;
+    struct flm_session_view *view = NULL;
+
+    if (flm_submitted(r->launch.session) == 0 || /* one that is complete is read again */
+        flm_get_session(r->launch.client, r->options->session, &view, NULL))
+        return;
+    c->useful_s = view->useful_s;
+    c->wasted_s = view->wasted_s;
+    flm_free_sessions(view, 1);
+}
+
 static void note_state(struct run *r, int complete)
 {
     struct checkpoint *c = &r->progress_file.state;
@@ -66,7 +79,10 @@ static void note_state(struct run *r, int complete)
                              .sum2_high = sums->sum2.high,
                              .sum2_low = sums->sum2.low,
                              .seconds = r->seconds,
-                             .centre = sums->model.centre};
+                             .centre = sums->model.centre,
+                             .useful_s = c->useful_s,
+                             .wasted_s = c->wasted_s};
+    note_core_time(r);
 }
 
 static void save(struct run *r)

@@ -165,6 +165,8 @@ struct outcome run_outcome(const struct run *r, int interrupted)
                             .tasks = r->reduce.next,
                             .executors = r->executors,
                             .seconds = r->seconds,
+                            .useful_s = r->progress_file.state.useful_s,
+                            .wasted_s = r->progress_file.state.wasted_s,
                             .interrupted = interrupted,
                             .version = flm_version(),
                             .progress = r->lasting ? &r->progress_file : NULL};

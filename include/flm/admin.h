@@ -106,6 +106,8 @@ struct flm_session_view {
     int n_events;
     struct flm_place_view *places;         /* oldest first, bounded; only from flm_get_session */
     int n_places;
+    double useful_s, wasted_s; /* core-seconds of executors: on tasks that have ended, and on attempts
+                                  that were cut off and came to nothing */
 };
 FLM_API int flm_list_sessions(flm_client *client, struct flm_session_view **list, flm_error *error);
 FLM_API int flm_get_session(flm_client *client, const char *id, struct flm_session_view **view,

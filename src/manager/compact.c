@@ -95,7 +95,8 @@ static bool write_result(void *record, uint32_t bytes, uint64_t number, void *ar
 
 static bool begin_session(struct durable *d, struct session *s)
 {
-    if (!durable_session(s) || !durable_common(s))
+    struct core_time spent = core_time_of(s);
+    if (!durable_session(s) || !durable_common(s) || !durable_core_time(s, &spent))
         return false;
     d->compaction.serial = s->serial;
     d->compaction.task = d->compaction.result = 0;

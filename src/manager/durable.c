@@ -73,6 +73,7 @@ void durable_stop(struct manager *m)
     flm_error error = {0};
     if (!d || !d->journal)
         return;
+    core_time_record(m);
     durable_turn(d);
     if (flm__journal_stop(d->journal, &error) < 0)
         fprintf(stderr, "flmd: not all is durable: %s\n", error.text);
@@ -322,6 +323,20 @@ void durable_forget(struct session *s)
     struct flm__journal_record *record = d->manager->stopping ? NULL : begin(d, s, DURABLE_FORGOTTEN, 0);
     if (record)
         flm__journal_put(d->journal, record);
+}
+
+bool durable_core_time(struct session *s, const struct core_time *t)
+{
+    struct durable *d = s->manager->durable;
+    bool sync = d->sync;
+    struct flm__journal_record *record =
+        durable_room(d, sizeof(*t)) ? begin(d, s, DURABLE_CORE_TIME, sizeof(*t)) : NULL;
+    d->sync = sync; /* not worth one of its own */
+    if (!record)
+        return false;
+    memcpy(record + 1, t, sizeof(*t));
+    flm__journal_put(d->journal, record);
+    return true;
 }
 
 bool durable_application(struct manager *m, const struct application *a, bool registered)

@@ -118,6 +118,7 @@ void executor_bury(struct executor *e)
         bool charge = !e->death.expected || e->kill_reason;
         if (!charge)
             too_long_cut_off(e);
+        core_time_lost(e, e->death.began);
         lose_tasks(e, e->death.began, charge, e->death.reason, e->death.code, e->death.text);
         executor_leave_session(e);
         if (entering && !e->death.expected)

@@ -69,6 +69,7 @@ static void on_heartbeat(uv_timer_t *timer)
     end_time_look(m);
     blocks_comment(m);
     too_long_look(m);
+    core_time_record(m);
     peer_check_links(m);
     logs_overdue(m);
 }

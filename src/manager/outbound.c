@@ -445,8 +445,10 @@ take_result(struct executor *e, const struct flm__record *r, const char *record,
 static void adapt(struct executor *e, unsigned n)
 {
     struct manager *m = e->session->manager;
-    double sample = (double)(m->now - e->since_ns) / n;
+    int64_t took = m->now - e->since_ns;
+    double sample = (double)took / n;
     e->since_ns = m->now;
+    e->busy_ns += took;
     e->done += n;
     if (e->task_ns == 0 || sample > 4 * e->task_ns)
         e->task_ns = sample;

@@ -44,6 +44,7 @@ struct gathered {
     size_t n_results, room_results;
     uint64_t last_task, taken, counted;
     uint64_t succeed, failed, cancelled;
+    struct core_time core_time;
     UT_hash_handle hh;
 };
 
@@ -356,6 +357,23 @@ static int take_taken(struct restoration *r, struct gathered *g, const void *pay
     return 0;
 }
 
+static int64_t sum_of(const struct core_time *t)
+{
+    return t->useful_ns + t->wasted_ns + t->running_ns;
+}
+
+static int take_core_time(struct restoration *r, struct gathered *g, const void *payload, uint32_t size,
+                          uint64_t position)
+{
+    struct core_time t;
+    if (size != sizeof(t))
+        return makes_no_sense(r, "a record of times", position);
+    memcpy(&t, payload, sizeof(t));
+    if (sum_of(&t) >= sum_of(&g->core_time))
+        g->core_time = t;
+    return 0;
+}
+
 static int take_application(struct restoration *r, const void *payload, uint32_t size, uint64_t position)
 {
     Flm__Application *d = flm__application__unpack(NULL, size, payload);
@@ -400,6 +418,8 @@ static int take_record(void *arg, const struct flm__journal_record *header, cons
         return take_result(r, g, header, payload, position);
     case DURABLE_TAKEN:
         return take_taken(r, g, payload, header->size, position);
+    case DURABLE_CORE_TIME:
+        return take_core_time(r, g, payload, header->size, position);
     case DURABLE_FORGOTTEN:
         drop(r, g);
         return 0;
@@ -518,6 +538,7 @@ static int make_session(struct restoration *r, struct gathered *g)
     s->retried = stored->retried;
     s->created_ns = stored->created_ns;
     s->closed_ns = stored->closed_ns;
+    core_time_restore(s, &g->core_time);
     s->common = g->common;
     g->common = NULL;
     snprintf(s->trouble, sizeof(s->trouble), "%s", stored->trouble);

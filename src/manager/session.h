@@ -6,6 +6,7 @@
 
 #include "manager/application.h"
 #include "manager/blob_store.h"
+#include "manager/core_time.h"
 #include "manager/events.h"
 #include "manager/outbox.h"
 #include "manager/peer.h"
@@ -72,6 +73,8 @@ struct session {
     struct events events;
     struct notes notes; /* exceptional tasks */
     struct places places;
+    struct core_time core_time; /* of executors that have left it, and of lost attempts; running_ns 0 */
+    int64_t core_time_recorded; /* sum of what was */
     int64_t created_ns, closed_ns;
     int64_t rate_ns;
     uint64_t rate_done;

@@ -70,6 +70,9 @@ static void fill_session(Flm__SessionView *v, struct session *s)
     v->weight = s->weight;
     v->tasks_per_second = rate(s);
     v->trouble = s->trouble[0] ? s->trouble : s->too_long;
+    struct core_time spent = core_time_of(s);
+    v->useful_s = (double)spent.useful_ns / 1e9;
+    v->wasted_s = (double)spent.wasted_ns / 1e9;
 }
 
 void verbs_list_sessions(struct peer *p, uint64_t id)

@@ -151,6 +151,17 @@ const char *flmexec_engine_node(struct flmexec_engine *e, unsigned executor)
     return ":";
 }
 
+bool flmexec_engine_core_time(struct flmexec_engine *e, double *useful_s, double *wasted_s)
+{
+    struct flm_session_view *view = NULL;
+    if (flm_get_session(e->client, flm_session_id(e->session), &view, NULL) < 0)
+        return false;
+    *useful_s = view->useful_s;
+    *wasted_s = view->wasted_s;
+    flm_free_sessions(view, 1);
+    return true;
+}
+
 void flmexec_engine_close(struct flmexec_engine *e, enum flmexec_leave how)
 {
     if (e->executors)

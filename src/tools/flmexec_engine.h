@@ -35,6 +35,10 @@ unsigned flmexec_engine_slots(struct flmexec_engine *e, unsigned jobs);
 /* The name of an executor's node; ":" when it is not known. */
 const char *flmexec_engine_node(struct flmexec_engine *e, unsigned executor);
 
+/* Core-seconds that the session's executors have spent on jobs that ended, and on attempts that were cut
+ * off. False: not known. */
+bool flmexec_engine_core_time(struct flmexec_engine *e, double *useful_s, double *wasted_s);
+
 /* CLOSE: nothing is left to be done. CANCEL: ends what still runs. LEAVE: the
  * session goes on without us. */
 enum flmexec_leave { ENGINE_CLOSE, ENGINE_CANCEL, ENGINE_LEAVE };

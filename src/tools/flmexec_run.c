@@ -231,6 +231,17 @@ static void say_how_it_went(const struct flmexec_run *run)
                  run->failed == 1 ? "it was" : "the first by number was", run->first_failed.seq, how);
 }
 
+/* Of a run in several pieces. */
+static void say_core_time(struct flmexec_run *run)
+{
+    double useful, wasted;
+    if (!flmexec_is_durable(run) || !run->o->resume || run->stop || run->succeeded + run->failed == 0)
+        return;
+    if (flmexec_engine_core_time(&run->engine, &useful, &wasted))
+        flmexec_warn("all jobs have ended; core-seconds: %.1f useful, %.1f wasted on attempts that were cut off", useful,
+                     wasted);
+}
+
 static int exit_status(const struct flmexec_run *run)
 {
     switch (run->stop) {
@@ -279,6 +290,7 @@ int flmexec_run(struct flmexec_options *o)
     run_jobs(&run);
     progress_end(&run.progress);
     HASH_CLEAR(hh, run.given);
+    say_core_time(&run);
     flmexec_engine_close(&run.engine, how_to_leave(&run));
     flmexec_finish(&run);
     flmexec_output_fini(&run.output);

@@ -43,6 +43,8 @@ static void report_session(struct report *r, const struct flm_session_view *s)
         {"min_instances", "Min instances", 0},
         {"max_instances", "Max instances", 0},
         {"weight", "Weight", 0},
+        {"useful_s", "Core-seconds useful", 0},
+        {"wasted_s", "Core-seconds wasted", 0},
         {"created", "Created", 0},
         {"closed", "Closed", 0},
     };
@@ -66,6 +68,8 @@ static void report_session(struct report *r, const struct flm_session_view *s)
     report_number(r, s->min_instances);
     report_number(r, s->max_instances);
     report_number(r, s->weight);
+    report_real(r, s->useful_s);
+    report_real(r, s->wasted_s);
     report_time(r, s->created_ns);
     report_time(r, s->closed_ns);
 }
