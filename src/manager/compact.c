@@ -75,6 +75,8 @@ static bool write_task(struct task_ref ref, void *arg)
         l->full = true;
         return false;
     }
+    if (r->lane)
+        durable_lost(l->session, &(struct loss){.task = r->task, .attempts = r->lane});
     return true;
 }
 

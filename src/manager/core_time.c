@@ -26,10 +26,12 @@ struct core_time core_time_of(const struct session *s)
     return t;
 }
 
-void core_time_lost(struct executor *e, uint64_t began)
+bool core_time_lost(struct executor *e, uint64_t began)
 {
-    if (e->n && (!began || began >= executor_inflight(e, 0)->number))
-        e->session->core_time.wasted_ns += running(e, flm__now_ns());
+    if (!e->n || (began && began < executor_inflight(e, 0)->number))
+        return false;
+    e->session->core_time.wasted_ns += running(e, flm__now_ns());
+    return true;
 }
 
 void core_time_leave(struct executor *e)

@@ -9,6 +9,7 @@
 #ifndef MANAGER_CORE_TIME_H
 #define MANAGER_CORE_TIME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct executor;
@@ -24,8 +25,8 @@ struct core_time {
 /* Up to now. */
 struct core_time core_time_of(const struct session *s);
 /* What the executor had not finished comes to nothing. began: number of the last task that it began; 0: not
- * known. */
-void core_time_lost(struct executor *e, uint64_t began);
+ * known. False: it had begun nothing. */
+bool core_time_lost(struct executor *e, uint64_t began);
 /* It leaves its session. */
 void core_time_leave(struct executor *e);
 

@@ -286,6 +286,9 @@ bool durable_session(struct session *s)
     stored.created_ns = s->created_ns;
     stored.closed_ns = s->closed_ns;
     stored.trouble = s->trouble;
+    stored.n_ended = stored.n_lost = REASONS;
+    stored.ended = s->reasons.ended;
+    stored.lost = s->reasons.lost;
     return write_packed(s->manager->durable, s, DURABLE_SESSION, &stored.base);
 }
 
@@ -323,6 +326,18 @@ void durable_forget(struct session *s)
     struct flm__journal_record *record = d->manager->stopping ? NULL : begin(d, s, DURABLE_FORGOTTEN, 0);
     if (record)
         flm__journal_put(d->journal, record);
+}
+
+bool durable_lost(struct session *s, const struct loss *loss)
+{
+    struct durable *d = s->manager->durable;
+    struct flm__journal_record *record =
+        d && s->durability ? begin(d, s, DURABLE_LOST, sizeof(*loss)) : NULL;
+    if (!record)
+        return false;
+    memcpy(record + 1, loss, sizeof(*loss));
+    flm__journal_put(d->journal, record);
+    return true;
 }
 
 bool durable_core_time(struct session *s, const struct core_time *t)

@@ -9,6 +9,7 @@
 #define MANAGER_DURABLE_H
 
 #include "manager/application.h"
+#include "manager/losses.h"
 #include "manager/session.h"
 #include "store/journal.h"
 
@@ -22,7 +23,8 @@ enum durable_type {
     DURABLE_RESULT = 6,    /* uint64_t: number of the result in the session; struct flm__record, payload */
     DURABLE_TAKEN = 7,     /* uint64_t: the client is done with so many results */
     DURABLE_FORGOTTEN = 8, /* no payload: the session is not remembered any more */
-    DURABLE_CORE_TIME = 9, /* struct core_time: the one with the largest sum counts */
+    DURABLE_LOST = 12,     /* struct loss: the one with the most attempts of a task counts */
+    DURABLE_CORE_TIME = 11, /* struct core_time: the one with the largest sum counts */
 };
 
 /* Flags of TASK and RESULT: in place of the reference at its end the payload has the large payload itself.
@@ -101,6 +103,8 @@ void durable_touch(struct session *s, unsigned what);
 bool durable_session(struct session *s);
 bool durable_common(struct session *s);
 void durable_forget(struct session *s);
+/* A task was lost with its executor and is charged with that; a session that is not durable forgets it. */
+bool durable_lost(struct session *s, const struct loss *loss);
 /* What its executors have spent time on; false: no room, which is no harm. */
 bool durable_core_time(struct session *s, const struct core_time *t);
 bool durable_application(struct manager *m, const struct application *a, bool registered);

@@ -66,6 +66,7 @@ struct executor {
         uint64_t began, relayed;
         int reason, code;
         bool expected;
+        struct flm__usage usage;
         char text[200];
     } death;
     char *trouble; /* why none could be started, some times in a row; NULL: nothing of the kind */

@@ -238,9 +238,14 @@ static int place_of(const struct session *s, unsigned executor)
     return bound ? m->executors[executor]->place : -1;
 }
 
-static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text)
+static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text,
+                     const struct flm__usage *usage, int cause)
 {
     struct note *note = notes_add(&s->notes, task);
+    reasons_count(s->reasons.ended, o->reason);
+    note->cause = (uint8_t)cause;
+    if (usage)
+        note->usage = *usage;
     note->state = o->state;
     note->reason = o->reason;
     note->code = o->code;
@@ -267,7 +272,7 @@ static bool tell_ending(struct session *s, const struct flm__record *r, const st
     if ((s->client || s->detached) && !write_outcome(s, r, &outcome, end->text, NULL, 0, NULL))
         return false;
     count_end(s, end->state);
-    note_end(s, r->task, &outcome, end->text);
+    note_end(s, r->task, &outcome, end->text, end->usage, end->cause);
     return true;
 }
 
@@ -363,7 +368,7 @@ static bool deliver_slow(struct executor *e, struct session *s, struct task_ref 
         return false;
     count_end(s, outcome.state);
     if (outcome.state != FLM_TASK_SUCCEED)
-        note_end(s, r->task, &outcome, parts->text);
+        note_end(s, r->task, &outcome, parts->text, &parts->usage, FLM_REASON_NONE);
     return true;
 }
 

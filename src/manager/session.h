@@ -12,6 +12,7 @@
 #include "manager/peer.h"
 #include "manager/places.h"
 #include "manager/queue.h"
+#include "manager/reasons.h"
 
 #include <flm/client.h>
 
@@ -72,6 +73,7 @@ struct session {
     uint64_t too_long_succeed; /* then */
     struct events events;
     struct notes notes; /* exceptional tasks */
+    struct reasons reasons;
     struct places places;
     struct core_time core_time; /* of executors that have left it, and of lost attempts; running_ns 0 */
     int64_t core_time_recorded; /* sum of what was */

@@ -19,8 +19,8 @@ export -f gone
 pieces=()
 
 if [ -n "${FLM_TEST_LONG:-}" ]; then
-    export SAMPLES=${FLM_TEST_SAMPLES:-3e10} FLM_TEST_PATIENCE=1200
-    tasks=3000 # of about a tenth of a second, so that a cut costs something
+    export SAMPLES=${FLM_TEST_SAMPLES:-5.2e10} FLM_TEST_PATIENCE=1200
+    tasks=5200 # of about a tenth of a second, so that a cut costs something
     sed -i "s/--samples/--tasks $tasks --samples/" pieces.sbatch
     until [ ${#pieces[@]} -ge 5 ] && { [ ${#pieces[@]} -gt 12 ] || complete; }; do
         next_piece --time=1
