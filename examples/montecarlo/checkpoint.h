@@ -24,7 +24,7 @@ struct checkpoint {
     uint64_t next, samples, due, executors;
     double sum_high, sum_low, sum2_high, sum2_low, seconds;
     double useful_s, wasted_s; /* core-seconds of executors: see <flm/admin.h> */
-    double centre; /* of the model: exp() of another node may give another last digit */
+    double centre;             /* of the model: exp() of another node may give another last digit */
 };
 
 /* The whole, as it is written and read. */
@@ -35,9 +35,9 @@ struct progress_file {
     struct history *history;
 };
 
-/* Reads a file that checkpoints were written to into *p, whose reduce is initialised. 0; FLM_ENOTFOUND: there
- * is no such file, or none of a run that can go on; another error: it is damaged, or p->run is not what it
- * computes. */
+/* Reads a file that checkpoints were written to into *p, whose reduce is initialised. 0; FLM_ENOTFOUND:
+ * there is no such file, or none of a run that can go on; another error: it is damaged, or p->run is not
+ * what it computes. */
 int checkpoint_read(const char *path, struct progress_file *p, flm_error *error);
 
 #endif

@@ -13,13 +13,19 @@ struct column {
     int real;
 };
 
-#define WHOLE(name) {#name, offsetof(struct checkpoint, name), 0}
-#define REAL(name)  {#name, offsetof(struct checkpoint, name), 1}
+#define WHOLE(name)                                                                                        \
+    {                                                                                                      \
+#name, offsetof(struct checkpoint, name), 0                                                        \
+    }
+#define REAL(name)                                                                                         \
+    {                                                                                                      \
+#name, offsetof(struct checkpoint, name), 1                                                        \
+    }
 
 static const struct column state_columns[] = {
-    WHOLE(complete), WHOLE(session),  WHOLE(first),    WHOLE(next),     WHOLE(samples),   WHOLE(due),
-    WHOLE(executors), REAL(sum_high), REAL(sum_low), REAL(sum2_high), REAL(sum2_low), REAL(seconds),
-    REAL(centre),     REAL(useful_s),  REAL(wasted_s)};
+    WHOLE(complete), WHOLE(session),   WHOLE(first),   WHOLE(next),    WHOLE(samples),
+    WHOLE(due),      WHOLE(executors), REAL(sum_high), REAL(sum_low),  REAL(sum2_high),
+    REAL(sum2_low),  REAL(seconds),    REAL(centre),   REAL(useful_s), REAL(wasted_s)};
 
 static const struct column sums_columns[] = {{"number", offsetof(struct mc_sums, number), 0},
                                              {"samples", offsetof(struct mc_sums, samples), 0},
@@ -38,7 +44,8 @@ static hid_t type_of(const struct column *column, size_t n, size_t size)
 
 static hid_t state_type(void)
 {
-    return type_of(state_columns, sizeof(state_columns) / sizeof(*state_columns), sizeof(struct checkpoint));
+    return type_of(state_columns, sizeof(state_columns) / sizeof(*state_columns),
+                   sizeof(struct checkpoint));
 }
 
 static hid_t sums_type(void)
@@ -139,9 +146,10 @@ static int read_all(hid_t file, struct progress_file *p)
 {
     struct checkpoint state;
     struct mc_sums *waiting = calloc(p->reduce->window, sizeof(*waiting));
-    int bad = !waiting || read_table(file, "state", state_type(), &state, 1) != 1 ||
-              take(p, &state, read_table(file, "convergence", history_type(), p->history->row, HISTORY_ROWS),
-                   waiting, read_table(file, "waiting", sums_type(), waiting, p->reduce->window));
+    int bad =
+        !waiting || read_table(file, "state", state_type(), &state, 1) != 1 ||
+        take(p, &state, read_table(file, "convergence", history_type(), p->history->row, HISTORY_ROWS),
+             waiting, read_table(file, "waiting", sums_type(), waiting, p->reduce->window));
 
     free(waiting);
     return bad;
@@ -164,8 +172,8 @@ int checkpoint_read(const char *path, struct progress_file *p, flm_error *error)
     else if (read_run(file, run))
         rc = fail(error, FLM_EIO, "%s is damaged: it does not say what it computes", path);
     else if (strcmp(run, p->run))
-        rc = fail(error, FLM_EEXIST, "%s is of another run: it computes %s, and now it is to be %s", path, run,
-                  p->run);
+        rc = fail(error, FLM_EEXIST, "%s is of another run: it computes %s, and now it is to be %s", path,
+                  run, p->run);
     else if (read_all(file, p))
         rc = fail(error, FLM_EIO, "%s is damaged: its state makes no sense", path);
     H5Fclose(file);

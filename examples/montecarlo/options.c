@@ -61,8 +61,10 @@ static const struct argp_option table[] = {
     {"no-progress", OPT_NO_PROGRESS, 0, 0, "No progress line on the terminal", 3},
     {0, 0, 0, 0, "How to run:", 4},
     {"inproc", OPT_INPROC, 0, 0, "Run the tasks inside this program, without executors", 4},
-    {"resume", OPT_RESUME, 0, 0, "Go on with the run in --output (under flmrun --state-dir DIR --resume)", 4},
-    {"session", OPT_SESSION, "NAME", 0, "Its session, where several are to go on later (default montecarlo)", 4},
+    {"resume", OPT_RESUME, 0, 0, "Go on with the run in --output (under flmrun --state-dir DIR --resume)",
+     4},
+    {"session", OPT_SESSION, "NAME", 0,
+     "Its session, where several are to go on later (default montecarlo)", 4},
     {"service", OPT_SERVICE, "FILE", 0, "Use this service module", 4},
     {0}};
 
@@ -166,7 +168,8 @@ static void set_defaults(struct options *o)
         o->tasks = MAX_TASKS;
 }
 
-/* A run goes on later where there is a state directory, which keeps the session, and a file for the rest. */
+/* A run goes on later where there is a state directory, which keeps the session, and a file for the rest.
+ */
 static void set_session(struct options *o, const char *program)
 {
     const char *state = getenv("FLM_STATE_DIR");
@@ -174,8 +177,9 @@ static void set_session(struct options *o, const char *program)
               !save_has_suffix(o->output, ".csv");
 
     if (!can && o->resume)
-        parse_refuse(program, "--resume needs a session manager that keeps sessions (flmrun --state-dir DIR "
-                              "--resume -- flm-montecarlo --resume) and an HDF5 file in --output");
+        parse_refuse(program,
+                     "--resume needs a session manager that keeps sessions (flmrun --state-dir DIR "
+                     "--resume -- flm-montecarlo --resume) and an HDF5 file in --output");
     if (!can)
         o->session = NULL;
     else if (!o->session)

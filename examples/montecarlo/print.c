@@ -77,8 +77,8 @@ void print_estimate(const struct outcome *o)
     printf("  throughput   %s samples/s, %s tasks/s, %s\n", report_rate(a, (double)e->samples / o->seconds),
            report_rate(b, (double)o->tasks / o->seconds), report_time(c, o->seconds));
     if (o->progress)
-        printf("  core-seconds %.1f useful, %.1f wasted on attempts that were cut off%s\n", o->useful_s, o->wasted_s,
-               o->interrupted ? "; --resume goes on" : "");
+        printf("  core-seconds %.1f useful, %.1f wasted on attempts that were cut off%s\n", o->useful_s,
+               o->wasted_s, o->interrupted ? "; --resume goes on" : "");
 }
 
 /* A file name as a shell takes it. */

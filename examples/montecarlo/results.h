@@ -14,7 +14,7 @@ struct outcome {
     double seconds;
     double useful_s, wasted_s; /* core-seconds; of a run that can go on later */
     int interrupted;
-    const char *version; /* of Flame */
+    const char *version;                  /* of Flame */
     const struct progress_file *progress; /* NULL: it cannot go on later */
 };
 

@@ -133,7 +133,8 @@ static int take_image(hid_t file, void **image, size_t *size)
 static int write_all(hid_t file, const struct outcome *o, const struct history *h)
 {
     return write_attributes(file, o) || write_history(file, h) ||
-           (o->progress && (attribute_text(file, "run", o->progress->run) || checkpoint_write(file, o->progress)));
+           (o->progress &&
+            (attribute_text(file, "run", o->progress->run) || checkpoint_write(file, o->progress)));
 }
 
 int results_hdf5(const struct outcome *o, const struct history *h, void **image, size_t *size,

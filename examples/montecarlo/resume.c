@@ -8,12 +8,13 @@
 static void describe(const struct options *o, char text[CHECKPOINT_TEXT])
 {
     const struct model *m = &o->model;
-    int n = snprintf(text, CHECKPOINT_TEXT, "%s, seed %llu, %llu samples in %llu tasks", model_payoff_name(m->payoff),
-                     (unsigned long long)m->seed, (unsigned long long)o->samples, (unsigned long long)o->tasks);
+    int n = snprintf(text, CHECKPOINT_TEXT, "%s, seed %llu, %llu samples in %llu tasks",
+                     model_payoff_name(m->payoff), (unsigned long long)m->seed,
+                     (unsigned long long)o->samples, (unsigned long long)o->tasks);
 
     if (m->payoff != PAYOFF_PI)
-        n += snprintf(text + n, CHECKPOINT_TEXT - (size_t)n, ", %.10g %.10g %.10g %.10g %.10g", m->spot, m->strike,
-                      m->rate, m->volatility, m->maturity);
+        n += snprintf(text + n, CHECKPOINT_TEXT - (size_t)n, ", %.10g %.10g %.10g %.10g %.10g", m->spot,
+                      m->strike, m->rate, m->volatility, m->maturity);
     if (o->error > 0)
         snprintf(text + n, CHECKPOINT_TEXT - (size_t)n, ", error %.10g", o->error);
 }
@@ -108,7 +109,8 @@ int resume_open(struct run *r, const struct launch_options *launch, flm_task_fn 
     struct checkpoint *c = &r->progress_file.state;
     const struct model *model = &r->reduce.model;
     uint64_t has, session;
-    int rc = launch_open(&r->launch, launch, r->options->session, model, sizeof(*model), callback, r, &r->failed);
+    int rc = launch_open(&r->launch, launch, r->options->session, model, sizeof(*model), callback, r,
+                         &r->failed);
 
     if (rc)
         return rc;
@@ -117,8 +119,7 @@ int resume_open(struct run *r, const struct launch_options *launch, flm_task_fn 
     if (r->failed.code)
         return r->failed.code;
     if (has && (!r->options->resume || session != c->session))
-        return fail(&r->failed, FLM_EEXIST,
-                    "session %s is of %s: %s", r->options->session,
+        return fail(&r->failed, FLM_EEXIST, "session %s is of %s: %s", r->options->session,
                     r->options->resume ? "another run than the one in --output" : "an earlier run",
                     r->options->resume ? "give the --output of that run, or another --session"
                                        : "--resume goes on with it; a new run needs another --session");

@@ -1,5 +1,5 @@
-/* resume.h - a run in a session that outlives this program: from the result file of an earlier one, and into
- * it; see checkpoint.h. */
+/* resume.h - a run in a session that outlives this program: from the result file of an earlier one, and
+ * into it; see checkpoint.h. */
 #ifndef MONTECARLO_RESUME_H
 #define MONTECARLO_RESUME_H
 

@@ -19,8 +19,8 @@ struct run {
     struct progress progress;
     uint64_t submitted, done; /* tasks; done: results received, in any order */
     int over;                 /* no more is needed: all done, precise enough, or failed */
-    double started, seconds; /* seconds: with those of earlier programs that worked on the run */
-    unsigned executors; /* that sent results */
+    double started, seconds;  /* seconds: with those of earlier programs that worked on the run */
+    unsigned executors;       /* that sent results */
     unsigned char seen[RUN_EXECUTORS];
     flm_error failed; /* code not 0: why the run failed */
     int lasting;      /* it goes on later when it is not over: resume.h */

@@ -286,8 +286,8 @@ void flm__outbox_success(struct flm__executor *e, const struct flm__record *r)
     finish(e, p, r, (uint32_t)e->task.output_size, 0);
 }
 
-void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason, int code,
-                         const struct flm__usage *usage)
+void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason,
+                         int code, const struct flm__usage *usage)
 {
     struct flm_task_context *t = &e->task;
     struct flm__outcome outcome = {.state = (uint8_t)state,

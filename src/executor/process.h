@@ -30,8 +30,8 @@ struct flm__spawn {
 };
 
 struct flm__process {
-    pid_t pid; /* 0: none */
-    int pidfd; /* -1: none, or the kernel has no such thing */
+    pid_t pid;               /* 0: none */
+    int pidfd;               /* -1: none, or the kernel has no such thing */
     struct flm__usage usage; /* of the last one that was reaped */
 };
 

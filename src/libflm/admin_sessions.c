@@ -68,10 +68,9 @@ static int take_sessions(Flm__Message *reply, struct flm_session_view **list, fl
         n_places += r->sessions[i]->n_places;
         n_reasons += r->sessions[i]->n_ended;
     }
-    *list = flm__views_make_room_take(reply, n, sizeof(**list),
-                                      n_events * sizeof(*events) + n_places * sizeof(*places) +
-                                          n_reasons * sizeof(*reasons),
-                                      &more);
+    *list = flm__views_make_room_take(
+        reply, n, sizeof(**list),
+        n_events * sizeof(*events) + n_places * sizeof(*places) + n_reasons * sizeof(*reasons), &more);
     if (!*list)
         return flm__admin_no_memory(error);
     events = more;

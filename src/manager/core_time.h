@@ -1,5 +1,5 @@
-/* manager/core_time.h - what the executors of a session have spent their time on: tasks whose outcomes count,
- * and attempts that came to nothing, since their executor, node or job ended before they did. In
+/* manager/core_time.h - what the executors of a session have spent their time on: tasks whose outcomes
+ * count, and attempts that came to nothing, since their executor, node or job ended before they did. In
  * nanoseconds of cores.
  *
  * Counted with each batch of results and each end of an executor, never per task. Of durable sessions it is

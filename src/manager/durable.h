@@ -20,10 +20,10 @@ enum durable_type {
     DURABLE_SESSION = 3,      /* Flm__StoredSession: all of a session but what follows; the newest counts */
     DURABLE_COMMON = 4,       /* common data of the session */
     DURABLE_TASK = 5,         /* struct flm__record, payload */
-    DURABLE_RESULT = 6,    /* uint64_t: number of the result in the session; struct flm__record, payload */
-    DURABLE_TAKEN = 7,     /* uint64_t: the client is done with so many results */
-    DURABLE_FORGOTTEN = 8, /* no payload: the session is not remembered any more */
-    DURABLE_LOST = 12,     /* struct loss: the one with the most attempts of a task counts */
+    DURABLE_RESULT = 6,     /* uint64_t: number of the result in the session; struct flm__record, payload */
+    DURABLE_TAKEN = 7,      /* uint64_t: the client is done with so many results */
+    DURABLE_FORGOTTEN = 8,  /* no payload: the session is not remembered any more */
+    DURABLE_LOST = 12,      /* struct loss: the one with the most attempts of a task counts */
     DURABLE_CORE_TIME = 11, /* struct core_time: the one with the largest sum counts */
 };
 

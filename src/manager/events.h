@@ -39,7 +39,7 @@ struct note {
     uint8_t cause; /* of the last loss, where the reason is the retry limit */
     int code, executor;
     unsigned attempts;
-    int place; /* in the session's places; -1: none */
+    int place;               /* in the session's places; -1: none */
     struct flm__usage usage; /* of the process that ended; all 0: not known */
     char message[160];
 };

@@ -14,7 +14,8 @@ static bool next_arguments(struct flmexec_run *run, struct flmexec_arguments *a,
             return true;
         if (next == NEXT_END)
             flmexec_die(FLMEXEC_USAGE,
-                        "--resume: there were %" PRIu64 " jobs before, and now there are arguments for %" PRIu64
+                        "--resume: there were %" PRIu64
+                        " jobs before, and now there are arguments for %" PRIu64
                         ": give the same ones, or another --session or --state-dir",
                         run->state.jobs, run->seq);
         poll(fds, 2, -1);

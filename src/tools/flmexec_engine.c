@@ -28,7 +28,8 @@ static int64_t now_ns(void)
  * its agents have their own. */
 static const char **make_environment(bool durable)
 {
-    static const char *const of_job[] = {"SLURM", "PBS_", "TMPDIR=", "FLM_", "HOSTNAME=", "XDG_RUNTIME_DIR="};
+    static const char *const of_job[] = {
+        "SLURM", "PBS_", "TMPDIR=", "FLM_", "HOSTNAME=", "XDG_RUNTIME_DIR="};
     size_t n = 0, k = 0;
     while (environ[n])
         n++;

@@ -58,9 +58,9 @@ static void report(struct flmexec_run *run, struct flmexec_job *job)
         flmexec_job_report(job, &run->log, run->o->command.shell != NULL, run->messages > MESSAGES_MAX);
     if (rc)
         flmexec_stop(run, STOP_TROUBLE, "cannot write the joblog '%s': %s", run->o->joblog, strerror(rc));
-    rc = !flmexec_is_durable(run)  ? 0
-         : job->outcome.not_run    ? flmexec_state_give(&run->state, job, 0)
-                                   : flmexec_state_reported(&run->state, job);
+    rc = !flmexec_is_durable(run) ? 0
+         : job->outcome.not_run   ? flmexec_state_give(&run->state, job, 0)
+                                  : flmexec_state_reported(&run->state, job);
     if (rc)
         flmexec_stop(run, STOP_TROUBLE, "cannot write '%s': %s", run->state.path, strerror(rc));
 }

@@ -454,9 +454,11 @@ static void print_version(FILE *stream, struct argp_state *state)
 static void finish_resume(struct flmexec_options *o)
 {
     if (o->resume && !o->joblog && !o->state_dir)
-        flmexec_die(FLMEXEC_USAGE, "--resume needs --joblog FILE or --state-dir DIR, which say what is done");
+        flmexec_die(FLMEXEC_USAGE,
+                    "--resume needs --joblog FILE or --state-dir DIR, which say what is done");
     if (strlen(o->session) > FLM_MAX_NAME || strcspn(o->session, "/") != strlen(o->session))
-        flmexec_die(FLMEXEC_USAGE, "--session: '%s' is no name for a session: up to %d letters, digits and . _ - : @ +",
+        flmexec_die(FLMEXEC_USAGE,
+                    "--session: '%s' is no name for a session: up to %d letters, digits and . _ - : @ +",
                     o->session, FLM_MAX_NAME);
 }
 

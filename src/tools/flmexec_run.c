@@ -67,7 +67,8 @@ static struct flmexec_job *next_job(struct flmexec_run *run)
         job->next = NULL;
         return job;
     }
-    while (!run->inputs_ended && run->kept < KEPT_MAX && run->made - run->released < ORDER_MAX && run->commands < COMMANDS_MAX) {
+    while (!run->inputs_ended && run->kept < KEPT_MAX && run->made - run->released < ORDER_MAX &&
+           run->commands < COMMANDS_MAX) {
         enum flmexec_next next = flmexec_inputs_next(&run->o->inputs, &a);
         run->inputs_ended = next == NEXT_END;
         run->inputs_wait = next == NEXT_WAIT;
@@ -103,8 +104,9 @@ static int64_t submit(struct flmexec_run *run, struct flmexec_job *job)
 {
     if (!job->input_size)
         return FLM_EINVAL;
-    int rc = flmexec_is_durable(run) ? flmexec_state_give(&run->state, job, flm_submitted(run->engine.session) + 1)
-                                     : 0;
+    int rc = flmexec_is_durable(run)
+                 ? flmexec_state_give(&run->state, job, flm_submitted(run->engine.session) + 1)
+                 : 0;
     if (rc) {
         flmexec_stop(run, STOP_TROUBLE, "cannot write '%s': %s", run->state.path, strerror(rc));
         return FLM_EAGAIN;
@@ -220,7 +222,8 @@ static void say_how_it_went(const struct flmexec_run *run)
     else if (run->stop == STOP_NOW || run->stop == STOP_SOON)
         flmexec_warn("stopped by %s; %" PRIu64 " jobs have ended", run->why, ended);
     if (run->failed_before && run->stop != STOP_CLOSED)
-        flmexec_warn("%" PRIu64 " jobs had failed before; --resume-failed runs them again", run->failed_before);
+        flmexec_warn("%" PRIu64 " jobs had failed before; --resume-failed runs them again",
+                     run->failed_before);
     if (!run->failed || run->stop == STOP_CLOSED)
         return;
     if (o->message[0])
@@ -238,8 +241,9 @@ static void say_core_time(struct flmexec_run *run)
     if (!flmexec_is_durable(run) || !run->o->resume || run->stop || run->succeeded + run->failed == 0)
         return;
     if (flmexec_engine_core_time(&run->engine, &useful, &wasted))
-        flmexec_warn("all jobs have ended; core-seconds: %.1f useful, %.1f wasted on attempts that were cut off", useful,
-                     wasted);
+        flmexec_warn(
+            "all jobs have ended; core-seconds: %.1f useful, %.1f wasted on attempts that were cut off",
+            useful, wasted);
 }
 
 static int exit_status(const struct flmexec_run *run)

@@ -99,10 +99,11 @@ static void go_on(struct flmexec_state *s, const struct head *head, off_t size)
                     s->path);
     before.command[sizeof(before.command) - 1] = 0;
     if (strcmp(before.command, head->command) != 0)
-        flmexec_die(FLMEXEC_USAGE,
-                    "--resume: '%s' is of another command: '%.300s' before, and '%.300s' now. Another run needs "
-                    "another --session or --state-dir",
-                    s->path, before.command, head->command);
+        flmexec_die(
+            FLMEXEC_USAGE,
+            "--resume: '%s' is of another command: '%.300s' before, and '%.300s' now. Another run needs "
+            "another --session or --state-dir",
+            s->path, before.command, head->command);
     s->jobs = (uint64_t)(size - HEAD_BYTES) / sizeof(struct flmexec_record);
 }
 
@@ -127,10 +128,11 @@ void flmexec_state_open(struct flmexec_state *s, const struct flmexec_options *o
         return;
     }
     if (!o->resume)
-        flmexec_die(FLMEXEC_USAGE,
-                    "'%s' is of an earlier run: --resume goes on with it; for a new one give another --session "
-                    "or --state-dir",
-                    s->path);
+        flmexec_die(
+            FLMEXEC_USAGE,
+            "'%s' is of an earlier run: --resume goes on with it; for a new one give another --session "
+            "or --state-dir",
+            s->path);
     go_on(s, &head, st.st_size);
 }
 

@@ -34,11 +34,12 @@ enum flm__record_type {
 };
 
 enum flm__record_flags {
-    FLM__RECORD_BLOB = 1,      /* payload is a struct flm__blob_ref */
-    FLM__RECORD_DEADLINE = 2,  /* TASK: the payload begins with uint64_t, deadline in ms */
-    FLM__RECORD_OUTCOME = 4,   /* RESULT that did not plainly succeed: the payload begins with a
-                                  struct flm__outcome */
-    FLM__RECORD_USAGE = 16, /* RESULT of an executor, with an outcome: behind that comes a struct flm__usage */
+    FLM__RECORD_BLOB = 1,     /* payload is a struct flm__blob_ref */
+    FLM__RECORD_DEADLINE = 2, /* TASK: the payload begins with uint64_t, deadline in ms */
+    FLM__RECORD_OUTCOME = 4,  /* RESULT that did not plainly succeed: the payload begins with a
+                                 struct flm__outcome */
+    FLM__RECORD_USAGE =
+        16, /* RESULT of an executor, with an outcome: behind that comes a struct flm__usage */
     FLM__RECORD_UNCOUNTED = 8, /* RESULT of a task that was never taken; an ACK does not count it */
 };
 
@@ -137,8 +138,8 @@ static inline const void *flm__record_payload(const void *record)
 struct flm__result_parts {
     struct flm__outcome outcome;
     struct flm__usage usage; /* all 0: not known */
-    const char *text;   /* outcome.text bytes, not terminated */
-    const void *output; /* inline bytes or a struct flm__blob_ref */
+    const char *text;        /* outcome.text bytes, not terminated */
+    const void *output;      /* inline bytes or a struct flm__blob_ref */
     uint32_t size;
     bool blob;
 };
