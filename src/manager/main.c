@@ -69,12 +69,9 @@ static void on_heartbeat(uv_timer_t *timer)
     end_time_look(m);
     blocks_comment(m);
     too_long_look(m);
-<<<<<<< HEAD
     core_time_record(m);
-=======
     if (m->fabric)
         m->fabric_ops->tick(m->fabric, m->now);
->>>>>>> main
     peer_check_links(m);
     logs_overdue(m);
 }
