@@ -92,6 +92,7 @@ void executor_leave_session(struct executor *e)
     if (e->task_ns > 0)
         s->task_ns = e->task_ns;
     places_count(&s->places, e->place, e->done - e->done_before);
+    core_time_leave(e);
     struct executor *last = s->bound[--s->n_bound];
     s->bound[e->bound_index] = last;
     last->bound_index = e->bound_index;

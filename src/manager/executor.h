@@ -43,6 +43,7 @@ struct executor {
     unsigned bound_index; /* in session->bound */
     int place;            /* in session->places; -1: not known */
     uint64_t done_before; /* the session */
+    int64_t busy_ns;      /* on tasks of the session that it has answered */
 
     struct inflight *inflight; /* ring of what is not answered; room is a power of two and grows */
     uint32_t first, n, room;
@@ -65,6 +66,7 @@ struct executor {
         uint64_t began, relayed;
         int reason, code;
         bool expected;
+        struct flm__usage usage;
         char text[200];
     } death;
     char *trouble; /* why none could be started, some times in a row; NULL: nothing of the kind */

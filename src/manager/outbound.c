@@ -240,9 +240,14 @@ static int place_of(const struct session *s, unsigned executor)
     return bound ? m->executors[executor]->place : -1;
 }
 
-static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text)
+static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text,
+                     const struct flm__usage *usage, int cause)
 {
     struct note *note = notes_add(&s->notes, task);
+    reasons_count(s->reasons.ended, o->reason);
+    note->cause = (uint8_t)cause;
+    if (usage)
+        note->usage = *usage;
     note->state = o->state;
     note->reason = o->reason;
     note->code = o->code;
@@ -269,7 +274,7 @@ static bool tell_ending(struct session *s, const struct flm__record *r, const st
     if ((s->client || s->detached) && !write_outcome(s, r, 0, &outcome, end->text, NULL, 0, NULL))
         return false;
     count_end(s, end->state);
-    note_end(s, r->task, &outcome, end->text);
+    note_end(s, r->task, &outcome, end->text, end->usage, end->cause);
     return true;
 }
 
@@ -365,7 +370,7 @@ static bool deliver_slow(struct executor *e, struct session *s, struct task_ref 
         return false;
     count_end(s, outcome.state);
     if (outcome.state != FLM_TASK_SUCCEED)
-        note_end(s, r->task, &outcome, parts->text);
+        note_end(s, r->task, &outcome, parts->text, &parts->usage, FLM_REASON_NONE);
     return true;
 }
 
@@ -447,8 +452,10 @@ take_result(struct executor *e, const struct flm__record *r, const char *record,
 static void adapt(struct executor *e, unsigned n)
 {
     struct manager *m = e->session->manager;
-    double sample = (double)(m->now - e->since_ns) / n;
+    int64_t took = m->now - e->since_ns;
+    double sample = (double)took / n;
     e->since_ns = m->now;
+    e->busy_ns += took;
     e->done += n;
     if (e->task_ns == 0 || sample > 4 * e->task_ns)
         e->task_ns = sample;

@@ -6,11 +6,13 @@
 
 #include "manager/application.h"
 #include "manager/blob_store.h"
+#include "manager/core_time.h"
 #include "manager/events.h"
 #include "manager/outbox.h"
 #include "manager/peer.h"
 #include "manager/places.h"
 #include "manager/queue.h"
+#include "manager/reasons.h"
 
 #include <flm/client.h>
 
@@ -72,7 +74,10 @@ struct session {
     uint64_t too_long_succeed; /* then */
     struct events events;
     struct notes notes; /* exceptional tasks */
+    struct reasons reasons;
     struct places places;
+    struct core_time core_time; /* of executors that have left it, and of lost attempts; running_ns 0 */
+    int64_t core_time_recorded; /* sum of what was */
     int64_t created_ns, closed_ns;
     int64_t rate_ns;
     uint64_t rate_done;

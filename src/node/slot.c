@@ -204,6 +204,9 @@ static void tell_lost(struct slot *slot)
         lost.began = slot->page ? slot->page->began : 0;
         lost.relayed = slot->agent->relay ? relay_lane_relayed(slot->agent->relay, slot->lane) : 0;
     }
+    lost.user_us = process_us(&slot->usage.ru_utime);
+    lost.system_us = process_us(&slot->usage.ru_stime);
+    lost.max_rss_kib = slot->usage.ru_maxrss > slot->inherited_kib ? (uint64_t)slot->usage.ru_maxrss : 0;
     lost.text = text;
     lost.expected = slot->expected;
     FLM__MESSAGE(m, executor_lost, EXECUTOR_LOST, &lost);
