@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CONNECT_MS = 10000 };
+enum { CONNECT_MS = 10000, RECONNECT_MS = 5000 };
 
 /* Who a message is about. */
 struct about {
@@ -104,6 +104,9 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_SHUTDOWN:
         agent_stop(agent, 0, "flmd is ending: %s", m->shutdown->text);
         break;
+    case FLM__MESSAGE__BODY_REFUSED:
+        agent_stop(agent, 1, "flmd has given this node up: %s", m->refused->text);
+        break;
     default: /* of a newer version */
         break;
     }
@@ -111,8 +114,9 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
 
 static void on_end(void *arg, int code)
 {
-    struct agent *agent = arg;
-    agent_stop(agent, 1, "the connection to flmd: %s", flm_strerror(code));
+    char why[100];
+    snprintf(why, sizeof(why), "the connection to flmd: %s", flm_strerror(code));
+    rejoin_begin(arg, why);
 }
 
 /* ---- the beginning ----------------------------------------------------------------------------- */
@@ -138,6 +142,7 @@ static int say_hello(struct agent *agent, struct flm__conn *conn, int64_t deadli
     Flm__Slot **list = calloc(agent->n_slots, sizeof(*list));
     Flm__Node node = FLM__NODE__INIT;
     Flm__Hello hello = FLM__HELLO__INIT;
+    Flm__Came came = FLM__CAME__INIT;
     int fds[FLM__FRAME_FDS], rc = FLM_ENOMEM;
     unsigned n_fds = 0;
     for (unsigned i = 0; slots && list && i < agent->n_slots; i++) {
@@ -159,6 +164,12 @@ static int say_hello(struct agent *agent, struct flm__conn *conn, int64_t deadli
     hello.name = (char *)(uintptr_t) "flm-node";
     hello.provider = (char *)(uintptr_t)(o->provider ? o->provider : o->relay ? "auto" : "");
     hello.node = &node;
+    if (agent->lost_ns) {
+        flm__rejoin_introduce(&agent->rejoin, &came);
+        for (unsigned i = 0; i < agent->n_slots; i++)
+            came.executors += slot_survives(&agent->slots[i]);
+        hello.came = &came;
+    }
     if (slots && list && flm__random(&hello.incarnation, sizeof(hello.incarnation)) == 0)
         rc = flm__handshake(conn, &hello, o->secret_file, deadline_ns, ready, fds, &n_fds, error);
     else
@@ -214,23 +225,26 @@ static int open_relay(struct agent *agent, struct flm__conn *conn, const Flm__Re
         return flm__error_set(error, FLM_ENOTSUP,
                               "flmd offers no fabric, which this node needs (is its module "
                               "flm-fabric.so installed where flmd runs?)");
-    int rc = relay_open(agent, flm__conn_fd(conn), ready, address, &size, &agent->relay, error);
+    int rc = agent->relay
+                 ? relay_reconnect(agent->relay, flm__conn_fd(conn), ready, address, &size, error)
+                 : relay_open(agent, flm__conn_fd(conn), ready, address, &size, &agent->relay, error);
     return rc < 0 ? rc : give_address(conn, address, size, deadline_ns, error);
 }
 
-int manager_connect(struct agent *agent, flm_error *error)
+/* Over this socket. */
+static int greet(struct agent *agent, int fd, int64_t deadline, flm_error *error)
 {
-    int64_t deadline = flm__now_ns() + (int64_t)CONNECT_MS * 1000000;
-    int fd = dial(agent, deadline, error);
-    if (fd < 0)
-        return fd;
     struct flm__conn *conn = flm__conn_new_take(fd);
     if (!conn)
         return flm__error_set(error, FLM_ENOMEM, "no memory for the connection to flmd");
     Flm__Message *ready = NULL;
     int rc = say_hello(agent, conn, deadline, &ready, error);
+    if (rc == 0 && agent->lost_ns)
+        rc = flm__rejoin_check(&agent->rejoin, ready->ready, error);
     if (rc == 0)
         rc = open_relay(agent, conn, ready->ready, deadline, error);
+    if (rc == 0)
+        flm__rejoin_learn(&agent->rejoin, ready->ready);
     if (ready)
         flm__message__free_unpacked(ready, NULL);
     if (rc < 0) {
@@ -238,8 +252,22 @@ int manager_connect(struct agent *agent, flm_error *error)
         return rc;
     }
     agent->manager = flm__watch_new_take(&agent->loop, conn, on_message, on_end, agent);
-    if (!agent->manager)
-        return flm__error_set(error, FLM_ENOMEM, "no memory for the connection to flmd");
-    flm__watch_read(agent->manager); /* what came behind the greeting */
-    return 0;
+    return agent->manager ? 0 : flm__error_set(error, FLM_ENOMEM, "no memory for the connection to flmd");
+}
+
+int manager_connect(struct agent *agent, flm_error *error)
+{
+    int64_t deadline = flm__now_ns() + (int64_t)CONNECT_MS * 1000000;
+    int fd = dial(agent, deadline, error);
+    int rc = fd < 0 ? fd : greet(agent, fd, deadline, error);
+    if (rc == 0)
+        flm__watch_read(agent->manager); /* what came behind the greeting */
+    return rc;
+}
+
+int manager_reconnect(struct agent *agent, flm_error *error)
+{
+    int64_t deadline = flm__now_ns() + (int64_t)RECONNECT_MS * 1000000;
+    int fd = flm__rejoin_dial(&agent->rejoin, deadline, error);
+    return fd < 0 ? fd : greet(agent, fd, deadline, error);
 }
