@@ -285,6 +285,7 @@ bool durable_session(struct session *s)
     stored.created_ns = s->created_ns;
     stored.closed_ns = s->closed_ns;
     stored.trouble = s->trouble;
+    stored.number = s->number;
     return write_packed(s->manager->durable, s, DURABLE_SESSION, &stored.base);
 }
 

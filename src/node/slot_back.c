@@ -88,8 +88,6 @@ void slot_take_stock(struct slot *slot, const Flm__Stock *stock)
     slot->stock.round = stock->round;
     slot->stock.began = stock->began;
     slot->stock.task = stock->task;
-    if (slot->agent->relay)
-        relay_lane_restart(slot->agent->relay, slot->lane, stock->began);
 }
 
 /* ---- the next one is there --------------------------------------------------------------------- */
@@ -152,6 +150,8 @@ void slot_tell_back(struct slot *slot)
     back.began = asked ? slot->stock.began : slot->page->began;
     back.task = asked ? slot->stock.task : 0;
     back.round = slot->stock.round;
+    if (slot->agent->relay)
+        relay_lane_restart(slot->agent->relay, slot->lane, back.began);
     back.bytes = slot->ring_bytes;
     FLM__MESSAGE(m, executor_back, EXECUTOR_BACK, &back);
     agent_tell(slot->agent, &m, (int[]){slot->ring_fd, slot->ring_bell}, slot->agent->relay ? 0 : 2);
