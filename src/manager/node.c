@@ -37,7 +37,7 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
     struct manager *m = p->manager;
     if (!d || d->n_slots == 0 || d->n_slots > SLOTS_MAX)
         return flm__error_set(error, FLM_EINVAL, "a node must have 1 to %d slots", SLOTS_MAX);
-    if (m->backend && d->block_number && !blocks_know(m, d->block_number))
+    if (m->backend && !rejoin_awaits_backend(m) && d->block_number && !blocks_know(m, d->block_number))
         return flm__error_set(error, FLM_ECLOSED, "this block was given back");
     char name[sizeof(((struct node *)0)->name)];
     snprintf(name, sizeof(name), "%s", d->name);

@@ -261,6 +261,7 @@ void rejoin_node_is_back(struct node *n)
 
 void rejoin_backend_is_back(struct manager *m)
 {
+    refuse_strays(m);
     is_back(m, true, "");
 }
 
