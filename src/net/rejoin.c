@@ -43,6 +43,8 @@ static int read_endpoints(const struct flm__rejoin *r, char *endpoints, size_t s
 {
     static char text[FILE_MAX];
     int fd = open(r->file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return flm__error_set(error, FLM_ECLOSED, "%s is no more", r->file);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
     if (n < 0)
         flm__error_errno(error, FLM_EIO, errno, "cannot read %s", r->file);

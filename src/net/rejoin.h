@@ -24,7 +24,8 @@ struct flm__rejoin {
 /* What Ready says. */
 void flm__rejoin_learn(struct flm__rejoin *rejoin, const Flm__Ready *ready);
 
-/* Dials the session manager that the file names; it may be the old one, and dead. A socket or an error. */
+/* Dials the session manager that the file names; it may be the old one, and dead. A socket or an error;
+ * FLM_ECLOSED: there is no such file any more, so nobody will come. */
 int flm__rejoin_dial(const struct flm__rejoin *rejoin, int64_t deadline_ns, flm_error *error);
 
 /* Fills came, for a Hello; it borrows from rejoin. */

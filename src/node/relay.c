@@ -41,7 +41,7 @@ static int move_result(struct relay *r, struct lane *l, const char *data, size_t
 {
     struct flm__record rec;
     *bytes = flm__record_read(data, n, &rec);
-    if (!*bytes || rec.type != FLM__RESULT)
+    if (!*bytes || (rec.type != FLM__RESULT && rec.type != FLM__SETTLED))
         return FLM_EPROTO;
     char *room = flm__link_reserve(r->link, *bytes);
     if (!room) {
