@@ -124,7 +124,8 @@ static void on_ready(struct backend *b, const Flm__Ready *ready)
 {
     flm__rejoin_learn(&b->rejoin, ready);
     free(b->secret_file);
-    b->secret_file = ready->rejoin && *ready->rejoin->secret_file ? strdup(ready->rejoin->secret_file) : NULL;
+    b->secret_file =
+        ready->rejoin && *ready->rejoin->secret_file ? strdup(ready->rejoin->secret_file) : NULL;
 }
 
 static void begin_end(struct backend *b, int status);

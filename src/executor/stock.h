@@ -1,4 +1,5 @@
-/* executor/stock.h - the session manager is lost, and another may take us over with our process and session.
+/* executor/stock.h - the session manager is lost, and another may take us over with our process and
+ * session.
  *
  * What has not begun is forgotten, since the next session manager has it all in its journal; what runs is
  * finished, and its result waits in the ring with those that are there. The next session manager takes over

@@ -42,7 +42,7 @@ struct executor {
      * answered (SETTLED) it is sent nothing. RESTS: until the others have come. */
     enum { BACK_NO, BACK_RUNS, BACK_RESTS } back;
     uint64_t back_round;
-    uint64_t birth;         /* of this process, among all that there have been */
+    uint64_t birth; /* of this process, among all that there have been */
     struct session *session;
     unsigned bound_index; /* in session->bound */
     int place;            /* in session->places; -1: not known */

@@ -386,7 +386,8 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
     return true;
 }
 
-/* What became of one result record. PASSED: nobody needs it. WAITS: for its payload; STARVES: for memory. */
+/* What became of one result record. PASSED: nobody needs it. WAITS: for its payload; STARVES: for memory.
+ */
 enum taken { TAKEN, PASSED, WAITS, STARVES, LIED };
 
 static enum taken take_slow(struct executor *e, struct task_ref ref, const struct flm__record *r,

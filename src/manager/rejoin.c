@@ -270,7 +270,8 @@ int rejoin_admit(struct peer *p, flm_error *error)
     const struct manager *m = p->manager;
     const Flm__Came *came = p->hello->came;
     if (!m->rejoin || came->state != m->rejoin->state)
-        return flm__error_set(error, FLM_EPERM, "it comes from a session manager of another state directory");
+        return flm__error_set(error, FLM_EPERM,
+                              "it comes from a session manager of another state directory");
     if (strcmp(came->instance, m->instance) == 0)
         return flm__error_set(error, FLM_ECLOSED, "it was given up");
     if (m->rejoin->unwanted)

@@ -1,10 +1,10 @@
-/* manager/rejoin.h - agents, executors and the backend that outlive a session manager with a state directory,
- * and how they find the next one.
+/* manager/rejoin.h - agents, executors and the backend that outlive a session manager with a state
+ * directory, and how they find the next one.
  *
- * The file `flmd` in the state directory says where we listen and who would outlive us. One that begins with
- * that of a predecessor waits a moment for those (it gathers): until then nothing is started and no task is
- * sent, since a task that waits may be running on an executor that is about to come back. Who comes later is
- * taken, too, as far as its block is still known.
+ * The file `flmd` in the state directory says where we listen and who would outlive us. One that begins
+ * with that of a predecessor waits a moment for those (it gathers): until then nothing is started and no
+ * task is sent, since a task that waits may be running on an executor that is about to come back. Who comes
+ * later is taken, too, as far as its block is still known.
  */
 #ifndef MANAGER_REJOIN_H
 #define MANAGER_REJOIN_H

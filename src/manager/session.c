@@ -62,8 +62,8 @@ static int grow_numbers(struct manager *m, uint32_t index, flm_error *error)
     uint32_t had = m->session_numbers, room = had ? had : 64;
     while (room <= index)
         room *= 2;
-    struct session **more = room == had ? m->session_by_number
-                                        : realloc(m->session_by_number, room * sizeof(*more));
+    struct session **more =
+        room == had ? m->session_by_number : realloc(m->session_by_number, room * sizeof(*more));
     if (!more)
         return flm__error_set(error, FLM_ENOMEM, "no memory for a session");
     memset(more + had, 0, (room - had) * sizeof(*more));

@@ -80,7 +80,8 @@ struct session {
 };
 
 struct session *session_by_id(struct manager *m, const char *id);
-/* The durable session with this number in the journal that agents know by that number; NULL: there is none. */
+/* The durable session with this number in the journal that agents know by that number; NULL: there is none.
+ */
 struct session *session_by_serial(struct manager *m, uint32_t serial, uint32_t number);
 /* By the number in records; NULL also for a number that is past. */
 struct session *session_by_number(struct manager *m, uint32_t number);

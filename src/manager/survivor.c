@@ -1,10 +1,11 @@
 /* Executors that come from an earlier session manager: with their process, the session they are in, the
  * results they hold, and what they run.
  *
- * Their side is executor/stock.h. Ours: the ring that they have is taken over where the last session manager
- * left it, and what they run is made a task that we sent. Results in the ring are of tasks that we never
- * sent: each makes its task, if that still waits, the first that is unanswered, and is taken like any other.
- * If it does not wait any more the result is of no use: it was recorded before, or the task runs elsewhere.
+ * Their side is executor/stock.h. Ours: the ring that they have is taken over where the last session
+ * manager left it, and what they run is made a task that we sent. Results in the ring are of tasks that we
+ * never sent: each makes its task, if that still waits, the first that is unanswered, and is taken like any
+ * other. If it does not wait any more the result is of no use: it was recorded before, or the task runs
+ * elsewhere.
  */
 #include "manager/executor_inside.h"
 
@@ -94,8 +95,8 @@ static void take_running(struct executor *e, struct session *s, const Flm__Execu
     if (!claim(e, s, ref, b->began))
         return;
     e->since_ns = executor_manager(e)->now;
-    events_add(&s->events, 0, b->task, (int)e->id, "executor %u is back and still runs task %" PRIu64, e->id,
-               b->task);
+    events_add(&s->events, 0, b->task, (int)e->id, "executor %u is back and still runs task %" PRIu64,
+               e->id, b->task);
 }
 
 static void take_session(struct executor *e, const Flm__ExecutorBack *b)

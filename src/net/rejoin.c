@@ -54,7 +54,8 @@ static int read_endpoints(const struct flm__rejoin *r, char *endpoints, size_t s
         return FLM_EIO;
     text[n] = 0;
     if (!flm__rejoin_line(text, "endpoints", endpoints, size))
-        return flm__error_set(error, FLM_ECONNECT, "%s says of no session manager where it listens", r->file);
+        return flm__error_set(error, FLM_ECONNECT, "%s says of no session manager where it listens",
+                              r->file);
     return 0;
 }
 
@@ -80,5 +81,6 @@ int flm__rejoin_check(const struct flm__rejoin *r, const Flm__Ready *ready, flm_
 {
     if (ready->rejoin && ready->rejoin->state == r->state)
         return 0;
-    return flm__error_set(error, FLM_EAUTH, "the session manager that answers is of another state directory");
+    return flm__error_set(error, FLM_EAUTH,
+                          "the session manager that answers is of another state directory");
 }

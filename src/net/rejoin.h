@@ -1,8 +1,8 @@
 /* net/rejoin.h - finding the session manager that follows one that was lost.
  *
  * Who is to outlive its session manager is told in Ready: of which state directory it is, how long to look
- * for the next one there, and the file in it that says where that listens. Only our user can write there, and
- * who answers must prove itself as always and be of the same state.
+ * for the next one there, and the file in it that says where that listens. Only our user can write there,
+ * and who answers must prove itself as always and be of the same state.
  */
 #ifndef FLM_NET_REJOIN_H
 #define FLM_NET_REJOIN_H

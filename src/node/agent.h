@@ -1,7 +1,8 @@
 /* node/agent.h - the node agent: one connection to flmd, one slot per lane, one thread.
  *
  * agent.c has the loop and the end; manager_side.c what flmd says, rejoin.c what happens when it is lost;
- * attach.c how executors come in; slot.c the life of a lane; relay.c moves records where there is no ring between flmd and executors.
+ * attach.c how executors come in; slot.c the life of a lane; relay.c moves records where there is no ring
+ * between flmd and executors.
  */
 #ifndef FLM_NODE_AGENT_H
 #define FLM_NODE_AGENT_H
@@ -23,12 +24,12 @@ struct agent {
     struct placement placement;
     struct slot *slots; /* one per lane */
     unsigned n_slots;
-    char directory[108]; /* of our socket */
-    bool own_directory;  /* we made it */
-    int directory_lock;  /* open and locked while it is ours */
-    char socket[128];    /* "unix:PATH", for executors */
-    char executor[4096]; /* the program */
-    struct flm__watch *manager;  /* NULL: lost, and perhaps there will be another (rejoin.c) */
+    char directory[108];        /* of our socket */
+    bool own_directory;         /* we made it */
+    int directory_lock;         /* open and locked while it is ours */
+    char socket[128];           /* "unix:PATH", for executors */
+    char executor[4096];        /* the program */
+    struct flm__watch *manager; /* NULL: lost, and perhaps there will be another (rejoin.c) */
     struct flm__rejoin rejoin;
     int64_t lost_ns; /* then it was; 0: it is there */
     uint64_t losses;

@@ -51,11 +51,11 @@ struct relay {
     struct flm__link *link; /* to flmd; NULL, and no fabric: it is lost */
     struct lane *lanes;
     unsigned n_lanes;
-    unsigned first; /* lane that is looked at first in the next turn */
-    int bell;       /* executors ring it */
+    unsigned first;                    /* lane that is looked at first in the next turn */
+    int bell;                          /* executors ring it */
     uv_poll_t bell_poll, *fabric_poll; /* fabric_poll NULL: none */
-    uv_timer_t fabric_timer; /* for a provider without a descriptor */
-    bool blocked;            /* results wait for room on the link to flmd */
+    uv_timer_t fabric_timer;           /* for a provider without a descriptor */
+    bool blocked;                      /* results wait for room on the link to flmd */
     uint64_t blob_ids;
     struct exposed *exposed;
     struct common *commons;

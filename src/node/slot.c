@@ -60,9 +60,13 @@ void slot_set_state(struct slot *slot, enum slot_state to)
 
 void slot_init(struct slot *slot, struct agent *agent, unsigned lane)
 {
-    *slot = (struct slot){
-        .agent = agent, .lane = lane, .place = &agent->placement.slots[lane], .page_fd = -1, .bind_fd = -1,
-        .ring_fd = -1, .ring_bell = -1};
+    *slot = (struct slot){.agent = agent,
+                          .lane = lane,
+                          .place = &agent->placement.slots[lane],
+                          .page_fd = -1,
+                          .bind_fd = -1,
+                          .ring_fd = -1,
+                          .ring_bell = -1};
     slot->log.executor = lane;
     uv_timer_init(&agent->loop, &slot->timer);
     slot->timer.data = slot;

@@ -69,4 +69,8 @@ static int invoke(struct flm_task_context *task, void *state)
     return 0;
 }
 
-FLM_SERVICE = {.abi = FLM_SERVICE_ABI, .name = "steady", .on_session_enter = enter, .on_task_invoke = invoke, .on_session_leave = leave};
+FLM_SERVICE = {.abi = FLM_SERVICE_ABI,
+               .name = "steady",
+               .on_session_enter = enter,
+               .on_task_invoke = invoke,
+               .on_session_leave = leave};
