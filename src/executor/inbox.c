@@ -35,8 +35,7 @@ void flm__inbox_sleep(struct flm__executor *e)
 
 static bool has_events(struct flm__executor *e)
 {
-    return atomic_load_explicit(&e->control.events, memory_order_acquire) ||
-           atomic_load_explicit(&e->control.halt, memory_order_relaxed);
+    return atomic_load_explicit(&e->control.events, memory_order_acquire);
 }
 
 /* Looks for work for a while. True: there is some. */

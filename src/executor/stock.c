@@ -44,6 +44,7 @@ uint64_t flm__stock_take(struct flm__executor *e, uint64_t round, uint64_t *task
     forget_cancels(e, s->began);
     flm__arrivals_lose(&e->arrivals);
     atomic_store(&e->control.halt, true);
+    atomic_store(&e->control.events, true); /* so that it does not go on resting */
     uint64_t began = s->began;
     pthread_mutex_unlock(&s->lock);
     *task = running_task(e, began);

@@ -82,6 +82,12 @@ static unsigned agent_command(struct backend *b, uint64_t block, char **argv, un
         argv[n++] = "--secret-file";
         argv[n++] = (char *)(uintptr_t)o->secret_file;
     }
+    Flm__Rejoin rejoin = FLM__REJOIN__INIT;
+    if (m->rejoin && n < room - 3) {
+        rejoin_describe(m, &rejoin);
+        argv[n++] = "--rejoin-file";
+        argv[n++] = rejoin.file;
+    }
     if (b->world[0] && n < room - 3) {
         argv[n++] = "--world-command";
         argv[n++] = b->world;

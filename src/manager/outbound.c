@@ -559,9 +559,12 @@ unsigned outbound_drain_relay(struct node *node)
             enum taken taken = take_result(e, &r, record, bytes);
             if (taken == WAITS || taken == STARVES)
                 break;
-            e->received += taken == LIED || taken == PASSED; /* the agent has counted it too */
-            if (taken == LIED && !e->dying)
-                executor_lies(e, "the executor answered with something that is not the result of its task");
+            if (__builtin_expect(taken != TAKEN, 0)) {
+                e->received++; /* the agent has counted it too */
+                if (taken == LIED && !e->dying)
+                    executor_lies(
+                        e, "the executor answered with something that is not the result of its task");
+            }
             of_lane += taken == TAKEN;
             results += taken == TAKEN;
         } else if (e && executor_wire_lane(e) == r.lane) {

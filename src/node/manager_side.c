@@ -121,10 +121,21 @@ static void on_end(void *arg, int code)
 
 /* ---- the beginning ----------------------------------------------------------------------------- */
 
+/* flmd may be another one by the time that a job starts. */
+static int dial_latest(const char *file, int64_t deadline_ns)
+{
+    struct flm__rejoin latest = {0};
+    snprintf(latest.file, sizeof(latest.file), "%s", file);
+    return flm__rejoin_dial(&latest, deadline_ns, NULL);
+}
+
 static int dial(const struct agent *agent, int64_t deadline_ns, flm_error *error)
 {
+    int fd = agent->options->rejoin_file ? dial_latest(agent->options->rejoin_file, deadline_ns) : -1;
+    if (fd >= 0)
+        return fd;
     char *list = strdup(agent->options->endpoint), *rest = NULL;
-    int fd = flm__error_set(error, FLM_EINVAL, "--endpoint names no endpoint");
+    fd = flm__error_set(error, FLM_EINVAL, "--endpoint names no endpoint");
     if (!list)
         return flm__error_set(error, FLM_ENOMEM, "no memory");
     for (char *one = strtok_r(list, ",", &rest); one && fd < 0; one = strtok_r(NULL, ",", &rest))
@@ -162,7 +173,9 @@ static int say_hello(struct agent *agent, struct flm__conn *conn, int64_t deadli
     hello.role = FLM__ROLE__ROLE_AGENT;
     hello.pid = (int32_t)getpid();
     hello.name = (char *)(uintptr_t) "flm-node";
-    hello.provider = (char *)(uintptr_t)(o->provider ? o->provider : o->relay ? "auto" : "");
+    hello.provider = (char *)(uintptr_t)(o->provider                ? o->provider
+                                         : o->relay || agent->relay ? "auto"
+                                                                    : "");
     hello.node = &node;
     if (agent->lost_ns) {
         flm__rejoin_introduce(&agent->rejoin, &came);
@@ -219,7 +232,8 @@ static int open_relay(struct agent *agent, struct flm__conn *conn, const Flm__Re
 {
     char address[FLM__FABRIC_ADDRESS_MAX];
     size_t size = sizeof(address);
-    if (!*ready->provider && !agent->options->relay && !agent->options->provider && flm__conn_is_unix(conn))
+    if (!*ready->provider && !agent->options->relay && !agent->options->provider && !agent->relay &&
+        flm__conn_is_unix(conn))
         return 0; /* flmd is on this node, and has rings with our executors */
     if (!*ready->provider)
         return flm__error_set(error, FLM_ENOTSUP,
@@ -237,6 +251,10 @@ static int greet(struct agent *agent, int fd, int64_t deadline, flm_error *error
     struct flm__conn *conn = flm__conn_new_take(fd);
     if (!conn)
         return flm__error_set(error, FLM_ENOMEM, "no memory for the connection to flmd");
+    if (agent->lost_ns && !agent->relay && !flm__conn_is_unix(conn)) {
+        flm__conn_free(conn);
+        return flm__error_set(error, FLM_ECLOSED, "it is on another node, and our executors have no relay");
+    }
     Flm__Message *ready = NULL;
     int rc = say_hello(agent, conn, deadline, &ready, error);
     if (rc == 0 && agent->lost_ns)
