@@ -136,9 +136,10 @@ other_settings() {
 for transport in $(transports); do
     long_tasks
     held_results
-    held_results -o 60000
-    executor_killed
-    not_durable
-    other_settings
-    nobody_comes
 done
+transport=ring
+held_results -o 60000
+executor_killed
+not_durable
+other_settings
+nobody_comes
