@@ -12,6 +12,7 @@
 #include "manager/logs.h"
 #include "manager/loop.h"
 #include "manager/rejoin.h"
+#include "manager/results.h"
 #include "manager/session.h"
 #include "manager/too_long.h"
 
@@ -70,8 +71,11 @@ static void on_heartbeat(uv_timer_t *timer)
     end_time_look(m);
     blocks_comment(m);
     too_long_look(m);
+    if (m->fabric)
+        m->fabric_ops->tick(m->fabric, m->now);
     peer_check_links(m);
     logs_overdue(m);
+    results_look(m);
 }
 
 static void on_file_limit(int number)
