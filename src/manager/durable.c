@@ -312,6 +312,7 @@ bool durable_session(struct session *s)
     stored.created_ns = s->created_ns;
     stored.closed_ns = s->closed_ns;
     stored.trouble = s->trouble;
+    stored.number = s->number;
     stored.results_done = s->results && s->results->done;
     stored.n_ended = stored.n_lost = REASONS;
     stored.ended = s->reasons.ended;

@@ -11,6 +11,7 @@
 #include "manager/executor.h"
 #include "manager/logs.h"
 #include "manager/loop.h"
+#include "manager/rejoin.h"
 #include "manager/results.h"
 #include "manager/session.h"
 #include "manager/too_long.h"
@@ -244,7 +245,9 @@ static int init(struct manager *m, flm_error *error)
         rc = open_endpoints(m, error);
     if (rc == 0 && m->options.state_dir)
         rc = durable_open(m, error);
-    if (rc == 0 && strcmp(m->options.backend, "none") != 0)
+    if (rc == 0 && m->options.state_dir)
+        rc = rejoin_open(m, error);
+    if (rc == 0 && strcmp(m->options.backend, "none") != 0 && !rejoin_awaits_backend(m))
         rc = backend_start(m, error);
     if (rc == 0 && m->options.provider && !manager_fabric(m, error))
         rc = FLM_ENOTSUP;
@@ -282,6 +285,7 @@ static void fini(struct manager *m)
     durable_stop(m);
     session_free_all(m);
     durable_free(m);
+    rejoin_free(m);
     node_free_all(m);
     application_free_all(m);
     if (m->fabric)
@@ -303,7 +307,7 @@ int main(int argc, char **argv)
         fini(&m);
         return 1;
     }
-    if (!m.backend) /* else once that is ready */
+    if (strcmp(m.options.backend, "none") == 0) /* else once that is ready */
         manager_ready(&m);
     loop_run(&m);
     fini(&m);

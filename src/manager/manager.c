@@ -11,6 +11,7 @@
 #include "manager/durable.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
+#include "manager/rejoin.h"
 #include "manager/loop.h"
 #include "manager/scheduler.h"
 #include "net/ring.h"
@@ -315,6 +316,7 @@ void manager_stop(struct manager *m, const char *why)
     FLM__MESSAGE(message, shutdown, SHUTDOWN, &text);
     DL_FOREACH(m->nodes, n)
     peer_send(n->peer, &message, NULL, 0);
+    rejoin_stop(m);
     backend_stop(m);
     manager_want_tick(m);
     if (!m->backend)

@@ -86,6 +86,9 @@ struct session {
 };
 
 struct session *session_by_id(struct manager *m, const char *id);
+/* The durable session with this number in the journal that agents know by that number; NULL: there is none.
+ */
+struct session *session_by_serial(struct manager *m, uint32_t serial, uint32_t number);
 /* By the number in records; NULL also for a number that is past. */
 struct session *session_by_number(struct manager *m, uint32_t number);
 
@@ -97,7 +100,7 @@ enum { SESSION_CANCEL_WANTED = 0x80 };
 struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, struct blob *common,
                                struct peer *client, flm_error *error);
 /* A session of the journal, as it was created; see restore.c. */
-struct session *session_restore(struct manager *m, struct application *a, const Flm__SessionSpec *spec,
+struct session *session_restore(struct manager *m, struct application *a, const Flm__StoredSession *stored,
                                 flm_error *error);
 void session_attach(struct session *s, struct peer *client);
 /* The client is gone or gives it up. */

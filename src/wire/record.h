@@ -31,6 +31,8 @@ enum flm__record_type {
                         sent since it was opened */
     FLM__ACK = 4, /* client -> manager: it is done with so many results of the session (task; counted since
                      the session began) and need not see them again. No payload. */
+    FLM__SETTLED = 5, /* executor -> manager, after the loss of an earlier one: whatever it had begun is
+                         answered before this. task: the round. No payload. */
 };
 
 enum flm__record_flags {
