@@ -31,12 +31,21 @@ void client_reply(struct peer *p, uint64_t id, int code, const char *text)
     client_send_reply(p, &r);
 }
 
+/* What can never become durable is of no use; true: so it is, and the client is told. */
+static bool is_doomed(struct peer *p, uint64_t id, const struct session *s)
+{
+    const char *why = s->durability ? durable_failure(p->manager->durable) : NULL;
+    if (why)
+        client_reply(p, id, FLM_EIO, why);
+    return why != NULL;
+}
+
 /* The session of a request, if it is attached to this client. */
 static struct session *attached(struct peer *p, uint32_t number, uint64_t id)
 {
     struct session *s = session_by_number(p->manager, number);
     if (s && s->client == p)
-        return s;
+        return is_doomed(p, id, s) ? NULL : s;
     client_reply(p, id, FLM_ENOTFOUND, "this client has no such session");
     return NULL;
 }
@@ -72,8 +81,18 @@ static void reply_session(struct peer *p, uint64_t id, struct session *s)
     r.taken = s->outbox.dropped;
     r.owed = session_unfinished(s) + s->outbox.put - s->outbox.dropped;
     r.acknowledge = s->detached;
+    r.resume = s->durability ? s->serial : 0;
     s->credit_told = r.credit;
     client_send_reply(p, &r);
+}
+
+/* Attaches the session; whoever comes with the same key later is the same client. */
+static void attach(struct peer *p, const Flm__Request *r, struct session *s)
+{
+    session_attach(s, p);
+    s->client_key = r->create_session->key;
+    s->refused = r->create_session->refused;
+    reply_session(p, r->id, s);
 }
 
 /* A session whose common data are being read. */
@@ -87,10 +106,12 @@ static void create(struct peer *p, const Flm__Request *r, struct blob *common)
 {
     flm_error error = {0};
     struct session *s = session_create(p->manager, r->create_session, common, p, &error);
-    if (s)
+    if (s) {
+        s->client_key = r->create_session->key;
         reply_session(p, r->id, s);
-    else
+    } else {
         client_reply(p, r->id, error.code, error.text);
+    }
 }
 
 static void common_fetched(void *arg, struct blob *blob, int status)
@@ -119,6 +140,8 @@ static bool open_existing(struct peer *p, const Flm__Request *r)
     struct session *s = spec->open && spec->id[0] ? session_by_id(p->manager, spec->id) : NULL;
     if (!s || (s->state == SESSION_CLOSED && outbox_empty(&s->outbox)))
         return false;
+    if (is_doomed(p, r->id, s))
+        return true;
     if (s->client) {
         client_reply(p, r->id, FLM_EBUSY,
                      s->client == p ? "this client has that session open already"
@@ -126,10 +149,28 @@ static bool open_existing(struct peer *p, const Flm__Request *r)
     } else if (strcmp(s->application->name, spec->application) != 0) {
         client_reply(p, r->id, FLM_EEXIST, "that session is of another application");
     } else {
-        session_attach(s, p);
-        reply_session(p, r->id, s);
+        attach(p, r, s);
     }
     return true;
+}
+
+/* A client that has lost its connection comes back to its session. */
+static void resume(struct peer *p, const Flm__Request *r)
+{
+    const Flm__SessionSpec *spec = r->create_session;
+    struct session *s = session_by_serial(p->manager, spec->resume);
+    if (s && s->client && s->client != p && s->client_key == spec->key) {
+        peer_end(s->client, "its client has come again over another connection");
+        s = session_by_serial(p->manager, spec->resume);
+    }
+    if (!s)
+        client_reply(p, r->id, FLM_ENOTFOUND,
+                     "the session manager does not have that session (any more): was it started with the "
+                     "same --state-dir?");
+    else if (s->client)
+        client_reply(p, r->id, FLM_EBUSY, "another client has opened the session meanwhile");
+    else if (!is_doomed(p, r->id, s))
+        attach(p, r, s);
 }
 
 /* Common data that are to be read from the client's memory. Takes the message when that has begun: 0. */
@@ -161,7 +202,10 @@ static void create_session(struct peer *p, Flm__Message *m, int *fds, unsigned n
     Flm__SessionSpec *spec = r->create_session;
     flm_error error = {0};
     bool has_common = spec->common && spec->common->size;
-    if (open_existing(p, r)) {
+    if (spec->resume) {
+        flm__close_fds(fds, n_fds);
+        resume(p, r);
+    } else if (open_existing(p, r)) {
         flm__close_fds(fds, n_fds);
     } else if (has_common && n_fds == 1) {
         struct blob *common = blob_take(p->manager, fds[0], spec->common->size, &error);
@@ -269,15 +313,33 @@ void client_answer_syncs(struct session *s)
     }
 }
 
-void client_drop_syncs(struct session *s)
+static void refuse_all(struct deferred **list, int code, const char *why)
 {
     struct deferred *d;
-    struct durable *durable = s->manager->durable;
-    while ((d = s->syncs)) {
-        s->syncs = d->next;
-        client_reply(d->peer, d->id, FLM_ECLOSED, "the session is given up"); /* if the client is there */
+    while ((d = *list)) {
+        *list = d->next;
+        client_reply(d->peer, d->id, code, why); /* if the client is there */
         free(d);
     }
+}
+
+void client_lose_session(struct session *s, const char *why)
+{
+    Flm__SessionLost lost = FLM__SESSION_LOST__INIT;
+    lost.session = s->number;
+    lost.code = FLM_EIO;
+    lost.text = (char *)(uintptr_t)why;
+    FLM__MESSAGE(m, session_lost, SESSION_LOST, &lost);
+    if (s->client)
+        peer_send(s->client, &m, NULL, 0);
+    refuse_all(&s->syncs, FLM_EIO, why);
+    refuse_all(&s->closers, FLM_EIO, why);
+}
+
+void client_drop_syncs(struct session *s)
+{
+    struct durable *durable = s->manager->durable;
+    refuse_all(&s->syncs, FLM_ECLOSED, "the session is given up");
     for (struct session **at = durable ? &durable->syncing : NULL; at && *at; at = &(*at)->next_syncing)
         if (*at == s) {
             *at = s->next_syncing;

@@ -29,6 +29,9 @@ void client_answer_closers(struct session *s);
 void client_answer_syncs(struct session *s);
 void client_drop_syncs(struct session *s);
 
+/* Nothing more comes of the session: tells its client, and who waits for an answer. */
+void client_lose_session(struct session *s, const char *why);
+
 /* Answers a request. */
 void client_reply(struct peer *p, uint64_t id, int code, const char *text);
 void client_send_reply(struct peer *p, Flm__Reply *reply);

@@ -74,6 +74,8 @@ bool durable_room(struct durable *d, uint64_t bytes);
 bool durable_half_free(struct durable *d);
 /* Why tasks cannot be taken at all, for people; NULL: they can. */
 const char *durable_trouble(struct durable *d);
+/* The same, where it will never be otherwise; NULL: it may. */
+const char *durable_failure(struct durable *d);
 
 /* A task that is about to enter the queue. large: what its reference stands for. False: no room now. */
 bool durable_task(struct session *s, const struct flm__record *r, const void *payload, struct blob *large);

@@ -43,6 +43,14 @@ struct session *session_by_id(struct manager *m, const char *id)
     return s;
 }
 
+struct session *session_by_serial(struct manager *m, uint64_t serial)
+{
+    for (struct session *s = m->sessions; s; s = s->hh.next)
+        if (s->durability && s->serial == serial)
+            return s;
+    return NULL;
+}
+
 struct session *session_by_number(struct manager *m, uint32_t number)
 {
     uint32_t index = number & ((1u << INDEX_BITS) - 1);

@@ -23,6 +23,7 @@ struct session {
     enum session_state state;
     struct application *application; /* counted reference */
     struct peer *client;             /* attached; NULL: none */
+    uint64_t client_key;             /* of the last that was: the same when it comes again */
     struct session *next_attached, *next_blocked;
     bool in_blocked;
     bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
@@ -80,6 +81,8 @@ struct session {
 };
 
 struct session *session_by_id(struct manager *m, const char *id);
+/* The durable one with this number in the journal, also one that has given its id to another. */
+struct session *session_by_serial(struct manager *m, uint64_t serial);
 /* By the number in records; NULL also for a number that is past. */
 struct session *session_by_number(struct manager *m, uint32_t number);
 
@@ -151,7 +154,7 @@ static inline uint64_t session_credit(const struct session *s)
 /* Id of the newest task that is not lost when its client is: who opens the session goes on behind it. */
 static inline uint64_t session_newest(const struct session *s)
 {
-    return s->refused ? s->refused - 1 : s->last_task;
+    return s->refused && s->refused <= s->last_task ? s->refused - 1 : s->last_task;
 }
 
 /* Results wait beyond the limit: no more tasks are started. */
