@@ -212,7 +212,7 @@ static int take_up(flm_session *s, const Flm__Reply *reply, flm_error *error)
 }
 
 /* 0, also when the session is lost alone; FLM_EDISCONNECTED: the connection is. */
-static int resume(flm_session *s)
+static int resume(flm_session *s, flm_error *why)
 {
     flm_client *c = s->client;
     Flm__SessionSpec spec = FLM__SESSION_SPEC__INIT;
@@ -226,8 +226,10 @@ static int resume(flm_session *s)
     spec.key = c->key;
     spec.refused = s->refused;
     int rc = flm__request(c, &request, NULL, 0, FLM__REQUEST_ALONE, c->timeout_ms, &reply, &error);
-    if (c->lost || rc == FLM_ETIMEDOUT)
-        return FLM_EDISCONNECTED;
+    if (c->lost || rc == FLM_ETIMEDOUT || rc == FLM_EAGAIN) {
+        flm__error_set(why, rc, "%s", error.text);
+        return FLM_EDISCONNECTED; /* the next attempt may do better */
+    }
     if (rc == 0) {
         rc = take_up(s, reply->reply, &error);
         flm__message__free_unpacked(reply, NULL);
@@ -248,7 +250,7 @@ static int attempt(flm_client *c, flm_error *error)
     int rc = flm__connect_list(c, r->endpoints, &o, error);
     for (flm_session *s = c->sessions; s && rc == 0; s = s->next)
         if (s->resume)
-            rc = resume(s);
+            rc = resume(s, error);
     if (rc < 0 && c->lost)
         *error = c->lost_error;
     if (rc < 0)

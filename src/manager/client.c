@@ -84,15 +84,60 @@ static void reply_session(struct peer *p, uint64_t id, struct session *s)
     r.resume = s->durability ? s->serial : 0;
     s->credit_told = r.credit;
     client_send_reply(p, &r);
+    p->wants_room = true; /* its results may go */
 }
 
-/* Attaches the session; whoever comes with the same key later is the same client. */
-static void attach(struct peer *p, const Flm__Request *r, struct session *s)
+/* Of a sync: not known yet. */
+#define POSITION_OPEN UINT64_MAX
+
+/* What a request waits for that opens a session. */
+enum opening { OPENS_NOTHING, OPENS, RESUMES };
+
+/* Answers the request when all that has come of the session is durable. False: no memory, it is answered. */
+static bool await_durable(struct peer *p, struct session *s, uint64_t id)
 {
-    session_attach(s, p);
-    s->client_key = r->create_session->key;
+    if (!defer(&s->syncs, p, NULL, id))
+        return false;
+    s->syncs->task = session_newest(s);
+    s->syncs->position = POSITION_OPEN;
+    if (s->durability && !s->in_syncing) {
+        s->in_syncing = true;
+        s->next_syncing = p->manager->durable->syncing;
+        p->manager->durable->syncing = s;
+    }
+    return true;
+}
+
+/* The session is attached: answers the request that opened it. A durable one has to be, with all its tasks:
+ * the client goes on behind the newest, and those before that must not be lost any more. */
+static void opened(struct peer *p, const Flm__Request *r, struct session *s, enum opening how)
+{
+    s->client_key = r->create_session->key; /* whoever comes with the same one later is the same client */
     s->refused = r->create_session->refused;
-    reply_session(p, r->id, s);
+    if (!s->durability) {
+        reply_session(p, r->id, s);
+    } else if (await_durable(p, s, r->id)) {
+        s->syncs->opening = how;
+        s->opening = true;
+        client_answer_syncs(s);
+    } else {
+        session_detach(s);
+    }
+}
+
+/* The disk is full, so it may take long until a session is durable that is being opened. */
+static bool refuse_opening(struct session *s)
+{
+    const char *why = s->opening ? durable_trouble(s->manager->durable) : NULL;
+    struct deferred *d = s->syncs;
+    if (!why)
+        return false;
+    while (d && !d->opening)
+        d = d->next;
+    if (d)
+        client_reply(d->peer, d->id, d->opening == RESUMES ? FLM_EAGAIN : FLM_EIO, why);
+    session_detach(s);
+    return true;
 }
 
 /* A session whose common data are being read. */
@@ -106,12 +151,11 @@ static void create(struct peer *p, const Flm__Request *r, struct blob *common)
 {
     flm_error error = {0};
     struct session *s = session_create(p->manager, r->create_session, common, p, &error);
-    if (s) {
-        s->client_key = r->create_session->key;
-        reply_session(p, r->id, s);
-    } else {
+    if (!s) {
         client_reply(p, r->id, error.code, error.text);
+        return;
     }
+    opened(p, r, s, OPENS);
 }
 
 static void common_fetched(void *arg, struct blob *blob, int status)
@@ -149,7 +193,8 @@ static bool open_existing(struct peer *p, const Flm__Request *r)
     } else if (strcmp(s->application->name, spec->application) != 0) {
         client_reply(p, r->id, FLM_EEXIST, "that session is of another application");
     } else {
-        attach(p, r, s);
+        session_attach(s, p);
+        opened(p, r, s, OPENS);
     }
     return true;
 }
@@ -163,14 +208,16 @@ static void resume(struct peer *p, const Flm__Request *r)
         peer_end(s->client, "its client has come again over another connection");
         s = session_by_serial(p->manager, spec->resume);
     }
-    if (!s)
+    if (!s) {
         client_reply(p, r->id, FLM_ENOTFOUND,
                      "the session manager does not have that session (any more): was it started with the "
                      "same --state-dir?");
-    else if (s->client)
+    } else if (s->client) {
         client_reply(p, r->id, FLM_EBUSY, "another client has opened the session meanwhile");
-    else if (!is_doomed(p, r->id, s))
-        attach(p, r, s);
+    } else if (!is_doomed(p, r->id, s)) {
+        session_attach(s, p);
+        opened(p, r, s, RESUMES);
+    }
 }
 
 /* Common data that are to be read from the client's memory. Takes the message when that has begun: 0. */
@@ -226,9 +273,6 @@ static void create_session(struct peer *p, Flm__Message *m, int *fds, unsigned n
     flm__message__free_unpacked(m, NULL);
 }
 
-/* Of a sync: not known yet. */
-#define POSITION_OPEN UINT64_MAX
-
 /* ---- close, cancel, sync ------------------------------------------------------------- */
 
 static void cancel_task(struct peer *p, const Flm__Request *r)
@@ -267,16 +311,8 @@ static void sync_session(struct peer *p, const Flm__Request *r)
         client_reply(p, r->id, 0, NULL);
         return;
     }
-    if (s->durability && !s->in_syncing) {
-        s->in_syncing = true;
-        s->next_syncing = p->manager->durable->syncing;
-        p->manager->durable->syncing = s;
-    }
-    if (!defer(&s->syncs, p, NULL, r->id))
-        return;
-    s->syncs->task = session_newest(s);
-    s->syncs->position = POSITION_OPEN;
-    client_answer_syncs(s);
+    if (await_durable(p, s, r->id))
+        client_answer_syncs(s);
 }
 
 /* An input that is still being read is recorded when it is there, so nothing later is yet. What others have
@@ -296,18 +332,30 @@ static bool is_durable(const struct session *s, struct deferred *d)
     return d->position <= durable_position(s);
 }
 
+static void reply_sync(const struct deferred *d, const struct session *s)
+{
+    Flm__Reply reply = FLM__REPLY__INIT;
+    reply.id = d->id;
+    reply.task = d->task < session_newest(s) ? d->task : session_newest(s);
+    client_send_reply(d->peer, &reply);
+}
+
 void client_answer_syncs(struct session *s)
 {
     struct deferred **at = &s->syncs, *d;
+    if (refuse_opening(s))
+        return;
     while ((d = *at)) {
         if (!is_durable(s, d)) {
             at = &d->next;
             continue;
         }
-        Flm__Reply reply = FLM__REPLY__INIT;
-        reply.id = d->id;
-        reply.task = d->task < session_newest(s) ? d->task : session_newest(s);
-        client_send_reply(d->peer, &reply);
+        if (d->opening) {
+            s->opening = false;
+            reply_session(d->peer, d->id, s);
+        } else {
+            reply_sync(d, s);
+        }
         *at = d->next;
         free(d);
     }

@@ -11,6 +11,7 @@ struct deferred {
     struct peer *peer;
     uint64_t id;
     uint64_t position, task; /* of a sync: in the journal, and what is durable with that */
+    int opening;             /* enum opening of client.c: it is to be attached when all of it is durable */
 };
 
 /* A message of a greeted client. fds are taken or closed. Takes the message. */

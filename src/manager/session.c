@@ -300,7 +300,7 @@ void session_detach(struct session *s)
     unlink_from(&s->client->attached, s, true);
     if (s->in_blocked)
         unlink_from(&s->client->blocked, s, false);
-    s->in_blocked = false;
+    s->in_blocked = s->opening = false;
     client_drop_syncs(s); /* they know the client */
     s->client = NULL;
     s->manager->forget |= s->state == SESSION_CLOSED;

@@ -59,6 +59,7 @@ struct session {
     uint64_t clients;       /* so many have attached */
     uint64_t fetching_task; /* of a durable session, which has one at a time */
     struct deferred *syncs; /* requests to answer when all is durable */
+    bool opening;           /* one of them opens the session: its client does not know it yet */
 
     bool paused;
     bool sweeping;       /* its waiting tasks are being ended, */

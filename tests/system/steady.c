@@ -42,6 +42,7 @@ static char **inputs; /* of -a */
 static uint64_t n_inputs;
 static uint64_t delivered, wrong, failed, lost, refused, twice;
 static unsigned char *seen; /* of the tasks, since the session was opened */
+static bool was_open;       /* it was, in the present attempt */
 
 /* A line of the log, there at once: the next thing may be the end of this process. */
 static void tell(const char *what, uint64_t task)
@@ -159,14 +160,23 @@ static int say_refused(flm_error *e)
     return e->code = FLM_EIO;
 }
 
+static void on_connection(int event, const char *text, void *arg)
+{
+    (void)arg;
+    if (event == FLM_CONNECTION_GIVEN_UP)
+        fprintf(stderr, "steady: %s\n", text);
+}
+
 /* One life of the session manager. 0, or an error. */
 static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
 {
     uint64_t refused_before = refused;
     struct flm_connect_options connect = {.size = sizeof(connect),
-                                          .reconnect_ms = o.reconnect ? o.reconnect * 1000 : -1};
+                                          .reconnect_ms = o.reconnect ? o.reconnect * 1000 : -1,
+                                          .on_connection = on_connection};
     flm_client *c = flm_connect(NULL, &connect, e);
     flm_session *s = c ? open_session(c, e) : NULL;
+    was_open = s != NULL;
     if (s)
         tell("open", flm_submitted(s));
     if (o.reconnect) {
@@ -176,6 +186,8 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
     if (o.pause)
         raise(SIGSTOP);
     int rc = s ? submit(s) : e->code;
+    if (s && rc == FLM_EDISCONNECTED)
+        flm_sync(s, durable, e); /* says why */
     if (o.pause) {
         printf("has submitted\n");
         fflush(stdout);
@@ -190,8 +202,10 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
         rc = flm_wait(s, -1);
     if (s)
         *submitted = flm_submitted(s);
-    if (rc == 0 && lost)
+    if (rc == 0 && lost) {
+        snprintf(e->text, sizeof(e->text), "%lu tasks are lost", (unsigned long)lost);
         rc = FLM_EDISCONNECTED;
+    }
     if (rc == 0 && refused != refused_before)
         rc = say_refused(e);
     if (rc == 0 && o.close)
@@ -278,6 +292,8 @@ int main(int argc, char **argv)
         rc = attend(&e, &submitted, &durable);
         if (delivered != before)
             last = time(NULL);
+        if (o.reconnect && was_open && rc < 0 && rc != FLM_EIO)
+            break; /* but for tasks that a full disk refused, nothing reaches us */
         if (rc == 0 || !o.seconds || time(NULL) - last > o.seconds)
             break;
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
