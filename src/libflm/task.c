@@ -87,6 +87,8 @@ int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t 
         return FLM_EFULL;
     if (size > FLM__INLINE_MAX) {
         int rc = flm__blob_send_task(s, slot, input, size, deadline_ms, owned);
+        if (rc == FLM_EDISCONNECTED && !flm__session_is_lost(s))
+            return FLM_EAGAIN; /* it went just now */
         if (rc < 0)
             return rc;
     } else {
