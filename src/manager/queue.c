@@ -187,8 +187,8 @@ bool queue_find(struct queue *q, uint64_t task, struct task_ref *ref)
     ref->chunk = c;
     for (ref->offset = 0; ref->offset < c->used;) {
         struct flm__record *r = queue_record(*ref);
-        if (r->task == task)
-            return r->type != QUEUE_DONE;
+        if (r->task == task && r->type != QUEUE_DONE) /* one that was given up may have come again */
+            return true;
         ref->offset += flm__record_bytes(r->size);
     }
     return false;

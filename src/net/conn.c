@@ -37,6 +37,7 @@ struct flm__conn {
     struct waiting_fds *out_fds;
     unsigned out_fds_start, out_fds_n, out_fds_room;
     uint64_t sent, queued; /* bytes of the stream */
+    uint32_t sent_frames, taken_frames;
 };
 
 void flm__close_fds(const int *fds, unsigned n)
@@ -164,7 +165,7 @@ int flm__conn_send(struct flm__conn *c, const Flm__Message *message, const int *
         rc = keep_fds(c, fds, n_fds);
     if (rc < 0)
         return rc;
-    struct flm__frame header = {FLM__FRAME_MAGIC, (uint32_t)size, n_fds};
+    struct flm__frame header = {FLM__FRAME_MAGIC, (uint32_t)size, n_fds, ++c->sent_frames};
     memcpy(c->out.data + c->out.end, &header, sizeof(header));
     flm__message__pack(message, (uint8_t *)c->out.data + c->out.end + FLM__FRAME_HEADER);
     c->out.end += FLM__FRAME_HEADER + size;
@@ -182,7 +183,7 @@ void flm__conn_last_words(int fd, int code, const char *text)
     size_t size = flm__message__get_packed_size(&m);
     if (size > sizeof(frame) - FLM__FRAME_HEADER)
         return;
-    struct flm__frame header = {FLM__FRAME_MAGIC, (uint32_t)size, 0};
+    struct flm__frame header = {FLM__FRAME_MAGIC, (uint32_t)size, 0, 1};
     memcpy(frame, &header, sizeof(header));
     flm__message__pack(&m, frame + FLM__FRAME_HEADER);
     ssize_t n = send(fd, frame, FLM__FRAME_HEADER + size, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -306,20 +307,39 @@ int flm__conn_fill(struct flm__conn *c)
     return c->lost_fds ? FLM_EFULL : FLM_EDISCONNECTED;
 }
 
+/* A whole frame that is there: 1 with its header, 0, or an error. */
+static int whole_frame(const struct flm__conn *c, struct flm__frame *header)
+{
+    size_t there = c->in.end - c->in.start;
+    if (there < FLM__FRAME_HEADER)
+        return 0;
+    memcpy(header, c->in.data + c->in.start, sizeof(*header));
+    int rc = flm__frame_check(header);
+    if (rc < 0)
+        return rc;
+    return there >= FLM__FRAME_HEADER + (size_t)header->bytes;
+}
+
+static void leave_frame(struct flm__conn *c, const struct flm__frame *header)
+{
+    c->in.start += FLM__FRAME_HEADER + (size_t)header->bytes;
+    if (c->in.start == c->in.end)
+        c->in.start = c->in.end = 0;
+}
+
 int flm__conn_take(struct flm__conn *c, Flm__Message **message, int *fds, unsigned *n_fds)
 {
     struct flm__frame header;
-    size_t there = c->in.end - c->in.start;
+    int rc;
     *n_fds = 0;
-    if (there < FLM__FRAME_HEADER)
-        return 0;
-    memcpy(&header, c->in.data + c->in.start, sizeof(header));
-    int rc = flm__frame_check(&header);
-    if (rc < 0)
+    while ((rc = whole_frame(c, &header)) > 0 && (int32_t)(header.number - c->taken_frames) <= 0) {
+        if (header.fds)
+            return FLM_EPROTO; /* did they come again, too? */
+        leave_frame(c, &header);
+    }
+    if (rc <= 0)
         return rc;
-    if (there < FLM__FRAME_HEADER + (size_t)header.bytes)
-        return 0;
-    if (header.fds > c->in_fds_n)
+    if (header.number != c->taken_frames + 1 || header.fds > c->in_fds_n)
         return FLM_EPROTO;
     *message = flm__message_read(c->in.data + c->in.start + FLM__FRAME_HEADER, header.bytes);
     if (!*message)
@@ -328,9 +348,8 @@ int flm__conn_take(struct flm__conn *c, Flm__Message **message, int *fds, unsign
     c->in_fds_start += header.fds;
     c->in_fds_n -= header.fds;
     *n_fds = header.fds;
-    c->in.start += FLM__FRAME_HEADER + (size_t)header.bytes;
-    if (c->in.start == c->in.end)
-        c->in.start = c->in.end = 0;
+    c->taken_frames = header.number;
+    leave_frame(c, &header);
     return 1;
 }
 

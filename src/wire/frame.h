@@ -1,8 +1,10 @@
 /* wire/frame.h - how control messages are framed, and how they are packed.
  *
- * A frame: uint32_t magic "FLM1", uint32_t bytes of the message, uint32_t number of file
- * descriptors that came with its first byte (Unix sockets only), then the message (protobuf,
- * wire/flame.proto). Little endian. Anything else ends the connection.
+ * A frame: uint32_t magic "FLM2", uint32_t bytes of the message, uint32_t number of file
+ * descriptors that came with its first byte (Unix sockets only), uint32_t its number among the frames of
+ * this sender on this connection (1, 2, 3, ..., and on from 0 after 2^32), then the message (protobuf,
+ * wire/flame.proto). Little endian. A frame whose number was seen before is dropped, whoever sent it
+ * again; a gap, or anything else, ends the connection.
  */
 #ifndef FLM_WIRE_FRAME_H
 #define FLM_WIRE_FRAME_H
@@ -13,15 +15,15 @@
 #include <stdint.h>
 
 enum {
-    FLM__FRAME_MAGIC = 0x314d4c46, /* "FLM1" */
-    FLM__FRAME_HEADER = 12,
+    FLM__FRAME_MAGIC = 0x324d4c46, /* "FLM2" */
+    FLM__FRAME_HEADER = 16,
     FLM__FRAME_MAX = 8 << 20, /* largest message, bytes */
     FLM__FRAME_FDS = 5,       /* most descriptors with one message */
-    FLM__PROTOCOL_VERSION = 1,
+    FLM__PROTOCOL_VERSION = 2,
 };
 
 struct flm__frame {
-    uint32_t magic, bytes, fds;
+    uint32_t magic, bytes, fds, number;
 };
 
 /* Checks a header. 0 or FLM_EPROTO / FLM_ETOOBIG. */

@@ -90,7 +90,8 @@ class Client:
             return
         self.done = True
         if status:
-            raise Broken(f"the client of {self.name} ended with status {status}")
+            words = read(os.path.join(self.camp.top, f"{self.name}.out")).decode(errors="replace")
+            raise Broken(f"the client of {self.name} ended with status {status}: {words[-300:].strip()}")
 
     def check(self):
         """What its logs say. Returns (delivered, refused)."""

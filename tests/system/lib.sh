@@ -205,6 +205,7 @@ finish() {
     local code=$? left pid
     trap - EXIT INT TERM HUP
     export -n FLM_TEST_ID
+    echo "# took $SECONDS s"
     # shellcheck disable=SC2046
     [ -z "$(jobs -p)" ] || kill $(jobs -p) 2>/dev/null
     left=$(settle left_processes)

@@ -278,23 +278,31 @@ static void options(int argc, char **argv)
         }
 }
 
+/* The campaign sets the time of day. */
+static int64_t now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec;
+}
+
 int main(int argc, char **argv)
 {
     flm_error e = {0};
     uint64_t submitted = 0, durable = 0;
     options(argc, argv);
     log_file = o.log ? fopen(o.log, "a") : NULL;
-    time_t last = time(NULL);
+    int64_t last = now_s();
     int rc;
     for (;;) {
         uint64_t before = delivered;
         lost = 0;
         rc = attend(&e, &submitted, &durable);
         if (delivered != before)
-            last = time(NULL);
+            last = now_s();
         if (o.reconnect && was_open && rc < 0 && rc != FLM_EIO)
             break; /* but for tasks that a full disk refused, nothing reaches us */
-        if (rc == 0 || !o.seconds || time(NULL) - last > o.seconds)
+        if (rc == 0 || !o.seconds || now_s() - last > o.seconds)
             break;
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }

@@ -100,6 +100,42 @@ static void last_words(void **state)
     flm__conn_free(b);
 }
 
+/* A frame that comes again, at once or later, is heard once. */
+static void doubled(void **state)
+{
+    (void)state;
+    static const int order[] = {0, 0, 1, 0, 1, 2, 2, 2, 1, 3};
+    struct flm__conn *a, *b;
+    int raw[2];
+    Flm__Message *m;
+    int fds[FLM__FRAME_FDS];
+    unsigned n;
+    unsigned char frames[4][64];
+    ssize_t size[4];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, raw), 0);
+    a = flm__conn_new_take(raw[0]);
+    for (int i = 0; i < 4; i++) {
+        char text[2] = {(char)('0' + i), 0};
+        assert_int_equal(send_text(a, text, NULL, 0), 0);
+        size[i] = read(raw[1], frames[i], sizeof(frames[i]));
+        assert_true(size[i] > FLM__FRAME_HEADER);
+    }
+    flm__conn_free(a);
+    close(raw[1]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, raw), 0);
+    b = flm__conn_new_take(raw[0]);
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        assert_int_equal(write(raw[1], frames[order[i]], (size_t)size[order[i]]), size[order[i]]);
+    close(raw[1]);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(flm__conn_wait_message(b, -1, &m, fds, &n), 1);
+        assert_int_equal(m->shutdown->text[0], '0' + i);
+        flm__message__free_unpacked(m, NULL);
+    }
+    assert_int_equal(flm__conn_wait_message(b, -1, &m, fds, &n), FLM_EDISCONNECTED);
+    flm__conn_free(b);
+}
+
 static void timeout(void **state)
 {
     (void)state;
@@ -118,29 +154,33 @@ static void hostile(void **state)
 {
     (void)state;
     static const struct {
-        uint32_t header[3];
+        uint32_t header[4];
         size_t send;
         int expected;
     } cases[] = {
-        {{0x50545448, 4, 0}, 12, FLM_EPROTO}, /* HTTP */
-        {{FLM__FRAME_MAGIC, 0xffffffff, 0}, 12, FLM_ETOOBIG},
-        {{FLM__FRAME_MAGIC, FLM__FRAME_MAX + 1, 0}, 12, FLM_ETOOBIG},
-        {{FLM__FRAME_MAGIC, 4, 77}, 16, FLM_EPROTO}, /* too many descriptors */
-        {{FLM__FRAME_MAGIC, 4, 1}, 16, FLM_EPROTO},  /* descriptors that did not come */
-        {{FLM__FRAME_MAGIC, 4, 0}, 16, FLM_EPROTO},  /* not protobuf */
-        {{FLM__FRAME_MAGIC, 4, 0}, 14, 0},           /* truncated: wait */
-        {{FLM__FRAME_MAGIC, 0, 0}, 7, 0},
+        {{0x50545448, 4, 0, 1}, 16, FLM_EPROTO}, /* HTTP */
+        {{FLM__FRAME_MAGIC, 0xffffffff, 0, 1}, 16, FLM_ETOOBIG},
+        {{FLM__FRAME_MAGIC, FLM__FRAME_MAX + 1, 0, 1}, 16, FLM_ETOOBIG},
+        {{FLM__FRAME_MAGIC, 4, 77, 1}, 20, FLM_EPROTO}, /* too many descriptors */
+        {{FLM__FRAME_MAGIC, 4, 1, 1}, 20, FLM_EPROTO},  /* descriptors that did not come */
+        {{FLM__FRAME_MAGIC, 4, 0, 1}, 20, FLM_EPROTO},  /* not protobuf */
+        {{FLM__FRAME_MAGIC, 4, 0, 2}, 20, FLM_EPROTO},  /* the first one is missing */
+        {{FLM__FRAME_MAGIC, 4, 0, 0}, 20, 0},           /* seen before: dropped */
+        {{FLM__FRAME_MAGIC, 4, 0, 0xffffffff}, 20, 0},
+        {{FLM__FRAME_MAGIC, 4, 1, 0}, 20, FLM_EPROTO}, /* seen before, with descriptors */
+        {{FLM__FRAME_MAGIC, 4, 0, 1}, 18, 0},          /* truncated: wait */
+        {{FLM__FRAME_MAGIC, 0, 0, 1}, 7, 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int pair[2];
-        unsigned char bytes[16];
+        unsigned char bytes[20];
         Flm__Message *m;
         int fds[FLM__FRAME_FDS];
         unsigned n;
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
         struct flm__conn *c = flm__conn_new_take(pair[0]);
-        memcpy(bytes, cases[i].header, 12);
-        memset(bytes + 12, 0xff, 4);
+        memcpy(bytes, cases[i].header, 16);
+        memset(bytes + 16, 0xff, 4);
         assert_int_equal(write(pair[1], bytes, cases[i].send), (ssize_t)cases[i].send);
         assert_int_equal(flm__conn_fill(c), 0);
         assert_int_equal(flm__conn_take(c, &m, fds, &n), cases[i].expected);
@@ -257,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_with_descriptors),
         cmocka_unit_test(last_words),
+        cmocka_unit_test(doubled),
         cmocka_unit_test(timeout),
         cmocka_unit_test(too_many_descriptors),
         cmocka_unit_test(hostile),

@@ -208,6 +208,25 @@ static void find(void **state)
     assert_false(queue_find(&q, 3, &ref));
 }
 
+/* One that was given up, because its input did not come, and submitted again: the living one is found. */
+static void find_again(void **state)
+{
+    (void)state;
+    struct queue q = {0};
+    struct task_ref gone, ref;
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_true(append(&q, i));
+    assert_true(queue_find(&q, 3, &gone));
+    queue_record(gone)->type = QUEUE_DONE;
+    queue_finish(&q, gone);
+    assert_false(queue_find(&q, 3, &ref));
+    assert_true(append(&q, 3));
+    assert_true(queue_find(&q, 3, &ref));
+    assert_true(ref.offset != gone.offset || ref.chunk != gone.chunk);
+    assert_int_equal(queue_record(ref)->type, QUEUE_PENDING);
+    queue_clear(&q);
+}
+
 static void outbox(void **state)
 {
     (void)state;
@@ -259,6 +278,7 @@ int main(void)
         cmocka_unit_test(ends_without_memory),
         cmocka_unit_test(all_end),
         cmocka_unit_test(find),
+        cmocka_unit_test(find_again),
         cmocka_unit_test(outbox),
         cmocka_unit_test(events_are_bounded),
     };
