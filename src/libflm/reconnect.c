@@ -164,6 +164,7 @@ bool flm__reconnect_depart(flm_client *c, bool may_call, unsigned *n)
         *n += flm__progress_drain(c);
     if (!c->recoverable) /* what came made no sense */
         return false;
+    flm_error text;
     int64_t now = flm__now_ns(), limit = (int64_t)r->options.reconnect_ms * 1000000;
     /* One that comes and goes at once is no new beginning. */
     if (!r->until || c->delivered != r->delivered || now - r->since > limit)
@@ -172,11 +173,13 @@ bool flm__reconnect_depart(flm_client *c, bool may_call, unsigned *n)
     r->since = r->next = now;
     r->pause = FIRST_PAUSE_MS * 1000000;
     r->why = c->lost_error;
+    flm__error_set(&text, 0, "%.300s; trying to connect again for %d s", r->why.text,
+                   r->options.reconnect_ms / 1000);
     flm__blob_note_reads(c);
     lose_others(c);
     leave_connection(c);
     c->away = true;
-    tell_user(r, FLM_CONNECTION_LOST, r->why.text);
+    tell_user(r, FLM_CONNECTION_LOST, text.text);
     return true;
 }
 

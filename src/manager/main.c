@@ -71,6 +71,7 @@ static void on_heartbeat(uv_timer_t *timer)
     too_long_look(m);
     peer_check_links(m);
     logs_overdue(m);
+    session_end_graces(m);
 }
 
 static void on_file_limit(int number)

@@ -270,6 +270,7 @@ void session_attach(struct session *s, struct peer *client)
     s->client = client;
     s->clients++;
     s->given_up = false; /* by an earlier one */
+    s->grace_ns = 0;
     s->last_task = session_newest(s);
     s->refused = 0;
     s->attached_bytes = s->finished_bytes + session_held_bytes(s);
@@ -306,6 +307,32 @@ void session_detach(struct session *s)
     s->manager->forget |= s->state == SESSION_CLOSED;
     if (!s->detached)
         outbound_drop(s);
+}
+
+void session_client_lost(struct session *s)
+{
+    unsigned grace = s->manager->options.client_grace_s;
+    if (!s->detached && grace && s->state == SESSION_OPEN)
+        s->detached = s->graced = true; /* so results wait, too */
+    session_detach(s);
+    if (!s->detached) {
+        session_cancel(s, "its client is gone");
+    } else if (s->graced) {
+        s->grace_ns = s->manager->now + grace * 1000000000LL;
+        events_add(&s->events, 0, 0, -1, "its client is gone; it may come back for %u s", grace);
+    }
+}
+
+void session_end_graces(struct manager *m)
+{
+    for (struct session *s = m->sessions; s; s = s->hh.next) {
+        if (!s->grace_ns || m->now < s->grace_ns)
+            continue;
+        s->grace_ns = 0;
+        s->detached = s->graced = false;
+        outbound_drop(s);
+        session_cancel(s, "its client is gone and has not come back in time");
+    }
 }
 
 void session_close(struct session *s)

@@ -27,6 +27,8 @@ struct session {
     struct session *next_attached, *next_blocked;
     bool in_blocked;
     bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
+    int64_t grace_ns; /* detached only until then, for its client to come back; 0: it is there, or no matter */
+    bool graced;      /* it is detached for nothing else */
     bool given_up; /* the client has closed it, and stays attached for the results that wait */
     UT_hash_handle hh;
 
@@ -100,6 +102,10 @@ struct session *session_restore(struct manager *m, struct application *a, const 
 void session_attach(struct session *s, struct peer *client);
 /* The client is gone or gives it up. */
 void session_detach(struct session *s);
+/* Its connection was lost: what it does not outlive is cancelled, at once or after the grace. */
+void session_client_lost(struct session *s);
+/* Cancels those whose grace is over. */
+void session_end_graces(struct manager *m);
 
 /* No more tasks; Closed when the last is finished. */
 void session_close(struct session *s);
