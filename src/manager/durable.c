@@ -123,6 +123,11 @@ const char *durable_trouble(struct durable *d)
     return error.text;
 }
 
+const char *durable_failure(struct durable *d)
+{
+    return d->state == FLM__JOURNAL_FAILED ? durable_trouble(d) : NULL;
+}
+
 /* ---- records of tasks and results ------------------------------------------------------------- */
 
 static struct flm__journal_record *begin(struct durable *d, const struct session *s, enum durable_type type,
@@ -443,6 +448,14 @@ static void write_dirty(struct durable *d)
     }
 }
 
+/* The journal has failed for ever: nothing more comes of durable sessions, and nobody is to wait for it. */
+static void tell_clients(struct durable *d, const char *why)
+{
+    for (struct session *s = d->manager->sessions; s; s = s->hh.next)
+        if (s->durability)
+            client_lose_session(s, why);
+}
+
 static void look_at_state(struct durable *d)
 {
     enum flm__journal_state state = flm__journal_state(d->journal);
@@ -455,8 +468,12 @@ static void look_at_state(struct durable *d)
         return;
     }
     flm__journal_error(d->journal, &error);
-    fprintf(stderr, "flmd: %s; durable sessions take no tasks and deliver no results until then\n",
-            error.text);
+    fprintf(stderr, "flmd: %s%s\n", error.text,
+            state == FLM__JOURNAL_FAILED
+                ? "; durable sessions take no tasks and deliver no results any more"
+                : "; durable sessions take no tasks and deliver no results until then");
+    if (state == FLM__JOURNAL_FAILED)
+        tell_clients(d, error.text);
 }
 
 static void answer_syncs(struct durable *d)

@@ -23,9 +23,9 @@ struct durable {
     struct flm__journal_record *reserved;
     uint64_t written, synced; /* as they were last seen */
     uint32_t next_serial;
-    bool urgent; /* what is recorded may take the room that is kept for what cannot wait */
-    bool sync;   /* what was appended in this turn is to be synced */
-    int64_t clock_ns; /* manager->now at the last DURABLE_CLOCK */
+    bool urgent;             /* what is recorded may take the room that is kept for what cannot wait */
+    bool sync;               /* what was appended in this turn is to be synced */
+    int64_t clock_ns;        /* manager->now at the last DURABLE_CLOCK */
     struct results *results; /* all that are not done, by next */
     uint64_t drop_first, drop_complete; /* of the last compaction: what results still hold stays */
     enum flm__journal_state state;
@@ -63,6 +63,8 @@ bool durable_room(struct durable *d, uint64_t bytes);
 bool durable_half_free(struct durable *d);
 /* Why tasks cannot be taken at all, for people; NULL: they can. */
 const char *durable_trouble(struct durable *d);
+/* The same, where it will never be otherwise; NULL: it may. */
+const char *durable_failure(struct durable *d);
 
 /* A task that is about to enter the queue. large: what its reference stands for. False: no room now. */
 bool durable_task(struct session *s, const struct flm__record *r, const void *payload, struct blob *large);

@@ -77,6 +77,7 @@ static void on_heartbeat(uv_timer_t *timer)
     peer_check_links(m);
     logs_overdue(m);
     results_look(m);
+    session_end_graces(m);
 }
 
 static void on_file_limit(int number)

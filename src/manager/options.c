@@ -40,6 +40,7 @@ enum key {
     KEY_SPIN,
     KEY_QUANTUM,
     KEY_LOSS,
+    KEY_CLIENT_GRACE,
     KEY_READY_FD,
     KEY_PARENT_FD,
     KEY_PRIVATE,
@@ -111,6 +112,8 @@ static const struct argp_option table[] = {
      "How long an executor stays with a session while others wait (default: 100)", 0},
     {"loss-time", KEY_LOSS, "MS", 0,
      "A node or executor that is silent for so long is given up (default: 10000)", 0},
+    {"client-grace", KEY_CLIENT_GRACE, "S", 0,
+     "Cancel the sessions of a client that was lost only after so many seconds (default: 0, at once)", 0},
     {"spin", KEY_SPIN, "US", 0, "Look for work so long before sleeping (default: 20)", 0},
     {"ring-bytes", KEY_RING, "BYTES", 0, "Size of each ring, a power of two (default: 1048576)", 0},
     {"private", KEY_PRIVATE, NULL, 0, "End when no node can be had (flmrun uses this)", 0},
@@ -151,6 +154,9 @@ static error_t parse_sizes(struct options *o, int key, char *arg, struct argp_st
         return 0;
     case KEY_LOSS:
         o->loss_ms = (unsigned)flm__argp_number(state, "--loss-time", arg, 100, 3600000);
+        return 0;
+    case KEY_CLIENT_GRACE:
+        o->client_grace_s = (unsigned)flm__argp_number(state, "--client-grace", arg, 0, 1000000);
         return 0;
     case KEY_READY_FD:
         o->ready_fd = (int)flm__argp_number(state, "--ready-fd", arg, 0, 1 << 20);

@@ -37,6 +37,7 @@ struct options {
     unsigned spin_us;
     unsigned quantum_ms; /* an executor stays so long with a session when others wait */
     unsigned loss_ms;
+    unsigned client_grace_s;
     int ready_fd, parent_fd;
     bool private_instance, verbose;
 };

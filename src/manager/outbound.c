@@ -109,7 +109,7 @@ unsigned outbound_pump(struct peer *p)
         uint64_t durable = durable_position(s);
         struct flm__record *r;
         uint32_t bytes;
-        while (room && (r = outbox_next(&s->outbox, &bytes, durable))) {
+        while (room && !s->opening && (r = outbox_next(&s->outbox, &bytes, durable))) {
             room = pump_one(s, p, r, bytes);
             n += room;
         }

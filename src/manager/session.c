@@ -45,6 +45,14 @@ struct session *session_by_id(struct manager *m, const char *id)
     return s;
 }
 
+struct session *session_by_serial(struct manager *m, uint64_t serial)
+{
+    for (struct session *s = m->sessions; s; s = s->hh.next)
+        if (s->durability && s->serial == serial)
+            return s;
+    return NULL;
+}
+
 struct session *session_by_number(struct manager *m, uint32_t number)
 {
     uint32_t index = number & ((1u << INDEX_BITS) - 1);
@@ -52,7 +60,7 @@ struct session *session_by_number(struct manager *m, uint32_t number)
     return s && s->number == number ? s : NULL;
 }
 
-struct session *session_by_serial(struct manager *m, uint32_t serial, uint32_t number)
+struct session *session_known_as(struct manager *m, uint32_t serial, uint32_t number)
 {
     struct session *s = session_by_number(m, number);
     return s && s->durability && s->serial == serial ? s : NULL;
@@ -308,6 +316,7 @@ void session_attach(struct session *s, struct peer *client)
     s->client = client;
     s->clients++;
     s->given_up = false; /* by an earlier one */
+    s->grace_ns = 0;
     s->last_task = session_newest(s);
     s->refused = 0;
     s->attached_bytes = s->finished_bytes + session_held_bytes(s);
@@ -338,12 +347,38 @@ void session_detach(struct session *s)
     unlink_from(&s->client->attached, s, true);
     if (s->in_blocked)
         unlink_from(&s->client->blocked, s, false);
-    s->in_blocked = false;
+    s->in_blocked = s->opening = false;
     client_drop_syncs(s); /* they know the client */
     s->client = NULL;
     s->manager->forget |= s->state == SESSION_CLOSED;
     if (!s->detached)
         outbound_drop(s);
+}
+
+void session_client_lost(struct session *s)
+{
+    unsigned grace = s->manager->options.client_grace_s;
+    if (!s->detached && grace && s->state == SESSION_OPEN)
+        s->detached = s->graced = true; /* so results wait, too */
+    session_detach(s);
+    if (!s->detached) {
+        session_cancel(s, "its client is gone");
+    } else if (s->graced) {
+        s->grace_ns = s->manager->now + grace * 1000000000LL;
+        events_add(&s->events, 0, 0, -1, "its client is gone; it may come back for %u s", grace);
+    }
+}
+
+void session_end_graces(struct manager *m)
+{
+    for (struct session *s = m->sessions; s; s = s->hh.next) {
+        if (!s->grace_ns || m->now < s->grace_ns)
+            continue;
+        s->grace_ns = 0;
+        s->detached = s->graced = false;
+        outbound_drop(s);
+        session_cancel(s, "its client is gone and has not come back in time");
+    }
 }
 
 void session_close(struct session *s)

@@ -102,7 +102,7 @@ static void take_running(struct executor *e, struct session *s, const Flm__Execu
 static void take_session(struct executor *e, const Flm__ExecutorBack *b)
 {
     struct manager *m = executor_manager(e);
-    struct session *s = b->serial ? session_by_serial(m, b->serial, b->session) : NULL;
+    struct session *s = b->serial ? session_known_as(m, b->serial, b->session) : NULL;
     if (!s || s->state == SESSION_CLOSED || !executor_join_session(e, s)) {
         e->state = EXECUTOR_UNBINDING; /* its end will be told */
         send_kill(e, "the session that it was in is over");
