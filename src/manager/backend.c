@@ -361,9 +361,8 @@ int backend_start(struct manager *m, flm_error *error)
 void backend_adopt(struct manager *m, struct peer *p)
 {
     struct backend *b = m->backend ? NULL : calloc(1, sizeof(*b));
-    int fd = b ? fcntl(flm__conn_fd(p->conn), F_DUPFD_CLOEXEC, 3) : -1;
-    struct flm__conn *conn = fd < 0 ? NULL : flm__conn_new_take(fd);
-    if (!conn || uv_poll_init(&m->uv, &b->poll, fd) < 0) {
+    struct flm__conn *conn = b ? flm__conn_move(p->conn) : NULL;
+    if (!conn || uv_poll_init(&m->uv, &b->poll, flm__conn_fd(conn)) < 0) {
         peer_refuse(p, FLM_ECLOSED, "there is another backend");
         flm__conn_free(conn);
         free(b);
