@@ -60,6 +60,7 @@ wait_for 'the second loss' lost 2
 flmd_dies
 begin
 wait_for 'the third one is the last' lost 3
+[ "$(flmctl -o json list | jq -r '[.[] | select(.id == "poison")] | last | .failed')" = 1 ] || fail 'the task has failed'
 run flmexec --state-dir state --session poison --resume "$POISON" ::: a
 check_match 'and it fails' "$status $err" '^1 .*lost with its executor 3 times'
 engine_end
