@@ -22,8 +22,8 @@
 
 enum {
     FLMD = 3,
-    PAUSE_MS = 200,  /* between two times that the file is open */
-    IDLE_MS = 1000,  /* when nothing has come for long */
+    PAUSE_MS = 200, /* between two times that the file is open */
+    IDLE_MS = 1000, /* when nothing has come for long */
     IDLE_ROUNDS = 50,
     SAVE_MS = 3000,
     SAVE_BYTES = 64 << 20, /* of the journal */
@@ -67,8 +67,8 @@ void sheet_fail(const struct sheet *s, const char *doing)
         memmove(words, at + 17, strlen(at + 17) + 1);
         words[strcspn(words, "'")] = 0;
     }
-    tell("trouble cannot %s the file of results %s: %s; it is tried again, and nothing is lost", doing, s->path,
-         words[0] ? words : strerror(why));
+    tell("trouble cannot %s the file of results %s: %s; it is tried again, and nothing is lost", doing,
+         s->path, words[0] ? words : strerror(why));
     _exit(1);
 }
 
@@ -140,6 +140,15 @@ int main(int argc, char **argv)
 {
     static struct writer w;
     flm_error error = {0};
+    if (argc == 2 && !strcmp(argv[1], "--help")) {
+        puts("Usage: flm-results STATE-DIR SERIAL COUNTED FILE SESSION APPLICATION OUTPUT-TYPE\n"
+             "Writes the file of results of one session. flmd starts it: see flm-results(1).");
+        return 0;
+    }
+    if (argc == 2 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))) {
+        puts("flm-results (Flame) " FLM_VERSION);
+        return 0;
+    }
     if (argc != 8) {
         fprintf(stderr, "flm-results is started by flmd (flmd(1))\n");
         return 2;
