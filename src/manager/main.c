@@ -12,6 +12,7 @@
 #include "manager/logs.h"
 #include "manager/loop.h"
 #include "manager/results.h"
+#include "manager/retention.h"
 #include "manager/session.h"
 #include "manager/too_long.h"
 
@@ -73,6 +74,7 @@ static void on_heartbeat(uv_timer_t *timer)
     peer_check_links(m);
     logs_overdue(m);
     results_look(m);
+    retention_look(m);
 }
 
 static void on_file_limit(int number)
