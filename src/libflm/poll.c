@@ -5,7 +5,10 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { NO_FD_MS = 1 }; /* a provider without a descriptor is looked at so often */
+enum {
+    NO_FD_MS = 1,   /* a provider without a descriptor is looked at so often */
+    TICK_MS = 1000, /* a peer that is silent is asked so often */
+};
 
 static bool something_came(struct flm__wait *wait)
 {
@@ -52,10 +55,10 @@ static int add(int epoll, int fd)
 }
 
 /* A timer for providers that have no descriptor. */
-static int make_timer(void)
+static int make_timer(int ms)
 {
-    struct itimerspec every = {.it_interval.tv_nsec = NO_FD_MS * 1000000,
-                               .it_value.tv_nsec = NO_FD_MS * 1000000};
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    struct itimerspec every = {t, t};
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (fd >= 0)
         timerfd_settime(fd, 0, &every, NULL);
@@ -70,10 +73,10 @@ static int make_fd(flm_client *c)
     if (c->epoll >= 0)
         return c->epoll;
     int epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (c->fabric && fabric < 0)
-        c->timer = make_timer();
-    if (epoll < 0 || (c->fabric && fabric < 0 && c->timer < 0) || add(epoll, c->bell) < 0 ||
-        add(epoll, c->wake) < 0 || add(epoll, fabric) < 0 || add(epoll, c->timer) < 0 ||
+    if (c->fabric)
+        c->timer = make_timer(fabric < 0 ? NO_FD_MS : TICK_MS);
+    if (epoll < 0 || (c->fabric && c->timer < 0) || add(epoll, c->bell) < 0 || add(epoll, c->wake) < 0 ||
+        add(epoll, fabric) < 0 || add(epoll, c->timer) < 0 ||
         (c->conn && add(epoll, flm__conn_fd(c->conn)) < 0)) {
         if (epoll >= 0)
             close(epoll);

@@ -71,6 +71,8 @@ static void on_heartbeat(uv_timer_t *timer)
     end_time_look(m);
     blocks_comment(m);
     too_long_look(m);
+    if (m->fabric)
+        m->fabric_ops->tick(m->fabric, m->now);
     peer_check_links(m);
     logs_overdue(m);
     results_look(m);
