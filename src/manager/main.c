@@ -14,6 +14,7 @@
 #include "manager/results.h"
 #include "manager/retention.h"
 #include "manager/session.h"
+#include "manager/tables.h"
 #include "manager/too_long.h"
 
 #include <errno.h>
@@ -77,6 +78,7 @@ static void on_heartbeat(uv_timer_t *timer)
     logs_overdue(m);
     results_look(m);
     retention_look(m);
+    tables_look(m);
 }
 
 static void on_file_limit(int number)
@@ -245,6 +247,8 @@ static int init(struct manager *m, flm_error *error)
         rc = open_endpoints(m, error);
     if (rc == 0 && m->options.state_dir)
         rc = durable_open(m, error);
+    if (rc == 0)
+        tables_start(m);
     if (rc == 0 && strcmp(m->options.backend, "none") != 0)
         rc = backend_start(m, error);
     if (rc == 0 && m->options.provider && !manager_fabric(m, error))
@@ -281,6 +285,7 @@ static void fini(struct manager *m)
     blocks_free(m);
     listener_free_all(m);
     durable_stop(m);
+    tables_stop(m);
     session_free_all(m);
     durable_free(m);
     node_free_all(m);

@@ -68,6 +68,7 @@ struct manager {
     struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */
     unsigned n_executors;
     struct backend *backend;
+    struct tables *tables;   /* NULL: there are none */
     struct durable *durable; /* NULL: without --state-dir */
     struct block *blocks;    /* of blocks.c */
     uint64_t block_numbers;  /* the last */
