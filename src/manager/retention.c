@@ -63,8 +63,9 @@ static bool expire(struct session *s, const char *option)
     snprintf(id, sizeof(id), "%s", s->id);
     if (!forget(s))
         return false;
-    fprintf(stderr, "flmd: session %s, which is closed, is deleted (%s); %" PRIu64 " results were not taken\n",
-            id, option, results);
+    fprintf(stderr,
+            "flmd: session %s, which is closed, is deleted (%s); %" PRIu64 " results were not taken\n", id,
+            option, results);
     return true;
 }
 
@@ -104,23 +105,26 @@ void retention_look(struct manager *m)
     retention_forget(m);
 }
 
-/* ---- by hand ------------------------------------------------------------------------------------------- */
+/* ---- by hand -------------------------------------------------------------------------------------------
+ */
 
 int retention_delete(struct session *s, bool force, flm_error *error)
 {
     if (!force && s->state != SESSION_CLOSED)
-        return flm__error_set(error, FLM_EBUSY,
-                              "session %s is %s: close or cancel it first, or use --force, which cancels it",
-                              s->id, session_state_name(s));
+        return flm__error_set(
+            error, FLM_EBUSY,
+            "session %s is %s: close or cancel it first, or use --force, which cancels it", s->id,
+            session_state_name(s));
     if (!force && s->client)
         return flm__error_set(error, FLM_EBUSY,
                               "session %s still has a client, %s: with --force it goes with that", s->id,
                               s->client->name);
     if (!force && !is_written(s))
-        return flm__error_set(error, FLM_EBUSY,
-                              "the file of results of session %s is not complete (flmctl view): with --force it "
-                              "stays as it is",
-                              s->id);
+        return flm__error_set(
+            error, FLM_EBUSY,
+            "the file of results of session %s is not complete (flmctl view): with --force it "
+            "stays as it is",
+            s->id);
     s->deleted = true;
     session_cancel(s, "it is to be deleted");
     s->manager->forget = true;

@@ -27,8 +27,8 @@ struct session {
     bool in_blocked;
     bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
     uint64_t told, told_events; /* of tables.c */
-    bool deleted;  /* goes as soon as it can */
-    bool given_up; /* the client has closed it, and stays attached for the results that wait */
+    bool deleted;               /* goes as soon as it can */
+    bool given_up;              /* the client has closed it, and stays attached for the results that wait */
     UT_hash_handle hh;
 
     unsigned min_instances, max_instances, weight, delay_release_ms, deadline_ms, retry_limit, ranks;

@@ -41,8 +41,8 @@ static bool send_reply(struct tables *t, Flm__Reply *r)
 /* What a row of the session is made of, but the rates. */
 static uint64_t fingerprint(const Flm__SessionView *v)
 {
-    uint64_t numbers[] = {v->pending, v->running,   v->succeed,      v->failed,
-                          v->cancelled, v->retried, v->slots,        (uint64_t)v->closed_ns,
+    uint64_t numbers[] = {v->pending,     v->running, v->succeed, v->failed,
+                          v->cancelled,   v->retried, v->slots,   (uint64_t)v->closed_ns,
                           v->results_rows};
     uint64_t h = XXH3_64bits(numbers, sizeof(numbers));
     const char *texts[] = {v->id, v->state, v->client, v->trouble};
@@ -112,7 +112,8 @@ static void tell(struct tables *t, struct manager *m)
     tell_events(t, say_events(), &t->said, -1);
 }
 
-/* ---- the process -------------------------------------------------------------------------------------- */
+/* ---- the process --------------------------------------------------------------------------------------
+ */
 
 static void begin(struct tables *t, struct manager *m)
 {

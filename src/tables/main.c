@@ -29,11 +29,13 @@ enum { FLMD = 3, BUSY_MS = 10000 };
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS applications (name TEXT PRIMARY KEY, shim TEXT, command TEXT,"
     " description TEXT, output_type TEXT, seen INTEGER);"
-    "CREATE TABLE IF NOT EXISTS sessions (created INTEGER PRIMARY KEY, id TEXT, application TEXT, state TEXT,"
+    "CREATE TABLE IF NOT EXISTS sessions (created INTEGER PRIMARY KEY, id TEXT, application TEXT, state "
+    "TEXT,"
     " client TEXT, slots INTEGER, pending INTEGER, running INTEGER, succeed INTEGER, failed INTEGER,"
     " cancelled INTEGER, retried INTEGER, closed INTEGER, trouble TEXT, results_file TEXT,"
     " results_rows INTEGER, updated INTEGER);"
-    "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER, session TEXT,"
+    "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER, session "
+    "TEXT,"
     " executor INTEGER, task INTEGER, code INTEGER, text TEXT);"
     "CREATE INDEX IF NOT EXISTS events_of_session ON events (session);"
     /* flmd begins: what it does not tell of again was lost with the one before */
@@ -67,13 +69,15 @@ static void run(const char *sql)
         fail("write");
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------------
+ */
 
 static bool is_sound(void)
 {
     sqlite3_stmt *check = NULL;
     bool sound = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &check, NULL) == SQLITE_OK &&
-                 sqlite3_step(check) == SQLITE_ROW && !strcmp((const char *)sqlite3_column_text(check, 0), "ok");
+                 sqlite3_step(check) == SQLITE_ROW &&
+                 !strcmp((const char *)sqlite3_column_text(check, 0), "ok");
     sqlite3_finalize(check);
     return sound;
 }

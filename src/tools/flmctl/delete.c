@@ -27,5 +27,6 @@ static int run(struct flmctl *ctl, int n, char **args)
 }
 
 const struct command command_delete = {
-    "delete", "SESSION...", "Forget closed sessions, and results that nobody has taken", 1, -1, true, options,
-    parse,    run};
+    "delete", "SESSION...", "Forget closed sessions, and results that nobody has taken",
+    1,        -1,           true,
+    options,  parse,        run};
