@@ -212,6 +212,10 @@ FLM_API void flm_free_logs(struct flm_log_line *list, int n);
 FLM_API int flm_admin_close_session(flm_client *client, const char *id, flm_error *error);
 FLM_API int flm_admin_cancel_session(flm_client *client, const char *id, flm_error *error);
 FLM_API int flm_admin_cancel_task(flm_client *client, const char *id, uint64_t task, flm_error *error);
+/* The manager forgets a session that is Closed, with results that nobody has taken; its file of results
+ * stays. FLM_EBUSY: it is not closed, a client is attached, or its file is not complete; force not 0: any
+ * session, which is cancelled first. */
+FLM_API int flm_admin_delete_session(flm_client *client, const char *id, int force, flm_error *error);
 /* Lets a node's executors finish what they run and take nothing new; undo: 0. */
 FLM_API int flm_admin_drain(flm_client *client, const char *node, int drain, flm_error *error);
 /* Writes into text[size], cut to that, what the manager would ask its backend for: a job of its own (new_job

@@ -77,6 +77,7 @@ struct executor {
     uint64_t done;
     struct arrived_blob *blobs; /* announced outputs */
     struct events events;
+    uint64_t told_events; /* of tables.c */
 };
 
 struct executor *executor_new(struct manager *m, struct node *node, const Flm__Slot *slot);

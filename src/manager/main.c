@@ -13,7 +13,9 @@
 #include "manager/loop.h"
 #include "manager/rejoin.h"
 #include "manager/results.h"
+#include "manager/retention.h"
 #include "manager/session.h"
+#include "manager/tables.h"
 #include "manager/too_long.h"
 
 #include <errno.h>
@@ -78,6 +80,8 @@ static void on_heartbeat(uv_timer_t *timer)
     logs_overdue(m);
     results_look(m);
     session_end_graces(m);
+    retention_look(m);
+    tables_look(m);
 }
 
 static void on_file_limit(int number)
@@ -248,6 +252,8 @@ static int init(struct manager *m, flm_error *error)
         rc = durable_open(m, error);
     if (rc == 0 && m->options.state_dir)
         rc = rejoin_open(m, error);
+    if (rc == 0)
+        tables_start(m);
     if (rc == 0 && strcmp(m->options.backend, "none") != 0 && !rejoin_awaits_backend(m))
         rc = backend_start(m, error);
     if (rc == 0 && m->options.provider && !manager_fabric(m, error))
@@ -284,6 +290,7 @@ static void fini(struct manager *m)
     blocks_free(m);
     listener_free_all(m);
     durable_stop(m);
+    tables_stop(m);
     session_free_all(m);
     durable_free(m);
     rejoin_free(m);

@@ -9,6 +9,7 @@
 #include "manager/backend.h"
 #include "manager/client.h"
 #include "manager/durable.h"
+#include "manager/retention.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
 #include "manager/rejoin.h"
@@ -101,7 +102,7 @@ static unsigned turn(struct manager *m)
     if (m->reap)
         peer_reap(m);
     if (m->forget)
-        session_forget_old(m);
+        retention_forget(m);
     return work;
 }
 

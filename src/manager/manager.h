@@ -69,6 +69,7 @@ struct manager {
     struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */
     unsigned n_executors;
     struct backend *backend;
+    struct tables *tables;   /* NULL: there are none */
     struct durable *durable; /* NULL: without --state-dir */
     struct rejoin *rejoin;   /* NULL: nothing outlives us */
     struct block *blocks;    /* of blocks.c */

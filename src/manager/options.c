@@ -18,6 +18,8 @@ enum key {
     KEY_SEGMENT_BYTES,
     KEY_REJOIN,
     KEY_RESULTS_LAG,
+    KEY_KEEP_CLOSED,
+    KEY_KEEP_SIZE,
     KEY_SECRET,
     KEY_AUTH,
     KEY_PROVIDER,
@@ -104,6 +106,12 @@ static const struct argp_option table[] = {
      0},
     {"results-lag", KEY_RESULTS_LAG, "MIB", 0,
      "Of the journal, what files of results may be behind before tasks wait for them (default 4096)", 0},
+    {"keep-closed", KEY_KEEP_CLOSED, "TIME", 0,
+     "Delete sessions so long after they were closed, also those with results that nobody has taken; as "
+     "--block-time (default: never)",
+     0},
+    {"keep-size", KEY_KEEP_SIZE, "MIB", 0,
+     "Delete the oldest closed sessions while all of them hold more than so much (default: no limit)", 0},
     {"segment-bytes", KEY_SEGMENT_BYTES, "BYTES", OPTION_HIDDEN, "Size of the journal's files", 0},
     {"executor-wrapper", KEY_WRAPPER, "COMMAND", 0,
      "Start executors under this command, for example valgrind", 0},
@@ -274,6 +282,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_RESULTS_LAG:
         o->results_lag_mib = (unsigned)flm__argp_number(state, "--results-lag", arg, 0, 1 << 30);
+        return 0;
+    case KEY_KEEP_CLOSED:
+        if (!flm__walltime(arg, &o->keep_closed_s))
+            argp_error(state, "--keep-closed reads MINUTES, MM:SS, H:MM:SS or D-HH:MM:SS, not '%s'", arg);
+        return 0;
+    case KEY_KEEP_SIZE:
+        o->keep_size_mib = (unsigned)flm__argp_number(state, "--keep-size", arg, 1, 1 << 30);
         return 0;
     case KEY_SECRET:
         o->secret_file = arg;

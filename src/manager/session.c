@@ -26,8 +26,6 @@ enum {
     SWEEP_TASKS = 4096, /* in one turn of the loop: a millisecond or two */
 };
 
-static void session_free(struct session *s);
-
 /* More than any machine has, and sums of it stay far from overflowing. */
 #define BYTES_MAX ((uint64_t)1 << 48)
 
@@ -653,7 +651,7 @@ static bool release_input(struct task_ref ref, void *arg)
     return true;
 }
 
-static void session_free(struct session *s)
+void session_free(struct session *s)
 {
     session_detach(s);
     durable_forget(s);
@@ -672,31 +670,6 @@ static void session_free(struct session *s)
     application_release(s->application);
     free(s->bound);
     free(s);
-}
-
-/* Closed, and nobody will want what it holds. What is durable waits for who takes it. */
-static bool may_be_forgotten(const struct session *s)
-{
-    return s->state == SESSION_CLOSED && !s->client && s->n_bound == 0 &&
-           (!s->durability || outbox_empty(&s->outbox));
-}
-
-void session_forget_old(struct manager *m)
-{
-    unsigned closed = 0;
-    struct session *s, *next;
-    m->forget = false;
-    for (s = m->sessions; s; s = s->hh.next)
-        closed += may_be_forgotten(s);
-    HASH_ITER(hh, m->sessions, s, next)
-    {
-        if (closed <= SESSION_CLOSED_KEPT)
-            return;
-        if (may_be_forgotten(s)) {
-            session_free(s);
-            closed--;
-        }
-    }
 }
 
 void session_free_all(struct manager *m)

@@ -29,10 +29,11 @@ struct session {
     struct session *next_attached, *next_blocked;
     bool in_blocked;
     bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
-    int64_t
-        grace_ns;  /* detached only until then, for its client to come back; 0: it is there, or no matter */
-    bool graced;   /* it is detached for nothing else */
-    bool given_up; /* the client has closed it, and stays attached for the results that wait */
+    uint64_t told, told_events; /* of tables.c */
+    bool deleted;               /* goes as soon as it can */
+    int64_t grace_ns; /* detached only until then, for its client to come back; 0: it is there, or no matter */
+    bool graced;      /* it is detached for nothing else */
+    bool given_up;    /* the client has closed it, and stays attached for the results that wait */
     UT_hash_handle hh;
 
     unsigned min_instances, max_instances, weight, delay_release_ms, deadline_ms, retry_limit, ranks;
@@ -180,10 +181,8 @@ static inline bool session_results_full(const struct session *s)
     return s->outbox.bytes > s->result_bytes;
 }
 
-/* A session that is Closed stays to be looked at until there are more than this. session_forget_old
- * frees sessions: it is called between turns only, when manager->forget says so. */
-enum { SESSION_CLOSED_KEPT = 256 };
-void session_forget_old(struct manager *m);
+/* Whose end it is: retention.c; between turns only. A durable one is forgotten by the journal, too. */
+void session_free(struct session *s);
 void session_free_all(struct manager *m);
 
 const char *session_state_name(const struct session *s);
