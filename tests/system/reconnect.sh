@@ -98,6 +98,26 @@ gives_up() {
     rm -rf state
 }
 
+# The journal fails for ever: nobody waits for what cannot come.
+bad_disk() {
+    export FLM_BAD_DISK=$TEST_DIR/bad LD_PRELOAD=$FLM_BUILDDIR/tests/system/.libs/bad_disk.so
+    begin --backend none
+    unset LD_PRELOAD
+    start doomed "$steady" -I doomed -l "$service" -D sync -n 10 -y 300
+    client=$pid
+    pending doomed 10
+    touch bad
+    run "$steady" -I late -l "$service" -D sync -n 10
+    check_match 'a session is not opened on a failed journal' "$status $err" '^1 .*Input/output error'
+    ended 1 'who waits is told'
+    check_match 'why' "$(<doomed.log)" 'Input/output error'
+    run "$steady" -I doomed -l "$service" -D sync -n 10
+    check_match 'nor is one that was there' "$status $err" '^1 .*Input/output error'
+    killed
+    unset FLM_BAD_DISK
+    rm -rf state
+}
+
 # A client that is not durable may be away for a while, if flmd is told so.
 grace() {
     begin --backend none --client-grace "$1"
@@ -121,11 +141,12 @@ grace_of_clients() {
 }
 
 for transport in $(transports); do
-    goes_on "small-${transport%;*}" "$(sized 20000 2000)"
+    goes_on "small-${transport%;*}" "$(sized 5000 1000)"
     goes_on "large-${transport%;*}" 60 -s 60000 -o 70000 -T
 done
 transport=ring
 some_sessions
 says_so
 gives_up
+[ -n "${FLM_TEST_SANITIZERS:-}" ] || bad_disk # they want to be loaded first
 grace_of_clients

@@ -185,8 +185,6 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
     if (o.pause)
         raise(SIGSTOP);
     int rc = s ? submit(s) : e->code;
-    if (s && rc == FLM_EDISCONNECTED)
-        flm_sync(s, durable, e); /* says why */
     if (o.pause) {
         printf("has submitted\n");
         fflush(stdout);
@@ -201,10 +199,10 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
         rc = flm_wait(s, -1);
     if (s)
         *submitted = flm_submitted(s);
-    if (rc == 0 && lost) {
-        snprintf(e->text, sizeof(e->text), "%lu tasks are lost", (unsigned long)lost);
+    if (rc == 0 && lost)
         rc = FLM_EDISCONNECTED;
-    }
+    if (s && rc == FLM_EDISCONNECTED)
+        flm_sync(s, durable, e); /* says why */
     if (rc == 0 && refused != refused_before)
         rc = say_refused(e);
     if (rc == 0 && o.close)
