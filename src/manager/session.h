@@ -31,9 +31,10 @@ struct session {
     bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
     uint64_t told, told_events; /* of tables.c */
     bool deleted;               /* goes as soon as it can */
-    int64_t grace_ns; /* detached only until then, for its client to come back; 0: it is there, or no matter */
-    bool graced;      /* it is detached for nothing else */
-    bool given_up;    /* the client has closed it, and stays attached for the results that wait */
+    int64_t
+        grace_ns;  /* detached only until then, for its client to come back; 0: it is there, or no matter */
+    bool graced;   /* it is detached for nothing else */
+    bool given_up; /* the client has closed it, and stays attached for the results that wait */
     UT_hash_handle hh;
 
     unsigned min_instances, max_instances, weight, delay_release_ms, deadline_ms, retry_limit, ranks;
