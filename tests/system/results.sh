@@ -101,7 +101,7 @@ writer_killed() {
     check_equal "its writer was killed while it wrote, $out times" true "$([ "${out:-0}" -gt 1 ] && echo true)"
     wait "$pid_client"
     check_equal 'the session has gone on' 0 $?
-    check 'each task is in the file once' there killed.h5 "$(sized 30000 10000)"
+    wait_for 'each task is in the file once' there killed.h5 "$(sized 30000 10000)"
     check_equal 'no file had to be given up' '' "$(ls killed.h5.damaged-* 2>/dev/null)"
     engine_end
     rm -rf state
