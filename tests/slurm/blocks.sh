@@ -202,7 +202,7 @@ flmrun_grows() {
 
 # Its job goes on, with what it runs, and is the next session manager's.
 outlives_flmd() {
-    local job steady=$FLM_BUILDDIR/tests/system/steady service=$services/steady.so
+    local job backend steady=$FLM_BUILDDIR/tests/system/steady service=$services/steady.so
     export STEADY_TRACE=$TEST_DIR/trace STEADY_GATE=$TEST_DIR/gate STEADY_GATED=1000
     login --max-blocks 1 --state-dir "$TEST_DIR/state"
     check 'tasks are submitted' "$steady" -I outlives -l "$service" -L outlives.ids -D journal -d -n 100
@@ -222,9 +222,11 @@ outlives_flmd() {
     rm "$STEADY_GATE" "$STEADY_TRACE"
     check 'tasks are submitted' "$steady" -I stranded -l "$service" -L stranded.ids -D journal -d -n 10
     wait_for 'two tasks run in a job' bash -c '[ "$(grep -c begin "$STEADY_TRACE")" = 2 ]'
+    backend=$(sed -n 's/^backend \([0-9]*\) .*/\1/p' state/flmd)
     kill -KILL "$flmd"
     wait "$flmd" 2>/dev/null
     queue_is_empty 'when nobody comes'
+    wait_for 'and the backend has ended' bash -c "! grep -q . /proc/$backend/cmdline"
     unset STEADY_TRACE STEADY_GATE STEADY_GATED
 }
 
