@@ -11,6 +11,7 @@
 #include "manager/executor.h"
 #include "manager/logs.h"
 #include "manager/loop.h"
+#include "manager/results.h"
 #include "manager/session.h"
 #include "manager/too_long.h"
 
@@ -74,6 +75,7 @@ static void on_heartbeat(uv_timer_t *timer)
         m->fabric_ops->tick(m->fabric, m->now);
     peer_check_links(m);
     logs_overdue(m);
+    results_look(m);
 }
 
 static void on_file_limit(int number)

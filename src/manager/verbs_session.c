@@ -4,6 +4,7 @@
 #include "base/time.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
+#include "manager/results.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,8 @@ static void fill_session(Flm__SessionView *v, struct session *s)
     struct core_time spent = core_time_of(s);
     v->useful_s = (double)spent.useful_ns / 1e9;
     v->wasted_s = (double)spent.wasted_ns / 1e9;
+    if (s->results)
+        results_view(s->results, v);
 }
 
 void verbs_list_sessions(struct peer *p, uint64_t id)
