@@ -328,3 +328,13 @@ void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, i
     drop_large(e);
     finish(e, p, r, payload, flags);
 }
+
+void flm__outbox_settled(struct flm__executor *e, uint64_t round)
+{
+    const struct flm__record r = {
+        .type = FLM__SETTLED, .lane = e->wire_lane, .session = e->session.number, .task = round};
+    struct flm__outbox *o = &e->outbox;
+    memcpy(reserve(e, FLM__RECORD_HEADER), &r, sizeof(r));
+    atomic_fetch_add_explicit(&o->filled, FLM__RECORD_HEADER, memory_order_release);
+    flm__outbox_publish(e);
+}

@@ -57,6 +57,9 @@ void flm__outbox_success(struct flm__executor *e, const struct flm__record *r);
 void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason,
                          int code, const struct flm__usage *usage);
 
+/* Says that everything before it is answered (stock.h). */
+void flm__outbox_settled(struct flm__executor *e, uint64_t round);
+
 /* Commits what is held. */
 void flm__outbox_publish(struct flm__executor *e);
 

@@ -157,6 +157,8 @@ static void run_otherwise(struct flm__executor *e, const struct flm__record *r, 
         struct flm__blob_ref ref;
         memcpy(&ref, parts.input, sizeof(ref));
         map = flm__arrivals_wait(&e->arrivals, ref.id, &size);
+        if (!map) /* lost with the session manager, which will not find it answered (stock.h) */
+            return;
     }
     struct flm__session *s = &e->session;
     if (!s->entered || s->number != r->session) {

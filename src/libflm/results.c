@@ -238,7 +238,7 @@ static int take(flm_session *s, struct flm_result *results, int n, int timeout_m
         return give(s, results, n);
     if (rc == FLM_ETIMEDOUT)
         return 0;
-    return c->lost ? FLM_EDISCONNECTED : rc;
+    return flm__session_is_lost(s) ? FLM_EDISCONNECTED : rc;
 }
 
 int flm_take_results(flm_session *s, struct flm_result *results, int n, int timeout_ms)

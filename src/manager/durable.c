@@ -123,6 +123,11 @@ const char *durable_trouble(struct durable *d)
     return error.text;
 }
 
+const char *durable_failure(struct durable *d)
+{
+    return d->state == FLM__JOURNAL_FAILED ? durable_trouble(d) : NULL;
+}
+
 /* ---- records of tasks and results ------------------------------------------------------------- */
 
 static struct flm__journal_record *begin(struct durable *d, const struct session *s, enum durable_type type,
@@ -312,10 +317,11 @@ bool durable_session(struct session *s)
     stored.created_ns = s->created_ns;
     stored.closed_ns = s->closed_ns;
     stored.trouble = s->trouble;
+    stored.number = s->number;
+    stored.results_done = s->results && s->results->done;
     stored.n_ended = stored.n_lost = REASONS;
     stored.ended = s->reasons.ended;
     stored.lost = s->reasons.lost;
-    stored.results_done = s->results && s->results->done;
     return write_packed(s->manager->durable, s, DURABLE_SESSION, &stored.base);
 }
 
@@ -355,6 +361,25 @@ void durable_forget(struct session *s)
         flm__journal_put(d->journal, record);
 }
 
+void durable_place(struct session *s, unsigned executor, const char *node)
+{
+    struct durable *d = s->manager->durable;
+    size_t size = strlen(node);
+    struct flm__journal_record *record = begin(d, NULL, DURABLE_PLACE, size);
+    if (!record)
+        return; /* the column of nodes has a gap then */
+    record->value = executor;
+    memcpy(record + 1, node, size);
+    flm__journal_put(d->journal, record);
+}
+
+void durable_drop(struct durable *d)
+{
+    uint64_t hold = results_hold(d);
+    if (d->drop_complete)
+        flm__journal_drop_before(d->journal, d->drop_first < hold ? d->drop_first : hold, d->drop_complete);
+}
+
 bool durable_lost(struct session *s, const struct loss *loss)
 {
     struct durable *d = s->manager->durable;
@@ -379,25 +404,6 @@ bool durable_core_time(struct session *s, const struct core_time *t)
     memcpy(record + 1, t, sizeof(*t));
     flm__journal_put(d->journal, record);
     return true;
-}
-
-void durable_place(struct session *s, unsigned executor, const char *node)
-{
-    struct durable *d = s->manager->durable;
-    size_t size = strlen(node);
-    struct flm__journal_record *record = begin(d, NULL, DURABLE_PLACE, size);
-    if (!record)
-        return; /* the column of nodes has a gap then */
-    record->value = executor;
-    memcpy(record + 1, node, size);
-    flm__journal_put(d->journal, record);
-}
-
-void durable_drop(struct durable *d)
-{
-    uint64_t hold = results_hold(d);
-    if (d->drop_complete)
-        flm__journal_drop_before(d->journal, d->drop_first < hold ? d->drop_first : hold, d->drop_complete);
 }
 
 bool durable_application(struct manager *m, const struct application *a, bool registered)
@@ -442,6 +448,14 @@ static void write_dirty(struct durable *d)
     }
 }
 
+/* The journal has failed for ever: nothing more comes of durable sessions, and nobody is to wait for it. */
+static void tell_clients(struct durable *d, const char *why)
+{
+    for (struct session *s = d->manager->sessions; s; s = s->hh.next)
+        if (s->durability)
+            client_lose_session(s, why);
+}
+
 static void look_at_state(struct durable *d)
 {
     enum flm__journal_state state = flm__journal_state(d->journal);
@@ -454,8 +468,12 @@ static void look_at_state(struct durable *d)
         return;
     }
     flm__journal_error(d->journal, &error);
-    fprintf(stderr, "flmd: %s; durable sessions take no tasks and deliver no results until then\n",
-            error.text);
+    fprintf(stderr, "flmd: %s%s\n", error.text,
+            state == FLM__JOURNAL_FAILED
+                ? "; durable sessions take no tasks and deliver no results any more"
+                : "; durable sessions take no tasks and deliver no results until then");
+    if (state == FLM__JOURNAL_FAILED)
+        tell_clients(d, error.text);
 }
 
 static void answer_syncs(struct durable *d)

@@ -568,7 +568,7 @@ static int make_session(struct restoration *r, struct gathered *g)
     struct application *a = application_restore(m, stored->application, false);
     if (!a)
         return no_memory(r);
-    struct session *s = session_restore(m, a, stored->spec, r->error);
+    struct session *s = session_restore(m, a, stored, r->error);
     application_release(a);
     if (!s)
         return r->error->code;

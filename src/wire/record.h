@@ -31,6 +31,8 @@ enum flm__record_type {
                         sent since it was opened */
     FLM__ACK = 4, /* client -> manager: it is done with so many results of the session (task; counted since
                      the session began) and need not see them again. No payload. */
+    FLM__SETTLED = 5, /* executor -> manager, after the loss of an earlier one: whatever it had begun is
+                         answered before this. task: the round. No payload. */
 };
 
 enum flm__record_flags {
@@ -64,11 +66,6 @@ struct flm__outcome {
     uint32_t executor;
 };
 
-/* What the process of a failed task has used. */
-struct flm__usage {
-    uint64_t user_us, system_us, max_rss_kib;
-};
-
 /* A session that asks for it (Bind) hears from its executors how long each task took: RESULT has that in
  * place of the cookie, which the manager knows itself. Seconds as a float; 0: not known. */
 static inline uint32_t flm__duration_to_cookie(int64_t ns)
@@ -78,6 +75,11 @@ static inline uint32_t flm__duration_to_cookie(int64_t ns)
     __builtin_memcpy(&cookie, &seconds, sizeof(cookie));
     return cookie;
 }
+
+/* What the process of a failed task has used. */
+struct flm__usage {
+    uint64_t user_us, system_us, max_rss_kib;
+};
 
 /* Where a large payload lies. On a node the bytes are in a memfd announced on
  * the control connection under the same id; between nodes they are read by RMA. */
