@@ -61,6 +61,8 @@ void flmexec_output_flush(struct flmexec_output *o)
 
 static void to_stdout(struct flmexec_output *o, const char *data, size_t size)
 {
+    if (!size)
+        return; /* data may be NULL */
     if (size > BUFFER_SIZE - o->used)
         flmexec_output_flush(o);
     if (size >= BUFFER_SIZE) {
