@@ -57,6 +57,8 @@ struct flm_application {
     unsigned ranks_per_task;     /* a world of so many MPI ranks; 0: no MPI */
     int temporary;               /* not 0: unregistered when no client is connected any more that
                                     registered it so; its sessions go on */
+    const char *output_type;     /* of the columns in result files, as flm-application(5) tells; default
+                                    bytes */
 };
 
 /* Registers an application; the same name again replaces it for sessions that
@@ -106,6 +108,9 @@ struct flm_session_view {
     int n_events;
     struct flm_place_view *places;         /* oldest first, bounded; only from flm_get_session */
     int n_places;
+    const char *results_file;              /* "" or the file that gets the results */
+    uint64_t results_rows, results_lag;    /* in it; bytes of the journal that it is behind */
+    const char *results_trouble;           /* "" or why it is not written */
 };
 FLM_API int flm_list_sessions(flm_client *client, struct flm_session_view **list, flm_error *error);
 FLM_API int flm_get_session(flm_client *client, const char *id, struct flm_session_view **view,

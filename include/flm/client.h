@@ -160,6 +160,9 @@ struct flm_session_options {
                                    results of tasks that earlier clients submitted; NULL: they wait for
                                    flm_take_results */
     void *arg;                  /* for callback */
+    const char *results;        /* a new HDF5 file that gets a row for each result while the session runs
+                                   (flm_create_session(3)); implies FLM_DURABILITY_JOURNAL at least.
+                                   FLM_EEXIST: it is there already */
 };
 
 /* Creates a session, open for tasks. The returned handle belongs to the client

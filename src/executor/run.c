@@ -1,7 +1,7 @@
 /* The hot path. A plain task of a service that is called costs here: two stores and a load to begin it
  * (recall.h), the stores into its context, the call, and the record of its result. No system call, no
  * lock, no clock, no allocation. What is not plain (a deadline, a large input, a child process, a world
- * of ranks, the wrong session) takes run_otherwise. */
+ * of ranks, a session that wants to know durations, the wrong session) takes run_otherwise. */
 #include "executor/executor.h"
 
 #include "base/time.h"
@@ -44,13 +44,22 @@ static void fail_by_service(struct flm__executor *e, const struct flm__record *r
         flm__outbox_failure(e, r, FLM_TASK_FAILED, FLM_REASON_SERVICE, code);
 }
 
-static void run_called(struct flm__executor *e, const struct flm__record *r, uint64_t deadline_ms)
+/* In a session that asks for it the result tells how long the task took. */
+static void set_duration(const struct flm__executor *e, struct flm__record *r, int64_t began_ns)
 {
+    if (e->session.timed)
+        r->cookie = flm__duration_to_cookie(flm__now_ns() - began_ns);
+}
+
+static void run_called(struct flm__executor *e, struct flm__record *r, uint64_t deadline_ms)
+{
+    int64_t began_ns = e->session.timed ? flm__now_ns() : 0;
     if (deadline_ms)
         e->task.deadline_ns = flm__deadline_begin(&e->deadline, deadline_ms);
     int code = e->world ? flm__world_invoke(e, deadline_ms) : invoke(e);
     if (deadline_ms)
         flm__deadline_end(&e->deadline);
+    set_duration(e, r, began_ns);
     if (code == 0)
         flm__outbox_success(e, r);
     else
@@ -90,7 +99,7 @@ static bool is_given_back(struct flm__executor *e, const struct flm__shim_task *
     return is_cut_off(e);
 }
 
-static void run_by_shim(struct flm__executor *e, const struct flm__record *r, uint64_t deadline_ms)
+static void run_by_shim(struct flm__executor *e, struct flm__record *r, uint64_t deadline_ms)
 {
     struct flm__session *s = &e->session;
     struct flm__shim_task t = {.task = r->task,
@@ -109,6 +118,7 @@ static void run_by_shim(struct flm__executor *e, const struct flm__record *r, ui
     s->spoilt = s->shim->ops->invoke(s->shim, &t) < 0;
     atomic_store_explicit(&e->status->busy, 0, memory_order_relaxed);
     set_running(s, 0, 0);
+    set_duration(e, r, began_ns);
     if (is_given_back(e, &t, began_ns))
         return;
     if (t.state == FLM_TASK_SUCCEED) {
@@ -155,10 +165,11 @@ static void run_otherwise(struct flm__executor *e, const struct flm__record *r, 
     } else {
         uint64_t deadline_ms = parts.deadline_ms ? parts.deadline_ms : s->deadline_ms;
         flm__task_start(&e->task, r->task, e->number, map ? map : parts.input, size);
+        struct flm__record mine = *r;
         if (s->shim)
-            run_by_shim(e, r, deadline_ms);
+            run_by_shim(e, &mine, deadline_ms);
         else
-            run_called(e, r, deadline_ms);
+            run_called(e, &mine, deadline_ms);
     }
     flm__blob_unmap(map, size);
 }

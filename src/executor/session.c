@@ -101,6 +101,7 @@ static void fill(struct flm__executor *e, Flm__Message *message)
     s->message = message;
     s->number = bind->session;
     s->deadline_ms = bind->deadline_ms;
+    s->timed = bind->timed;
     s->info = (struct flm_session_info){.session = bind->session_id,
                                         .application = bind->application->name,
                                         .executor = bind->executor,
@@ -213,7 +214,8 @@ int flm__session_enter_take(struct flm__executor *e, Flm__Message *message, int 
     e->service = s->service;
     e->state = s->state;
     /* Only what needs nothing but the call itself takes the short way through run.c. */
-    e->direct_session = s->service && !s->deadline_ms && !e->world ? s->number : FLM__DIRECT_NONE;
+    bool direct = s->service && !s->deadline_ms && !s->timed && !e->world;
+    e->direct_session = direct ? s->number : FLM__DIRECT_NONE;
     return 0;
 }
 

@@ -22,6 +22,7 @@ struct flm__session {
     bool entered;
     uint32_t number;
     uint32_t deadline_ms;  /* of tasks that have none of their own; 0: none */
+    bool timed;            /* results tell how long their tasks took (flm__record_duration) */
     Flm__Message *message; /* the Bind: all texts below live in it */
     struct flm_session_info info;
     struct flm__shim_app app;

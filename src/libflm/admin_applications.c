@@ -59,6 +59,7 @@ static void fill(Flm__Application *to, const struct flm_application *a)
     to->deadline_ms = a->deadline_ms;
     to->ranks_per_task = a->ranks_per_task;
     to->temporary = a->temporary != 0;
+    to->output_type = flm__admin_text(a->output_type);
 }
 
 int flm_register_application(flm_client *c, const struct flm_application *application, int replace,
@@ -114,6 +115,7 @@ static bool unfill(struct flm_application *to, const Flm__Application *a)
         .deadline_ms = a->deadline_ms,
         .ranks_per_task = a->ranks_per_task,
         .temporary = a->temporary,
+        .output_type = a->output_type,
     };
     return to->command && (to->environment || !a->has_environment);
 }

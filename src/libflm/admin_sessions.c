@@ -38,6 +38,10 @@ static void fill_session(struct flm_session_view *to, const Flm__SessionView *v,
         .n_events = (int)v->n_events,
         .places = *places,
         .n_places = (int)v->n_places,
+        .results_file = v->results_file,
+        .results_rows = v->results_rows,
+        .results_lag = v->results_lag,
+        .results_trouble = v->results_trouble,
     };
     for (size_t i = 0; i < v->n_events; i++)
         flm__views_event((*events)++, v->events[i]);

@@ -50,6 +50,7 @@ static struct flm_application pack(struct packer *p, const struct flm_applicatio
     to.name = pack_text(p, from->name);
     to.working_directory = pack_text(p, from->working_directory);
     to.description = pack_text(p, from->description);
+    to.output_type = pack_text(p, from->output_type);
     to.command = pack_array(p, from->command);
     to.environment = from->environment ? pack_array(p, from->environment) : NULL;
     return to;

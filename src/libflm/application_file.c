@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include "libflm/application_file.h"
 #include "base/error.h"
+#include "base/output_type.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -45,7 +46,7 @@ struct reader {
     struct text value;
     unsigned seen; /* bit per key */
     struct flm_application app;
-    char *name, *working_directory, *description;
+    char *name, *working_directory, *description, *output_type;
     char **command, **environment;
 };
 
@@ -220,6 +221,16 @@ static int parse_description(struct reader *r, const char *value)
     return r->description ? 0 : fail(r, r->key_line, FLM_ENOMEM, "no memory");
 }
 
+static int parse_output_type(struct reader *r, const char *value)
+{
+    struct flm__output_type type;
+    flm_error error = {.code = 0};
+    if (flm__output_type_parse(value, &type, &error) < 0)
+        return fail(r, r->key_line, error.code, "%s", error.text);
+    r->output_type = strdup(value);
+    return r->output_type ? 0 : fail(r, r->key_line, FLM_ENOMEM, "no memory");
+}
+
 /* One row per key: a parser of its own, or the number that it sets. */
 struct key {
     const char *name;
@@ -239,6 +250,7 @@ static const struct key keys[] = {
     {"working_directory", parse_directory, 0, false},
     {"description", parse_description, 0, false},
     {"exec_mode", parse_exec_mode, 0, false},
+    {"output_type", parse_output_type, 0, false},
     NUMBER(min_instances),
     NUMBER(max_instances),
     NUMBER(delay_release_ms),
@@ -433,6 +445,7 @@ struct flm_application *flm_read_application(const char *file, flm_error *error)
     r.app.name = r.name;
     r.app.working_directory = r.working_directory;
     r.app.description = r.description;
+    r.app.output_type = r.output_type;
     r.app.command = (const char *const *)r.command;
     r.app.environment = (const char *const *)r.environment;
     if (!r.status && !(result = flm__application_copy(&r.app, 1)))
@@ -442,6 +455,7 @@ struct flm_application *flm_read_application(const char *file, flm_error *error)
     free(r.name);
     free(r.working_directory);
     free(r.description);
+    free(r.output_type);
     free_words(r.command);
     free_words(r.environment);
     return result;

@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 enum {
-    NO_FD_MS = 1, /* a provider without a descriptor is looked at so often */
-    AWAY_MS = 50, /* and so often whether a manager has come again */
+    NO_FD_MS = 1,   /* a provider without a descriptor is looked at so often */
+    TICK_MS = 1000, /* a peer that is silent is asked so often */
+    AWAY_MS = 50,   /* and so often whether a manager has come again */
 };
 
 static bool something_came(struct flm__wait *wait)
@@ -57,7 +58,8 @@ static int add(int epoll, int fd)
 /* Looks every so many ms, where nothing else says that there is something; 0: not any more. */
 static void set_timer(flm_client *c, long ms)
 {
-    struct itimerspec every = {.it_interval.tv_nsec = ms * 1000000, .it_value.tv_nsec = ms * 1000000};
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    struct itimerspec every = {t, t};
     timerfd_settime(c->timer, 0, &every, NULL);
 }
 
@@ -65,7 +67,7 @@ static void set_timer(flm_client *c, long ms)
 static int join_connection(flm_client *c, int epoll)
 {
     int fabric = c->fabric ? c->fabric_ops->fd(c->fabric) : -1;
-    set_timer(c, c->away ? AWAY_MS : c->fabric && fabric < 0 ? NO_FD_MS : 0);
+    set_timer(c, c->away ? AWAY_MS : !c->fabric ? 0 : fabric < 0 ? NO_FD_MS : TICK_MS);
     if (add(epoll, c->bell) < 0 || add(epoll, fabric) < 0 ||
         (c->conn && add(epoll, flm__conn_fd(c->conn)) < 0))
         return FLM_ENOMEM;

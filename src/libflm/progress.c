@@ -77,11 +77,21 @@ static unsigned gone(flm_client *c)
     return n;
 }
 
+static void link_failed(flm_client *c)
+{
+    if (c->conn)
+        flm__control_read(c); /* it may have said why */
+    if (!c->lost)
+        flm__client_lost(c, FLM_EDISCONNECTED, "the link to the session manager has failed");
+}
+
 unsigned flm__progress_fabric(flm_client *c)
 {
     if (!c->fabric)
         return 0;
     int n = c->fabric_ops->progress(c->fabric);
+    if (c->link && __builtin_expect(c->fabric_ops->failed(c->link), 0) && !c->lost)
+        link_failed(c);
     return n > 0 ? (unsigned)n : 0;
 }
 

@@ -5,9 +5,12 @@
 #include "libflm/retained.h"
 #include "base/error.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utlist.h>
 
 /* ---- handles ------------------------------------------------------------ */
@@ -152,6 +155,21 @@ static void fill_spec(Flm__SessionSpec *spec, const struct flm_session_options *
     spec->open = open;
 }
 
+/* The session manager runs elsewhere: a file is meant from where the client is. */
+static int full_path(const char *file, char *path, size_t size, flm_error *error)
+{
+    size_t n = 0;
+    if (*file != '/') {
+        if (!getcwd(path, size - 1))
+            return flm__error_errno(error, FLM_EIO, errno, "cannot tell from where '%.100s' is meant", file);
+        n = strlen(path);
+        path[n++] = '/';
+    }
+    if ((size_t)snprintf(path + n, size - n, "%s", file) >= size - n)
+        return flm__error_set(error, FLM_ETOOBIG, "the path of the file of results is too long");
+    return 0;
+}
+
 static flm_session *create(flm_client *c, const struct flm_session_options *o, bool open, flm_error *error)
 {
     Flm__SessionSpec spec = FLM__SESSION_SPEC__INIT;
@@ -160,8 +178,14 @@ static flm_session *create(flm_client *c, const struct flm_session_options *o, b
     struct flm__common common = {.fd = -1};
     Flm__Message *reply = NULL;
     flm_session *s = NULL;
+    char results[PATH_MAX];
 
     fill_spec(&spec, o, open);
+    if (o->results && o->results[0]) {
+        if (full_path(o->results, results, sizeof(results), error) < 0)
+            return NULL;
+        spec.results = results;
+    }
     request.verb_case = FLM__REQUEST__VERB_CREATE_SESSION;
     request.create_session = &spec;
     if (o->common_size) {

@@ -29,10 +29,11 @@ enum {
     SPIN_KERNEL_NS = 2000, /* when each look asks the kernel: a turn or two */
     SPIN_LONE_NS = 100000,
     LONE_TASKS = 2,
-    LONE_SESSIONS = 16, /* looked at, at most */
-    SPIN_RELAX = 8,     /* pauses in one turn of spinning */
-    SPIN_YIELD = 4,     /* turns between two offers of the processor to others */
-    NO_FD_NS = 1000000, /* a provider without a descriptor is looked at so often */
+    LONE_SESSIONS = 16,   /* looked at, at most */
+    SPIN_RELAX = 8,       /* pauses in one turn of spinning */
+    SPIN_YIELD = 4,       /* turns between two offers of the processor to others */
+    NO_FD_NS = 1000000,   /* a provider without a descriptor is looked at so often */
+    TICK_NS = 1000000000, /* a peer that is silent is asked so often */
 };
 
 int64_t flm__client_deadline(int timeout_ms)
@@ -135,6 +136,8 @@ void flm__wait_arm_fd(flm_client *c)
     if (c->epoll < 0)
         return;
     c->armed = true;
+    if (c->fabric)
+        c->fabric_ops->tick(c->fabric, flm__now_ns());
     if (c->conn) {
         struct epoll_event e = {.events = EPOLLIN | (flm__conn_pending(c->conn) ? (uint32_t)EPOLLOUT : 0)};
         epoll_ctl(c->epoll, EPOLL_CTL_MOD, flm__conn_fd(c->conn), &e);
@@ -169,9 +172,10 @@ static void sleep_in_poll(flm_client *c, const struct flm__wait *w)
         p[0].events |= POLLOUT;
     if (c->away && (until == FLM__FOR_EVER || flm__reconnect_next(c) < until))
         until = flm__reconnect_next(c);
-    if (c->fabric && fabric < 0) {
-        int64_t soon = flm__now_ns() + NO_FD_NS;
-        until = until == FLM__FOR_EVER || soon < until ? soon : until;
+    if (c->fabric) {
+        int64_t now = flm__now_ns(), soon = now + (fabric < 0 ? NO_FD_NS : TICK_NS);
+        if ((c->fabric_ops->tick(c->fabric, now) || fabric < 0) && (until == FLM__FOR_EVER || soon < until))
+            until = soon;
     }
     c->sleeping = true;
     c->sleeps_for_data = data;

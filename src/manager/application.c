@@ -1,6 +1,7 @@
 #include "manager/application.h"
 
 #include "base/error.h"
+#include "base/output_type.h"
 #include "manager/durable.h"
 #include "manager/peer.h"
 
@@ -33,6 +34,9 @@ static int check(const Flm__Application *d, flm_error *error)
     bool free_command = d->shim == FLM_SHIM_EXEC && d->exec_mode != FLM_EXEC_STDIN;
     if (d->n_command == 0 && !free_command)
         return flm__error_set(error, FLM_EINVAL, "application %s: it has no command", d->name);
+    struct flm__output_type type;
+    if (flm__output_type_parse(d->output_type, &type, error) < 0)
+        return error->code;
     if (d->max_instances && d->min_instances > d->max_instances)
         return flm__error_set(error, FLM_EINVAL, "application %s: min_instances is above max_instances",
                               d->name);

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "manager/blob_store.h"
 #include "manager/durable.h"
+#include "manager/results.h"
 #include "manager/flow.h"
 #include "manager/logs.h"
 #include "manager/open.h"
@@ -106,7 +107,7 @@ static void end_session(struct peer *p, const Flm__Request *r, uint32_t number, 
         session_cancel(s, "by its client");
     else
         session_close(s);
-    if (s->state == SESSION_CLOSED)
+    if (s->state == SESSION_CLOSED && results_finish(s))
         client_answer_closers(s);
 }
 

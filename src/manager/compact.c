@@ -4,6 +4,7 @@
 #include "manager/durable.h"
 
 #include "manager/flow.h"
+#include "manager/results.h"
 
 #include <string.h>
 
@@ -39,6 +40,8 @@ void compact_consider(struct durable *d, uint64_t first)
     flm__journal_stats(d->journal, &stats);
     if (d->compaction.on || stats.segments <= LEAST_SEGMENTS || stats.live < GROWTH * alive(d->manager))
         return;
+    if (d->drop_first > results_hold(d))
+        return; /* what could go is still being read: writing more again makes no room */
     d->compaction.on = true;
     d->compaction.first = first;
     d->compaction.next_serial = 0;
@@ -140,7 +143,9 @@ unsigned compact_some(struct durable *d)
             return l.left != SLICE_BYTES;
         d->compaction.next_serial = s->serial + 1;
     }
-    flm__journal_drop_before(d->journal, d->compaction.first, flm__journal_position(d->journal));
+    d->drop_first = d->compaction.first;
+    d->drop_complete = flm__journal_position(d->journal);
+    durable_drop(d);
     d->compaction.on = false;
     return 1;
 }

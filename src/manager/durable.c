@@ -1,8 +1,10 @@
 #include "manager/durable.h"
 
 #include "base/error.h"
+#include "base/time.h"
 #include "manager/client.h"
 #include "manager/flow.h"
+#include "manager/results.h"
 #include "net/blob.h"
 
 #include <errno.h>
@@ -62,8 +64,10 @@ int durable_open(struct manager *m, flm_error *error)
         rc = flm__journal_start(d->journal, error);
     struct session *s, *next;
     HASH_ITER(hh, m->sessions, s, next) /* what comes of it is recorded, and that was not possible before */
-    if (rc == 0)
+    if (rc == 0) {
+        results_resume(s);
         session_resume(s);
+    }
     return rc < 0 ? rc : watch_bell(d, error);
 }
 
@@ -76,6 +80,7 @@ void durable_stop(struct manager *m)
     durable_turn(d);
     if (flm__journal_stop(d->journal, &error) < 0)
         fprintf(stderr, "flmd: not all is durable: %s\n", error.text);
+    results_stop(d);
 }
 
 void durable_free(struct manager *m)
@@ -189,22 +194,41 @@ bool durable_stored_task(struct session *s, const struct flm__record *stored, st
     return durable_task(s, &task, stored + 1, large);
 }
 
+/* Results of a session that writes them to a file get the time, to about a millisecond. */
+static void write_clock(struct durable *d)
+{
+    enum { STEP_NS = 1000000 };
+    int64_t wall_ns;
+    if (d->manager->now - d->clock_ns < STEP_NS)
+        return;
+    struct flm__journal_record *record = begin(d, NULL, DURABLE_CLOCK, sizeof(wall_ns));
+    if (!record)
+        return;
+    wall_ns = flm__wall_ns();
+    memcpy(record + 1, &wall_ns, sizeof(wall_ns));
+    flm__journal_put(d->journal, record);
+    d->clock_ns = d->manager->now;
+}
+
 uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t large)
 {
     struct durable *d = s->manager->durable;
     uint64_t size = sizeof(uint64_t) + durable_bytes(bytes - FLM__RECORD_HEADER, large);
     if (!d->urgent && !durable_room(d, size))
         return 0;
+    if (s->results)
+        write_clock(d);
     d->reserved = begin(d, s, DURABLE_RESULT, size);
     return d->reserved ? flm__journal_position(d->journal) + flm__journal_bytes(size) : 0;
 }
 
-static void put_result(struct durable *d, const struct flm__record *r, uint64_t number)
+static void put_result(struct durable *d, const struct flm__record *r, uint64_t number, uint32_t duration)
 {
     struct blob *large = r->flags & FLM__RECORD_BLOB ? flow_blob(r) : NULL;
     uint64_t size = sizeof(number) + durable_bytes(r->size, large ? large->size : 0);
     /* What was reserved has the padding of the record, which the journal has itself. */
     d->reserved->size = (uint32_t)size;
+    d->reserved->value = duration;
     if (size & 7)
         memset((char *)(d->reserved + 1) + (size & ~(uint64_t)7), 0, 8);
     memcpy(d->reserved + 1, &number, sizeof(number));
@@ -212,9 +236,9 @@ static void put_result(struct durable *d, const struct flm__record *r, uint64_t 
     flm__journal_put(d->journal, d->reserved);
 }
 
-void durable_result(struct session *s, const struct flm__record *r)
+void durable_result(struct session *s, const struct flm__record *r, uint32_t duration)
 {
-    put_result(s->manager->durable, r, s->outbox.put);
+    put_result(s->manager->durable, r, s->outbox.put, s->results ? duration : 0);
 }
 
 bool durable_result_again(struct session *s, const struct flm__record *r, uint64_t number)
@@ -223,7 +247,7 @@ bool durable_result_again(struct session *s, const struct flm__record *r, uint64
     if (!durable_readable(large) ||
         !durable_reserve_result(s, FLM__RECORD_HEADER + r->size, large ? large->size : 0))
         return false;
-    put_result(s->manager->durable, r, number);
+    put_result(s->manager->durable, r, number, 0);
     return true;
 }
 
@@ -269,6 +293,8 @@ static void fill_spec(Flm__SessionSpec *spec, struct session *s)
     spec->result_bytes = s->result_bytes;
     spec->durability = s->durability;
     spec->ranks_per_task = s->ranks;
+    if (s->results)
+        spec->results = (char *)(uintptr_t)s->results->file;
 }
 
 bool durable_session(struct session *s)
@@ -290,6 +316,7 @@ bool durable_session(struct session *s)
     stored.created_ns = s->created_ns;
     stored.closed_ns = s->closed_ns;
     stored.trouble = s->trouble;
+    stored.results_done = s->results && s->results->done;
     return write_packed(s->manager->durable, s, DURABLE_SESSION, &stored.base);
 }
 
@@ -327,6 +354,25 @@ void durable_forget(struct session *s)
     struct flm__journal_record *record = d->manager->stopping ? NULL : begin(d, s, DURABLE_FORGOTTEN, 0);
     if (record)
         flm__journal_put(d->journal, record);
+}
+
+void durable_place(struct session *s, unsigned executor, const char *node)
+{
+    struct durable *d = s->manager->durable;
+    size_t size = strlen(node);
+    struct flm__journal_record *record = begin(d, NULL, DURABLE_PLACE, size);
+    if (!record)
+        return; /* the column of nodes has a gap then */
+    record->value = executor;
+    memcpy(record + 1, node, size);
+    flm__journal_put(d->journal, record);
+}
+
+void durable_drop(struct durable *d)
+{
+    uint64_t hold = results_hold(d);
+    if (d->drop_complete)
+        flm__journal_drop_before(d->journal, d->drop_first < hold ? d->drop_first : hold, d->drop_complete);
 }
 
 bool durable_application(struct manager *m, const struct application *a, bool registered)
@@ -421,8 +467,10 @@ unsigned durable_turn(struct durable *d)
         inbound_unpark(d, false);
     if (__builtin_expect(d->dirty != NULL, 0))
         write_dirty(d);
-    if (__builtin_expect(flm__journal_rolled(d->journal, &first), 0))
+    if (__builtin_expect(flm__journal_rolled(d->journal, &first), 0)) {
+        results_consider(d);
         compact_consider(d, first);
+    }
     if (__builtin_expect(d->compaction.on, 0))
         work += compact_some(d);
     if (__builtin_expect(d->syncing != NULL, 0))

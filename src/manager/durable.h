@@ -11,22 +11,7 @@
 #include "manager/application.h"
 #include "manager/session.h"
 #include "store/journal.h"
-
-/* Types of records; never changed. */
-enum durable_type {
-    DURABLE_APPLICATION = 1,  /* payload: Flm__Application */
-    DURABLE_UNREGISTERED = 2, /* its name */
-    DURABLE_SESSION = 3,      /* Flm__StoredSession: all of a session but what follows; the newest counts */
-    DURABLE_COMMON = 4,       /* common data of the session */
-    DURABLE_TASK = 5,         /* struct flm__record, payload */
-    DURABLE_RESULT = 6,    /* uint64_t: number of the result in the session; struct flm__record, payload */
-    DURABLE_TAKEN = 7,     /* uint64_t: the client is done with so many results */
-    DURABLE_FORGOTTEN = 8, /* no payload: the session is not remembered any more */
-};
-
-/* Flags of TASK and RESULT: in place of the reference at its end the payload has the large payload itself.
- */
-enum { DURABLE_LARGE = 1 };
+#include "store/records.h"
 
 struct durable {
     struct manager *manager;
@@ -39,6 +24,9 @@ struct durable {
     uint32_t next_serial;
     bool urgent; /* what is recorded may take the room that is kept for what cannot wait */
     bool sync;   /* what was appended in this turn is to be synced */
+    int64_t clock_ns; /* manager->now at the last DURABLE_CLOCK */
+    struct results *results; /* all that are not done, by next */
+    uint64_t drop_first, drop_complete; /* of the last compaction: what results still hold stays */
     enum flm__journal_state state;
     int bell;
     uv_poll_t poll;
@@ -91,7 +79,7 @@ bool durable_readable(struct blob *large);
 /* Room for the next result, and then the result itself, as it lies in the outbox. 0: no room now; else the
  * position at which it will be durable. */
 uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t large);
-void durable_result(struct session *s, const struct flm__record *r);
+void durable_result(struct session *s, const struct flm__record *r, uint32_t duration);
 /* A result that is recorded already. False: no room now. */
 bool durable_result_again(struct session *s, const struct flm__record *r, uint64_t number);
 
@@ -102,6 +90,10 @@ void durable_touch(struct session *s, unsigned what);
 bool durable_session(struct session *s);
 bool durable_common(struct session *s);
 void durable_forget(struct session *s);
+/* Where the session's executors are, for its file of results. */
+void durable_place(struct session *s, unsigned executor, const char *node);
+/* Lets the segments go that neither we nor a file of results needs. */
+void durable_drop(struct durable *d);
 bool durable_application(struct manager *m, const struct application *a, bool registered);
 
 /* Position up to which everything is durable in the sense of the session. */

@@ -1,5 +1,6 @@
 #include "manager/executor_inside.h"
 
+#include "manager/durable.h"
 #include "manager/flow.h"
 #include "net/ring.h"
 
@@ -138,6 +139,7 @@ int executor_bind(struct executor *e, struct session *s)
     b.deadline_ms = s->deadline_ms;
     b.executor = e->id;
     b.ranks = s->ranks;
+    b.timed = s->results != NULL;
     int fd = -1;
     if (s->common) {
         common.id = s->common->id;
@@ -206,6 +208,8 @@ void executor_bound(struct executor *e, const Flm__Bound *bound)
     e->state = EXECUTOR_BOUND;
     e->idle_ns = e->bound_ns = executor_manager(e)->now;
     session_bind_succeeded(e->session);
+    if (e->session->results)
+        durable_place(e->session, e->id, e->node->name);
     events_add(&e->events, 0, 0, (int)e->id, "entered session %s", e->session->id);
     executor_manager(e)->schedule = true;
     if (e->leaving) {

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "manager/durable.h"
 #include "manager/flow.h"
+#include "manager/results.h"
 #include "net/ring.h"
 
 #include <stdlib.h>
@@ -315,6 +316,8 @@ static const char *not_recorded(const struct session *s, uint64_t task)
     const char *trouble = durable_trouble(s->manager->durable);
     if (!trouble && s->refused && task > s->refused)
         trouble = "a task before it was refused: open the session again, and go on after flm_submitted";
+    if (!trouble && s->results)
+        trouble = results_refuse(s->results);
     return trouble;
 }
 
@@ -370,7 +373,7 @@ static bool may_record(struct session *s, const struct arrival *a, enum accepted
         return true; /* its payload has to be dropped too: accept_large */
     if (trouble)
         *accepted = reject(s, a, trouble);
-    else if (s->fetching || !durable_room(s->manager->durable, a->bytes))
+    else if (s->fetching || !durable_room(s->manager->durable, a->bytes) || results_must_wait(s->results))
         *accepted = LATER;
     else
         return true;

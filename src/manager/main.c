@@ -11,6 +11,7 @@
 #include "manager/executor.h"
 #include "manager/logs.h"
 #include "manager/loop.h"
+#include "manager/results.h"
 #include "manager/session.h"
 #include "manager/too_long.h"
 
@@ -69,9 +70,12 @@ static void on_heartbeat(uv_timer_t *timer)
     end_time_look(m);
     blocks_comment(m);
     too_long_look(m);
+    if (m->fabric)
+        m->fabric_ops->tick(m->fabric, m->now);
     peer_check_links(m);
     logs_overdue(m);
     session_end_graces(m);
+    results_look(m);
 }
 
 static void on_file_limit(int number)

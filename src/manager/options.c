@@ -16,6 +16,7 @@ enum key {
     KEY_DIRECTORY = 256,
     KEY_STATE_DIR,
     KEY_SEGMENT_BYTES,
+    KEY_RESULTS_LAG,
     KEY_SECRET,
     KEY_AUTH,
     KEY_PROVIDER,
@@ -96,6 +97,8 @@ static const struct argp_option table[] = {
      "Private directory for sockets (default: under the runtime directory)", 0},
     {"state-dir", KEY_STATE_DIR, "DIR", 0,
      "Keep durable sessions there, and go on with those that are there (default: there are none)", 0},
+    {"results-lag", KEY_RESULTS_LAG, "MIB", 0,
+     "Of the journal, what files of results may be behind before tasks wait for them (default 4096)", 0},
     {"segment-bytes", KEY_SEGMENT_BYTES, "BYTES", OPTION_HIDDEN, "Size of the journal's files", 0},
     {"executor-wrapper", KEY_WRAPPER, "COMMAND", 0,
      "Start executors under this command, for example valgrind", 0},
@@ -261,6 +264,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_SEGMENT_BYTES:
         o->segment_bytes = (unsigned)flm__argp_number(state, "--segment-bytes", arg, 4096, 1 << 30);
         return 0;
+    case KEY_RESULTS_LAG:
+        o->results_lag_mib = (unsigned)flm__argp_number(state, "--results-lag", arg, 0, 1 << 30);
+        return 0;
     case KEY_SECRET:
         o->secret_file = arg;
         return 0;
@@ -317,6 +323,7 @@ void options_parse(struct options *o, int argc, char **argv)
     o->backend = "local";
     o->block_nodes = 1;
     o->backlog_s = 30;
+    o->results_lag_mib = 4096;
     o->ring_bytes = FLM__RING_BYTES;
     o->spin_us = 20;
     o->quantum_ms = 100;

@@ -14,6 +14,7 @@ struct options {
     const char *directory;  /* private, for sockets and logs; NULL: under the runtime directory */
     const char *state_dir;  /* NULL: there are no durable sessions */
     unsigned segment_bytes; /* of the journal there; 0: as it likes */
+    unsigned results_lag_mib;
     enum auth auth;
     const char *secret_file;
     const char *provider; /* forced for everybody; NULL: rings on the node */

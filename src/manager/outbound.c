@@ -54,13 +54,15 @@ static inline void *result_room(struct session *s, uint32_t bytes, uint64_t weig
     return outbox_room(s, bytes, weight);
 }
 
-static inline void send_result(struct session *s, const struct flm__record *r, uint32_t bytes, bool direct)
+/* duration: as the executor has told it in place of the cookie; 0: none has. */
+static inline void send_result(struct session *s, const struct flm__record *r, uint32_t bytes, bool direct,
+                               uint32_t duration)
 {
     if (__builtin_expect(direct, 1)) {
         flm__link_commit(s->client->link, bytes);
         s->client->link_needs_flush = true;
     } else if (s->durability) {
-        durable_result(s, r);
+        durable_result(s, r, duration);
     }
 }
 
@@ -194,7 +196,7 @@ static void count_end(struct session *s, int state)
 }
 
 /* Writes a result with an outcome in front of the output; takes the blob. False: no memory. */
-static bool write_outcome(struct session *s, const struct flm__record *task,
+static bool write_outcome(struct session *s, const struct flm__record *task, uint32_t duration,
                           const struct flm__outcome *outcome, const char *text, const void *output,
                           uint32_t size, struct blob *blob)
 {
@@ -226,7 +228,7 @@ static bool write_outcome(struct session *s, const struct flm__record *task,
         memcpy(p, output, size);
         memset(p + size, 0, flm__record_padded(size) - size);
     }
-    send_result(s, to, bytes, direct);
+    send_result(s, to, bytes, direct, duration);
     return true;
 }
 
@@ -264,7 +266,7 @@ static bool tell_ending(struct session *s, const struct flm__record *r, const st
                                    .code = end->code,
                                    .attempts = end->attempts,
                                    .executor = end->executor};
-    if ((s->client || s->detached) && !write_outcome(s, r, &outcome, end->text, NULL, 0, NULL))
+    if ((s->client || s->detached) && !write_outcome(s, r, 0, &outcome, end->text, NULL, 0, NULL))
         return false;
     count_end(s, end->state);
     note_end(s, r->task, &outcome, end->text);
@@ -358,7 +360,7 @@ static bool deliver_slow(struct executor *e, struct session *s, struct task_ref 
         outcome.state = FLM_TASK_FAILED;
     if (!s->client && !s->detached)
         blob_release(blob);
-    else if (!write_outcome(s, task, &outcome, parts->text, parts->output,
+    else if (!write_outcome(s, task, r->cookie, &outcome, parts->text, parts->output,
                             blob ? (uint32_t)sizeof(struct flm__blob_ref) : parts->size, blob))
         return false;
     count_end(s, outcome.state);
@@ -379,7 +381,7 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
         to->cookie = queue_record(ref)->cookie;
         to->lane = (uint16_t)e->id;
         flm__record_copy_payload(to + 1, flm__record_payload(record), bytes - FLM__RECORD_HEADER);
-        send_result(s, to, bytes, direct);
+        send_result(s, to, bytes, direct, r->cookie);
     }
     s->succeed++;
     s->manager->tasks++;

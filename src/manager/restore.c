@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "manager/flow.h"
+#include "manager/results.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -387,6 +388,8 @@ static int take_record(void *arg, const struct flm__journal_record *header, cons
         return take_application(r, payload, header->size, position);
     if (header->type == DURABLE_UNREGISTERED)
         return take_unregistered(r, payload, header->size);
+    if (header->type == DURABLE_CLOCK || header->type == DURABLE_PLACE)
+        return 0; /* for those who write files of results */
     if (header->session == 0 || !(g = session_of(r, header->session)))
         return header->session ? no_memory(r) : makes_no_sense(r, "a record without a session", position);
     switch (header->type) {
@@ -520,6 +523,8 @@ static int make_session(struct restoration *r, struct gathered *g)
     s->closed_ns = stored->closed_ns;
     s->common = g->common;
     g->common = NULL;
+    if (s->results)
+        s->results->done = stored->results_done;
     snprintf(s->trouble, sizeof(s->trouble), "%s", stored->trouble);
     if (s->state == SESSION_CLOSED)
         s->application->open_sessions--;

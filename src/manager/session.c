@@ -6,11 +6,13 @@
 #include "manager/durable.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
+#include "manager/results.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The largest payload, with its record, must fit. */
 #define QUEUE_BYTES_DEFAULT (FLM_MAX_PAYLOAD + (64 << 10))
@@ -156,6 +158,8 @@ static void take_spec(struct session *s, const Flm__SessionSpec *spec)
     if (s->result_bytes > BYTES_MAX)
         s->result_bytes = BYTES_MAX;
     s->durability = spec->durability;
+    if (spec->results[0] && !s->durability)
+        s->durability = FLM_DURABILITY_JOURNAL;
     s->detached = spec->flags & FLM_DETACHED || s->durability;
 }
 
@@ -201,24 +205,25 @@ static struct session *session_new(struct manager *m, struct application *a, con
     s->manager = m;
     s->application = application_hold(a);
     snprintf(s->id, sizeof(s->id), "%s", id);
-    if (enter(s, spec, error) == 0)
+    if (results_new(s, spec->results, error) == 0 && enter(s, spec, error) == 0)
         return s;
+    results_free(s);
     application_release(a);
     free(s);
     return NULL;
 }
 
-static int check_durability(struct manager *m, int durability, flm_error *error)
+static int check_durability(struct manager *m, int durability, const char *results, flm_error *error)
 {
     const char *trouble;
-    if (durability == FLM_DURABILITY_NONE)
+    if (durability == FLM_DURABILITY_NONE && !results[0])
         return 0;
-    if (durability != FLM_DURABILITY_JOURNAL && durability != FLM_DURABILITY_SYNC)
+    if (durability && durability != FLM_DURABILITY_JOURNAL && durability != FLM_DURABILITY_SYNC)
         return flm__error_set(error, FLM_EINVAL, "unknown durability %d", durability);
     if (!m->durable)
         return flm__error_set(error, FLM_ENOTSUP,
-                              "this session manager keeps nothing: for durable sessions start it with "
-                              "--state-dir");
+                              "this session manager keeps nothing: for durable sessions, and files of "
+                              "results, start it with --state-dir");
     trouble = durable_trouble(m->durable);
     return trouble ? flm__error_set(error, FLM_EIO, "%s", trouble) : 0;
 }
@@ -235,8 +240,12 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
                        spec->application);
     else if (m->hopeless)
         flm__error_set(error, FLM_EBIND, "no executor can be started: the session manager is about to end");
-    else if (check_durability(m, spec->durability, error) == 0)
+    else if (check_durability(m, spec->durability, spec->results, error) == 0 &&
+             results_make_file(spec->results, error) == 0) {
         s = session_new(m, a, "", spec, error);
+        if (!s && spec->results[0])
+            unlink(spec->results);
+    }
     if (!s) {
         blob_release(common);
         return NULL;
@@ -248,6 +257,8 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
         session_free(s);
         return NULL;
     }
+    if (s->results)
+        results_start(s);
     if (client)
         session_attach(s, client);
     events_add(&s->events, 0, 0, -1, "created by %s for application %s", client ? client->name : "flmd",
@@ -559,7 +570,8 @@ void session_settle(struct session *s)
                s->failed, s->cancelled);
     queue_clear(&s->queue);
     release_executors(s);
-    client_answer_closers(s);
+    if (results_finish(s))
+        client_answer_closers(s);
     if (!s->client && !s->detached)
         outbound_drop(s);
     s->manager->schedule = true;
@@ -610,6 +622,7 @@ static void session_free(struct session *s)
 {
     session_detach(s);
     durable_forget(s);
+    results_free(s);
     if (s->state != SESSION_CLOSED)
         s->application->open_sessions--;
     HASH_DEL(s->manager->sessions, s);

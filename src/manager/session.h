@@ -58,6 +58,7 @@ struct session {
     unsigned dirty;  /* see durable_touch */
     struct session *next_dirty, *next_syncing;
     bool in_syncing;
+    struct results *results; /* NULL: they go to no file */
     uint64_t clients;       /* so many have attached */
     uint64_t fetching_task; /* of a durable session, which has one at a time */
     struct deferred *syncs; /* requests to answer when all is durable */

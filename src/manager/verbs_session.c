@@ -4,6 +4,7 @@
 #include "base/time.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
+#include "manager/results.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,8 @@ static void fill_session(Flm__SessionView *v, struct session *s)
     v->weight = s->weight;
     v->tasks_per_second = rate(s);
     v->trouble = s->trouble[0] ? s->trouble : s->too_long;
+    if (s->results)
+        results_view(s->results, v);
 }
 
 void verbs_list_sessions(struct peer *p, uint64_t id)

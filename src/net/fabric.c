@@ -154,6 +154,16 @@ static bool failed(const struct flm__link *link)
     return ((const struct fabric_link *)link)->failed;
 }
 
+static bool tick(struct flm__fabric *f, int64_t now_ns)
+{
+    bool waits = false;
+    for (struct fabric_link *l = f->links; l; l = l->hh.next)
+        waits |= fabric_link_tick(l, now_ns);
+    if (f->work)
+        do_work(f, false);
+    return waits;
+}
+
 static uint64_t strangers(const struct flm__fabric *f)
 {
     return f->strangers;
@@ -187,4 +197,5 @@ FLM_API const struct flm__fabric_ops flm__fabric_module = {
     .strangers = strangers,
     .asks_kernel = asks_kernel,
     .failed = failed,
+    .tick = tick,
 };

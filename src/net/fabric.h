@@ -14,18 +14,20 @@
 #include "net/link.h"
 #include <flm/error.h>
 
-#define FLM__FABRIC_ABI 1u
+#define FLM__FABRIC_ABI 2u
 
 /* In front of each message. A batch whose key is not that of a known peer is
  * dropped and counted: what a stranger sends has no effect. */
 struct flm__batch_header {
     uint64_t key;     /* given to the sender on its authenticated control connection */
     uint32_t bytes;   /* of records that follow */
-    uint16_t version; /* FLM__BATCH_VERSION */
-    uint8_t credits;  /* batches that the sender has consumed since it last said so */
-    uint8_t sequence; /* counts batches with records, because they may overtake each other */
+    uint8_t version;  /* FLM__BATCH_VERSION */
+    uint8_t flags;    /* FLM__BATCH_PROBE, or 0 */
+    uint8_t taken;    /* batches with records that the sender has consumed, of all there were */
+    uint8_t sequence; /* batches with records that it sent before this one: they may overtake each other */
 };
-#define FLM__BATCH_VERSION 1u
+#define FLM__BATCH_VERSION 2u
+#define FLM__BATCH_PROBE   1u /* without records: answer with a header, whatever there is to say */
 
 struct flm__fabric;
 struct flm__region;
@@ -84,6 +86,9 @@ struct flm__fabric_ops {
     bool (*asks_kernel)(const struct flm__fabric *fabric);
     /* The line is dead, or its peer broke the rules: nothing moves any more. */
     bool (*failed)(const struct flm__link *link);
+    /* Asks peers that have been silent for a second with batches of ours whether they have them: a
+     * connection that was cut under the provider may have taken some along. True: ask again in a second. */
+    bool (*tick)(struct flm__fabric *fabric, int64_t now_ns);
 };
 
 /* The symbol in flm-fabric.so. */

@@ -94,13 +94,14 @@ static bool begin_batch(struct fabric_link *l)
 /* ---- Sending ---- */
 
 /* Gives b to the provider with all credits that we owe. 0, -FI_EAGAIN, or the link has failed. */
-static int send_buffer(struct fabric_link *l, struct fabric_buffer *b)
+static int send_buffer(struct fabric_link *l, struct fabric_buffer *b, uint8_t flags)
 {
     struct flm__batch_header h = {
         .key = l->key_out,
         .bytes = b->end - HEADER,
         .version = FLM__BATCH_VERSION,
-        .credits = (uint8_t)l->owed,
+        .flags = flags,
+        .taken = l->number_in,
         .sequence = l->number_out,
     };
     memcpy(b->data, &h, HEADER);
@@ -116,7 +117,7 @@ static int send_buffer(struct fabric_link *l, struct fabric_buffer *b)
 /* Sends the batch being filled; false: not now. */
 static bool post_batch(struct fabric_link *l)
 {
-    int rc = send_buffer(l, l->filling);
+    int rc = send_buffer(l, l->filling, 0);
     if (rc == 0) {
         l->filling = NULL;
         l->link.room = 0;
@@ -152,11 +153,13 @@ static void pay_credits(struct fabric_link *l)
     if (!b || l->failed)
         return;
     b->end = HEADER;
-    int rc = send_buffer(l, b);
-    if (rc == 0)
+    int rc = send_buffer(l, b, l->probe ? FLM__BATCH_PROBE : 0);
+    if (rc == 0) {
         l->credit = NULL;
-    else if (rc != -FI_EAGAIN)
+        l->probe = l->asked = false;
+    } else if (rc != -FI_EAGAIN) {
         fabric_link_fail(l);
+    }
 }
 
 void fabric_link_sent(struct fabric_link *l, struct fabric_buffer *b, int status)
@@ -178,15 +181,35 @@ bool fabric_link_work(struct fabric_link *l, bool sleeping)
     settle(l);
     if (l->flush && has_records(l))
         post_if_allowed(l);
-    if (l->owed >= FABRIC_EAGER) {
+    if (l->owed >= FABRIC_EAGER || l->probe || l->asked) {
         /* Wait one turn: most often a batch of records is about to take them along. */
         if (sleeping || l->fabric->turn > l->owed_since + 1)
             pay_credits(l);
-        again = l->owed >= FABRIC_EAGER;
+        again = l->owed >= FABRIC_EAGER || l->probe || l->asked;
     }
     if (l->reads)
         again |= fabric_read_work(l);
     return !l->failed && (again || l->stuck);
+}
+
+bool fabric_link_tick(struct fabric_link *l, int64_t now_ns)
+{
+    enum { QUIET_NS = 1000000000 };
+    if (l->failed || !l->outstanding) {
+        l->quiet_since = 0;
+        return false;
+    }
+    uint8_t at[2] = {l->number_out, (uint8_t)l->outstanding};
+    bool moved = !l->quiet_since || memcmp(at, l->quiet_at, sizeof(at)) != 0;
+    if (!moved && now_ns - l->quiet_since < QUIET_NS)
+        return true;
+    memcpy(l->quiet_at, at, sizeof(at));
+    l->quiet_since = now_ns;
+    if (!moved) {
+        l->probe = true;
+        fabric_link_add_work(l);
+    }
+    return true;
 }
 
 static bool has_room(const struct fabric_link *l, uint32_t bytes)
@@ -249,14 +272,36 @@ static bool sound(const struct flm__batch_header *h, size_t bytes)
     return h->version == FLM__BATCH_VERSION && h->bytes == bytes - HEADER && h->bytes % 8 == 0;
 }
 
-static bool take_credits(struct fabric_link *l, unsigned credits)
+/* `taken` of all our batches are consumed. What was overtaken says less than we know. */
+static bool take_credits(struct fabric_link *l, uint8_t taken)
 {
-    if (credits > l->outstanding)
-        return false;
-    l->outstanding -= credits;
-    if (credits && l->flush)
+    uint8_t outstanding = (uint8_t)(l->number_out - taken);
+    if (outstanding > INT8_MAX)
+        return false; /* more than we sent */
+    if (outstanding >= l->outstanding)
+        return true;
+    l->outstanding = outstanding;
+    if (l->flush)
         fabric_link_add_work(l);
     return true;
+}
+
+/* The peer has sent `sent` batches: whether all have come. False: one of them never will. */
+static bool take_probe(struct fabric_link *l, uint8_t sent)
+{
+    uint8_t n = l->number_in;
+    if ((uint8_t)(sent - n) > FABRIC_WINDOW)
+        return true; /* it was overtaken by what it speaks of */
+    while (n != sent && l->inbox[n % FABRIC_WINDOW])
+        n++;
+    if (n == sent)
+        l->missed = 0;
+    else
+        l->missed = l->missed && l->missing == n ? l->missed + 1 : 1;
+    l->missing = n;
+    l->asked = true;
+    fabric_link_add_work(l);
+    return l->missed < FABRIC_MISSED;
 }
 
 /* Puts a batch in its place; false: there is none, the peer sent more than it may. */
@@ -284,7 +329,8 @@ static bool deliver(struct flm__fabric *f, struct fabric_buffer *b, size_t bytes
     HASH_FIND(hh, f->links, &h.key, sizeof(h.key), l);
     if (!l || l->failed)
         return false;
-    if (!take_credits(l, h.credits) || (h.bytes && !keep(l, b, &h))) {
+    if (!take_credits(l, h.taken) || (h.flags & FLM__BATCH_PROBE && !take_probe(l, h.sequence)) ||
+        (h.bytes && !keep(l, b, &h))) {
         fabric_link_fail(l);
         return false;
     }

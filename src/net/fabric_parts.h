@@ -10,13 +10,18 @@
  * Flow control. A receive buffer that holds a batch is posted again only when the link's consumer has
  * consumed the batch, so a peer that sends without limit to a consumer that is busy would take them all.
  * Therefore each link may have at most FABRIC_WINDOW batches that the other end has not yet consumed; each
- * link brings that many receive buffers (and some for batches without records). The other end returns
- * credits, a count of batches consumed, in the header of its own batches, or alone in a batch
- * without records. A peer that sends more than it may is ignored from then on.
+ * link brings that many receive buffers (and some for batches without records). The other end tells how
+ * many it has consumed in all, in the header of its own batches, or alone in a batch without
+ * records. A peer that sends more than it may is ignored from then on.
  *
  * Order. Where a batch is larger than what the provider sends eagerly, it may be complete later than a
  * smaller one sent after it. Batches with records are numbered, and the inbox has a place for each number
  * of the window.
+ *
+ * Loss. A provider may connect anew where its connection was cut (ofi_rxm over tcp does), and nobody hears
+ * of the batches that were on the way. So whoever has batches outstanding while nothing moves asks once a
+ * second, with a probe. Its answer repeats the count of batches consumed. A probe also says how many were
+ * sent: who misses one of them at several probes in a row gives the link up.
  *
  * Batching. The same count tells whether the peer is busy: with fewer than FABRIC_EAGER batches
  * outstanding a flush sends at once, however little there is; above that only full batches go and the rest
@@ -49,6 +54,7 @@ enum {
     FABRIC_SENDS = FABRIC_WINDOW + 1,
     FABRIC_CHUNK = 1 << 20, /* bytes of one RMA read */
     FABRIC_CHUNKS = 4,      /* reads in flight for each link */
+    FABRIC_MISSED = 3,      /* probes in a row at which a batch is missing: it is lost */
 };
 
 struct fabric_link;
@@ -130,12 +136,18 @@ struct fabric_link {
     bool full;            /* no more fits in `filling` */
     bool stuck;           /* the provider would not take the last send; try again */
     uint32_t starved;     /* bytes of the last reserve that found no room, or 0 */
+    int64_t quiet_since;  /* nothing has moved since; 0: nothing is outstanding */
+    uint8_t quiet_at[2];  /* number_out and outstanding then */
+    bool probe;           /* to be sent */
 
     /* Receiving. */
     struct fabric_buffer *inbox[FABRIC_WINDOW]; /* batch number n at n % FABRIC_WINDOW, or NULL */
     uint8_t number_in;                          /* of the batch to be consumed next */
     unsigned owed;                              /* batches consumed and not yet credited */
     uint64_t owed_since;                        /* turn of the fabric at which a credit became due */
+    bool asked;                                 /* by a probe */
+    uint8_t missing;                            /* number of the first batch that the last probe missed */
+    unsigned missed;                            /* so many probes in a row */
 
     /* Reading. */
     struct fabric_read *reads;
@@ -187,6 +199,8 @@ extern const struct flm__link_ops fabric_link_ops;
 void fabric_link_add_work(struct fabric_link *l);
 /* Does what is due; true: there is more to do later. sleeping: pay all credits now. */
 bool fabric_link_work(struct fabric_link *l, bool sleeping);
+/* True: batches are outstanding. */
+bool fabric_link_tick(struct fabric_link *l, int64_t now_ns);
 void fabric_link_sent(struct fabric_link *l, struct fabric_buffer *b, int status);
 void fabric_link_fail(struct fabric_link *l);
 /* One operation less in flight; may free the link. */

@@ -224,6 +224,8 @@ static void on_ping_time(uv_timer_t *timer)
     bool stood_still = last && now - last > 2 * interval;
     last = now;
     flm__oom_lately(&agent->oom, now);
+    if (agent->relay)
+        relay_tick(agent->relay, now);
     agent->ping++;
     for (unsigned i = 0; i < agent->n_slots; i++) {
         if (stood_still)

@@ -143,6 +143,11 @@ bool relay_turn(struct relay *r)
     return moved;
 }
 
+void relay_tick(struct relay *r, int64_t now_ns)
+{
+    r->ops->tick(r->fabric, now_ns);
+}
+
 bool relay_asks_kernel(const struct relay *r)
 {
     return r->ops->asks_kernel(r->fabric);

@@ -128,6 +128,26 @@ int flm__folder_open(struct flm__folder *f, const char *path, bool make, flm_err
     return status ? status : list(f, error);
 }
 
+int flm__folder_look(struct flm__folder *f, const char *path, flm_error *error)
+{
+    *f = (struct flm__folder){.path = strdup(path), .fd = -1, .lock = -1};
+    if (!f->path)
+        return flm__error_set(error, FLM_ENOMEM, "no memory to look at the journal in %s", path);
+    f->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (f->fd < 0)
+        return flm__error_errno(error, errno == ENOENT ? FLM_ENOTFOUND : FLM_EIO, errno,
+                                "cannot open the journal's folder %s", path);
+    return flm__folder_list(f, error);
+}
+
+int flm__folder_list(struct flm__folder *f, flm_error *error)
+{
+    free(f->firsts);
+    f->firsts = NULL;
+    f->n = 0;
+    return list(f, error);
+}
+
 void flm__folder_close(struct flm__folder *f)
 {
     if (f->lock >= 0)

@@ -24,6 +24,10 @@ struct flm__segment_name {
  * FLM_ENOTFOUND, and a missing lock file no error. FLM_EBUSY: another process has it. *f is to be closed in
  * any case. */
 int flm__folder_open(struct flm__folder *f, const char *path, bool make, flm_error *error);
+/* For who only looks while another process writes: takes no lock. */
+int flm__folder_look(struct flm__folder *f, const char *path, flm_error *error);
+/* What is there now. */
+int flm__folder_list(struct flm__folder *f, flm_error *error);
 void flm__folder_close(struct flm__folder *f);
 
 struct flm__segment_name flm__segment_name(uint64_t first);

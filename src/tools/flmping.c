@@ -40,6 +40,7 @@ enum {
     KEY_SESSION_ID,
     KEY_DURABILITY,
     KEY_STATE_DIR,
+    KEY_RESULTS,
 };
 
 static const struct argp_option options[] = {
@@ -60,6 +61,7 @@ static const struct argp_option options[] = {
     {"provider", KEY_PROVIDER, "NAME", 0, "Use this libfabric provider, also on the node", 0},
     {"session-id", KEY_SESSION_ID, "ID", 0, "Name of the session", 0},
     {"durability", KEY_DURABILITY, "KIND", 0, "none (default), journal or sync", 0},
+    {"results", KEY_RESULTS, "FILE.h5", 0, "A new HDF5 file that gets a row for each result", 0},
     {"state-dir", KEY_STATE_DIR, "DIR", 0, "Where a private instance keeps durable sessions", 0},
     {"executors", 'n', "NUMBER", 0, "Executors of a private instance (default: one per core)", 0},
     {0}};
@@ -183,6 +185,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         break;
     case KEY_DURABILITY:
         o->durability = parse_durability(state, arg);
+        break;
+    case KEY_RESULTS:
+        o->results = arg;
         break;
     case KEY_STATE_DIR:
         o->state_dir = arg;

@@ -24,6 +24,7 @@ struct flmping_options {
     const char *endpoint, *provider, *session_id;
     int durability;        /* enum flm_durability */
     const char *state_dir; /* of a private instance */
+    const char *results;   /* file that gets them; NULL: none */
 };
 
 /* Counters are of tasks with a result, unless said otherwise. */

@@ -336,6 +336,7 @@ static int create_session(struct ping *p, const char *service, flm_error *error)
                                                          .application = name,
                                                          .id = o->session_id,
                                                          .durability = o->durability,
+                                                         .results = o->results,
                                                          .common = &common,
                                                          .common_size = sizeof(common),
                                                          .deadline_ms = (unsigned)o->deadline_ms},

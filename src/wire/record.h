@@ -62,6 +62,16 @@ struct flm__outcome {
     uint32_t executor;
 };
 
+/* A session that asks for it (Bind) hears from its executors how long each task took: RESULT has that in
+ * place of the cookie, which the manager knows itself. Seconds as a float; 0: not known. */
+static inline uint32_t flm__duration_to_cookie(int64_t ns)
+{
+    float seconds = (float)(ns > 0 ? ns : 1) * 1e-9f;
+    uint32_t cookie;
+    __builtin_memcpy(&cookie, &seconds, sizeof(cookie));
+    return cookie;
+}
+
 /* Where a large payload lies. On a node the bytes are in a memfd announced on
  * the control connection under the same id; between nodes they are read by RMA. */
 struct flm__blob_ref {

@@ -17,6 +17,7 @@ LAYERS = {
     "src/libflm": ["base", "wire", "net", "store", "executor", "libflm"],
     "src/manager": ["base", "wire", "net", "store", "libflm", "manager"],
     "src/node": ["base", "wire", "net", "libflm", "node"],
+    "src/results": ["base", "wire", "store", "results"],
     "src/backend": ["base", "wire", "net", "libflm", "backend"],
     "src/tools": ["tools"],
     "plugins": [],

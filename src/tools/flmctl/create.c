@@ -26,7 +26,8 @@ enum {
     KEY_QUEUE,
     KEY_RESULTS,
     KEY_DURABILITY,
-    KEY_RANKS
+    KEY_RANKS,
+    KEY_FILE
 };
 
 static const struct argp_option options[] = {
@@ -41,6 +42,7 @@ static const struct argp_option options[] = {
     {"queue-bytes", KEY_QUEUE, "SIZE", 0, "Most bytes of queued tasks", 0},
     {"result-bytes", KEY_RESULTS, "SIZE", 0, "Most bytes of results that wait for the client", 0},
     {"durability", KEY_DURABILITY, "KIND", 0, "none, journal or sync", 0},
+    {"results", KEY_FILE, "FILE.h5", 0, "A new HDF5 file that gets a row for each result, as they come", 0},
     {"ranks-per-task", KEY_RANKS, "NUMBER", 0, "MPI ranks of each task's world", 0},
     {0}};
 
@@ -117,6 +119,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_RANKS:
         session.ranks_per_task = number(state, "--ranks-per-task", arg, 1000000);
+        return 0;
+    case KEY_FILE:
+        session.results = arg;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -70,6 +70,24 @@ static void report_session(struct report *r, const struct flm_session_view *s)
     report_time(r, s->closed_ns);
 }
 
+static void report_results(struct report *r, const struct flm_session_view *s)
+{
+    static const struct report_column columns[] = {
+        {"file", "File", 0},
+        {"rows", "Rows", REPORT_RIGHT},
+        {"behind", "Bytes behind", REPORT_RIGHT},
+        {"trouble", "Trouble", 0},
+    };
+    if (!s->results_file[0])
+        return;
+    report_table(r, "results", COLUMNS(columns));
+    report_row(r);
+    report_text(r, s->results_file);
+    report_number(r, (int64_t)s->results_rows);
+    report_number(r, (int64_t)s->results_lag);
+    report_text(r, s->results_trouble);
+}
+
 static void report_places(struct report *r, const struct flm_session_view *s)
 {
     static const struct report_column columns[] = {
@@ -102,6 +120,7 @@ static int view_session(struct flmctl *ctl, const char *id)
     if (rc >= 0) {
         struct report *r = report_new(ctl->format);
         report_session(r, s);
+        report_results(r, s);
         report_places(r, s);
         flmctl_report_executors(r, executors, n_executors, id);
         if (with_tasks)
