@@ -106,8 +106,8 @@ struct flm_session {
     uint64_t asked;                  /* the request that asks what is recorded; 0: none */
     uint64_t recorded, dropped_task; /* tasks up to these are recorded, and not retained */
     uint64_t seen;                   /* results that had come when a connection was lost */
-    uint64_t reads_lost; /* of these, outputs of inherited tasks that were being read then */
-    uint64_t refused;    /* the first task that was, so that it is not recorded; 0: none */
+    uint64_t reads_lost;             /* of these, outputs of inherited tasks that were being read then */
+    uint64_t refused;                /* the first task that was, so that it is not recorded; 0: none */
     flm_error lost_error;
 
     bool lost_tasks; /* some were told that the manager is gone */
@@ -139,9 +139,9 @@ struct flm_client {
     struct flm__reconnect *reconnect; /* NULL: never */
     unsigned connections;             /* that were lost */
     uint64_t key;                     /* of this handle, for the manager */
-    flm_error lost_error; /* why */
-    bool garbled;         /* what is left in the link cannot be read */
-    bool pump_wants_room; /* the overflow waits for room in the link, not for credit */
+    flm_error lost_error;             /* why */
+    bool garbled;                     /* what is left in the link cannot be read */
+    bool pump_wants_room;             /* the overflow waits for room in the link, not for credit */
 
     /* Control connection. */
     struct flm__conn *conn; /* NULL: inproc */

@@ -112,7 +112,8 @@ static const struct flm__link_ops away_ops = {
 };
 static struct flm__link away_link = {.ops = &away_ops};
 
-/* ---- departing ------------------------------------------------------------------------------------------ */
+/* ---- departing ------------------------------------------------------------------------------------------
+ */
 
 /* Of a session that is to be resumed: what belonged to the connection. */
 static void leave_session(flm_session *s)
@@ -189,7 +190,8 @@ unsigned flm__reconnect_tell(flm_client *c)
     return flm__deliver_lost(c);
 }
 
-/* ---- coming back -------------------------------------------------------------------------------------- */
+/* ---- coming back --------------------------------------------------------------------------------------
+ */
 
 static int take_up(flm_session *s, const Flm__Reply *reply, flm_error *error)
 {
@@ -311,7 +313,8 @@ int64_t flm__reconnect_next(const flm_client *c)
     return c->reconnect->next;
 }
 
-/* ---- waiting for it ------------------------------------------------------------------------------------ */
+/* ---- waiting for it ------------------------------------------------------------------------------------
+ */
 
 static bool is_back(struct flm__wait *wait)
 {

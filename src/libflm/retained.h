@@ -12,7 +12,8 @@
 #include "libflm/handle.h"
 
 enum {
-    FLM__RETAINED_ASK = 1 << 20, /* with so many bytes more the manager is asked up to where all is recorded */
+    FLM__RETAINED_ASK =
+        1 << 20, /* with so many bytes more the manager is asked up to where all is recorded */
     FLM__RETAINED_MAX = 64 << 20, /* with so many no more tasks are sent until it has answered */
 };
 

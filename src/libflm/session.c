@@ -161,7 +161,8 @@ static int full_path(const char *file, char *path, size_t size, flm_error *error
     size_t n = 0;
     if (*file != '/') {
         if (!getcwd(path, size - 1))
-            return flm__error_errno(error, FLM_EIO, errno, "cannot tell from where '%.100s' is meant", file);
+            return flm__error_errno(error, FLM_EIO, errno, "cannot tell from where '%.100s' is meant",
+                                    file);
         n = strlen(path);
         path[n++] = '/';
     }

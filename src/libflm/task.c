@@ -252,8 +252,7 @@ static int64_t submit_retained(flm_session *s, const void *input, size_t size, f
     }
     c->free_slot = next;
     int64_t id = enter(
-        s, slot,
-        &(struct flm__submission){.input = input, .size = size, .callback = callback, .arg = arg});
+        s, slot, &(struct flm__submission){.input = input, .size = size, .callback = callback, .arg = arg});
     s->spent += bytes;
     s->sent = (uint64_t)id;
     write_record(to, s, slot, (uint64_t)id, input, (uint32_t)size, 0);

@@ -327,7 +327,8 @@ void client_answer_closers(struct session *s)
     s->closers = NULL;
     for (struct deferred *d = list; d; d = next) {
         next = d->next;
-        if (d->peer == s->client && client_await_durable(d->peer, s, d->id)) /* answers if there is no memory */
+        if (d->peer == s->client &&
+            client_await_durable(d->peer, s, d->id)) /* answers if there is no memory */
             s->syncs->closing = true;
         free(d);
     }

@@ -37,7 +37,8 @@ void client_drop_syncs(struct session *s);
 /* Nothing more comes of the session: tells its client, and who waits for an answer. */
 void client_lose_session(struct session *s, const char *why);
 
-/* Answers the request when all that has come of the session is durable. False: no memory, it is answered. */
+/* Answers the request when all that has come of the session is durable. False: no memory, it is answered.
+ */
 bool client_await_durable(struct peer *p, struct session *s, uint64_t id);
 
 /* What can never become durable is of no use; true: so it is, and the client is told. */

@@ -22,9 +22,9 @@ struct durable {
     struct flm__journal_record *reserved;
     uint64_t written, synced; /* as they were last seen */
     uint32_t next_serial;
-    bool urgent; /* what is recorded may take the room that is kept for what cannot wait */
-    bool sync;   /* what was appended in this turn is to be synced */
-    int64_t clock_ns; /* manager->now at the last DURABLE_CLOCK */
+    bool urgent;             /* what is recorded may take the room that is kept for what cannot wait */
+    bool sync;               /* what was appended in this turn is to be synced */
+    int64_t clock_ns;        /* manager->now at the last DURABLE_CLOCK */
     struct results *results; /* all that are not done, by next */
     uint64_t drop_first, drop_complete; /* of the last compaction: what results still hold stays */
     enum flm__journal_state state;

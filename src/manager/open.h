@@ -1,4 +1,5 @@
-/* manager/open.h - clients create sessions, open those that are there, and come back to those that they had.
+/* manager/open.h - clients create sessions, open those that are there, and come back to those that they
+ * had.
  */
 #ifndef MANAGER_OPEN_H
 #define MANAGER_OPEN_H

@@ -37,9 +37,9 @@ int results_make_file(const char *file, flm_error *error)
                               "this Flame cannot write files of results: it was built without HDF5");
     int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0 && errno == EEXIST)
-        return flm__error_set(error, FLM_EEXIST,
-                              "the file of results %.300s is there already: remove it, or choose another name",
-                              file);
+        return flm__error_set(
+            error, FLM_EEXIST,
+            "the file of results %.300s is there already: remove it, or choose another name", file);
     if (fd < 0)
         return flm__error_errno(error, FLM_EIO, errno, "cannot make the file of results %.300s", file);
     close(fd);
@@ -81,7 +81,8 @@ static void remove_progress(const struct results *r)
     if (m->stopping || !m->durable || !r->session->serial)
         return;
     for (unsigned i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
-        snprintf(path, sizeof(path), "%s/results/%u%s", m->options.state_dir, r->session->serial, endings[i]);
+        snprintf(path, sizeof(path), "%s/results/%u%s", m->options.state_dir, r->session->serial,
+                 endings[i]);
         unlink(path);
     }
 }
@@ -201,7 +202,8 @@ void results_look(struct manager *m)
     }
 }
 
-/* ---- sessions ------------------------------------------------------------------------------------------ */
+/* ---- sessions ------------------------------------------------------------------------------------------
+ */
 
 void results_start(struct session *s)
 {
@@ -275,7 +277,8 @@ void results_view(const struct results *r, Flm__SessionView *v)
     v->results_trouble = (char *)(uintptr_t)r->trouble;
 }
 
-/* ---- the end of flmd -------------------------------------------------------------------------------------- */
+/* ---- the end of flmd
+ * -------------------------------------------------------------------------------------- */
 
 /* False: it is gone, or says nothing any more. */
 static bool wait_for(struct results_writer *w)

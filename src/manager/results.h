@@ -26,7 +26,7 @@ struct results {
     struct results *next; /* of those that are not done */
     char *file;
     bool done;
-    bool over; /* more of the journal is kept for it than --results-lag allows */
+    bool over;                     /* more of the journal is kept for it than --results-lag allows */
     struct results_writer *writer; /* NULL: none runs */
     uint64_t hold, rows;
     uint64_t counted;      /* results of the session when its writer was started */

@@ -27,8 +27,9 @@ struct session {
     struct session *next_attached, *next_blocked;
     bool in_blocked;
     bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
-    int64_t grace_ns; /* detached only until then, for its client to come back; 0: it is there, or no matter */
-    bool graced;      /* it is detached for nothing else */
+    int64_t
+        grace_ns;  /* detached only until then, for its client to come back; 0: it is there, or no matter */
+    bool graced;   /* it is detached for nothing else */
     bool given_up; /* the client has closed it, and stays attached for the results that wait */
     UT_hash_handle hh;
 
@@ -59,10 +60,10 @@ struct session {
     struct session *next_dirty, *next_syncing;
     bool in_syncing;
     struct results *results; /* NULL: they go to no file */
-    uint64_t clients;       /* so many have attached */
-    uint64_t fetching_task; /* of a durable session, which has one at a time */
-    struct deferred *syncs; /* requests to answer when all is durable */
-    bool opening;           /* one of them opens the session: its client does not know it yet */
+    uint64_t clients;        /* so many have attached */
+    uint64_t fetching_task;  /* of a durable session, which has one at a time */
+    struct deferred *syncs;  /* requests to answer when all is durable */
+    bool opening;            /* one of them opens the session: its client does not know it yet */
 
     bool paused;
     bool sweeping;       /* its waiting tasks are being ended, */

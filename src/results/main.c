@@ -22,8 +22,8 @@
 
 enum {
     FLMD = 3,
-    PAUSE_MS = 200,  /* between two times that the file is open */
-    IDLE_MS = 1000,  /* when nothing has come for long */
+    PAUSE_MS = 200, /* between two times that the file is open */
+    IDLE_MS = 1000, /* when nothing has come for long */
     IDLE_ROUNDS = 50,
     SAVE_MS = 3000,
     SAVE_BYTES = 64 << 20, /* of the journal */
@@ -67,8 +67,8 @@ void sheet_fail(const struct sheet *s, const char *doing)
         memmove(words, at + 17, strlen(at + 17) + 1);
         words[strcspn(words, "'")] = 0;
     }
-    tell("trouble cannot %s the file of results %s: %s; it is tried again, and nothing is lost", doing, s->path,
-         words[0] ? words : strerror(why));
+    tell("trouble cannot %s the file of results %s: %s; it is tried again, and nothing is lost", doing,
+         s->path, words[0] ? words : strerror(why));
     _exit(1);
 }
 

@@ -23,13 +23,13 @@ enum progress_state {
 enum progress_kind { PROGRESS_NOW, PROGRESS_SYNCED };
 
 struct progress {
-    uint64_t journal;  /* its number */
-    uint64_t position; /* what the journal has before it is in the file */
+    uint64_t journal;     /* its number */
+    uint64_t position;    /* what the journal has before it is in the file */
     uint64_t rows, bytes; /* of the file, and of the outputs in it */
-    uint64_t next;     /* number of the result that comes next: rows + 1, but where some were lost */
-    int64_t clock_ns;  /* as the journal told last */
-    uint32_t state;    /* enum progress_state */
-    uint32_t n_places; /* node of each executor, plus 1; 0: not known */
+    uint64_t next;        /* number of the result that comes next: rows + 1, but where some were lost */
+    int64_t clock_ns;     /* as the journal told last */
+    uint32_t state;       /* enum progress_state */
+    uint32_t n_places;    /* node of each executor, plus 1; 0: not known */
 };
 
 struct progress_file {

@@ -169,7 +169,8 @@ void sheet_sync(const struct sheet *s)
     close(fd);
 }
 
-/* ---- appending ------------------------------------------------------------------------------------------ */
+/* ---- appending ------------------------------------------------------------------------------------------
+ */
 
 static void append(const struct sheet *s, hid_t dataset, hid_t type, uint64_t at, uint64_t n,
                    const void *data)
@@ -220,7 +221,8 @@ unsigned sheet_node(struct sheet *s, const char *name, size_t size)
     return s->n_nodes++;
 }
 
-/* ---- after a crash ------------------------------------------------------------------------------------------ */
+/* ---- after a crash
+ * ------------------------------------------------------------------------------------------ */
 
 /* Whether the file says that somebody writes it: byte 11 of the superblock. */
 static bool is_marked(const struct sheet *s)

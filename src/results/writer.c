@@ -95,8 +95,8 @@ static bool forget_unrecorded(struct writer *w)
 /* NULL: the file is as this progress tells; "": it tells nothing; else what is wrong. */
 static const char *go_on(struct writer *w, enum progress_kind kind)
 {
-    if (!progress_read(&w->file, kind, &w->progress, w->places) || w->progress.journal != w->sheet.journal ||
-        w->progress.state == PROGRESS_ANEW)
+    if (!progress_read(&w->file, kind, &w->progress, w->places) ||
+        w->progress.journal != w->sheet.journal || w->progress.state == PROGRESS_ANEW)
         return "";
     const char *wrong = sheet_repair(&w->sheet, w->progress.rows, w->progress.bytes);
     return wrong ? wrong : forget_unrecorded(w) ? NULL : "the journal has fewer results than it has";
@@ -137,7 +137,8 @@ void writer_begin(struct writer *w, const char *state_dir)
         no_memory(w);
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------------------------------------------
+ */
 
 static void flush(struct writer *w)
 {
@@ -181,7 +182,8 @@ static double duration_of(uint32_t cookie)
 /* Who ran it; nobody, if it was ended before. */
 static int executor_of(const struct flm__record *r, const struct flm__outcome *o, double duration)
 {
-    bool by_manager = isnan(duration) && (o->reason == FLM_REASON_CANCELLED || o->reason == FLM_REASON_BIND);
+    bool by_manager =
+        isnan(duration) && (o->reason == FLM_REASON_CANCELLED || o->reason == FLM_REASON_BIND);
     return by_manager ? -1 : r->flags & FLM__RECORD_OUTCOME ? (int)o->executor : (int)r->lane;
 }
 
@@ -263,7 +265,8 @@ static void take_result(struct writer *w, const struct flm__journal_record *head
     w->progress.rows++;
 }
 
-/* ---- other records --------------------------------------------------------------------------------------- */
+/* ---- other records
+ * --------------------------------------------------------------------------------------- */
 
 static void take_place(struct writer *w, uint32_t executor, const char *name, uint32_t size)
 {

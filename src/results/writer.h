@@ -12,11 +12,11 @@ struct writer {
     struct progress progress; /* as it is written next */
     struct progress_file file;
     uint32_t serial;
-    uint64_t counted;      /* results of the session when we began */
-    uint64_t *seen;        /* the file is written anew: bits of the results up to counted; else NULL */
-    uint64_t saved, told;  /* positions of the progress that was written, synced and not */
-    bool closed;           /* all is there */
-    char *rows, *bytes;    /* gathered */
+    uint64_t counted;     /* results of the session when we began */
+    uint64_t *seen;       /* the file is written anew: bits of the results up to counted; else NULL */
+    uint64_t saved, told; /* positions of the progress that was written, synced and not */
+    bool closed;          /* all is there */
+    char *rows, *bytes;   /* gathered */
     uint64_t n_rows, room_rows, n_bytes;
     uint16_t places[PROGRESS_EXECUTORS_MAX];
 };

@@ -258,7 +258,7 @@ static flm_client *connect_to_manager(const struct flmping_options *o, flm_error
                                                      .name = "flmping",
                                                      .provider = o->provider,
                                                      .on_connection = connection_tell,
-                                                     .on_connection_arg = (char *)(uintptr_t)"flmping"},
+                                                     .on_connection_arg = (char *)(uintptr_t) "flmping"},
                        error);
 }
 

@@ -1,5 +1,5 @@
-/* For LD_PRELOAD: fdatasync fails once the file $FLM_BAD_DISK is there, as a disk does that loses what it had
- * taken. */
+/* For LD_PRELOAD: fdatasync fails once the file $FLM_BAD_DISK is there, as a disk does that loses what it
+ * had taken. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>

@@ -7,11 +7,10 @@
  *
  * Opens session ID, submits what it lacks of TASKS, takes all results, checks each and writes its task's id
  * into LOG. -d only submits, until all is durable; -k kills itself after so many results; -c closes the
- * session in the end; -r goes on with a session manager that comes again within so many seconds, by opening the
- * session again; -y leaves that to the library; -T takes
- * results by flm_take_results; -a submits large inputs as fast as it can; -p stops itself before that, and
- * says when it is done; -R is result_bytes;
- * -m asks whether all is durable after each so many tasks, and tells LOG also when the session was opened
+ * session in the end; -r goes on with a session manager that comes again within so many seconds, by opening
+ * the session again; -y leaves that to the library; -T takes results by flm_take_results; -a submits large
+ * inputs as fast as it can; -p stops itself before that, and says when it is done; -R is result_bytes; -m
+ * asks whether all is durable after each so many tasks, and tells LOG also when the session was opened
  * ("open LAST-TASK"), up to where all is durable ("durable TASK"), and which tasks were refused, failed or
  * had a wrong output ("refused TASK", ...). Prints "delivered N wrong N failed N submitted N durable N".
  * With -y results that come more than once while the session is open are wrong, and so is any other end.

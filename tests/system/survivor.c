@@ -1,7 +1,7 @@
-/* A client with an event loop, a durable session and one that is not, for reconnect.sh: says "ready" when the
- * tasks of both are with flmd, and "lost" when the second is, which it must be, alone; then waits until the
- * first has all its results, through the same flm_fd, and goes on with it. Argument: steady.so. Exit status
- * 0: all was as it should be. */
+/* A client with an event loop, a durable session and one that is not, for reconnect.sh: says "ready" when
+ * the tasks of both are with flmd, and "lost" when the second is, which it must be, alone; then waits until
+ * the first has all its results, through the same flm_fd, and goes on with it. Argument: steady.so. Exit
+ * status 0: all was as it should be. */
 #include "steady.h"
 
 #include <flm/admin.h>
@@ -41,13 +41,14 @@ static void on_result(const struct flm_result *r, void *arg)
 static flm_session *open_session(flm_client *c, const char *id, int durability)
 {
     flm_error e;
-    flm_session *s = flm_create_session(c,
-                                        &(struct flm_session_options){.size = sizeof(struct flm_session_options),
-                                                                      .application = "steady",
-                                                                      .id = id,
-                                                                      .flags = FLM_NONBLOCK,
-                                                                      .durability = durability},
-                                        &e);
+    flm_session *s =
+        flm_create_session(c,
+                           &(struct flm_session_options){.size = sizeof(struct flm_session_options),
+                                                         .application = "steady",
+                                                         .id = id,
+                                                         .flags = FLM_NONBLOCK,
+                                                         .durability = durability},
+                           &e);
     if (!s)
         fprintf(stderr, "survivor: %s\n", e.text);
     must(s != NULL, "the session is open");
@@ -90,7 +91,8 @@ int main(int argc, char **argv)
     flm_client *c = flm_connect(NULL, NULL, &e);
     must(argc == 2 && c, e.text);
     const char *command[] = {argv[1], NULL};
-    struct flm_application a = {.size = sizeof(a), .name = "steady", .shim = FLM_SHIM_SO, .command = command};
+    struct flm_application a = {
+        .size = sizeof(a), .name = "steady", .shim = FLM_SHIM_SO, .command = command};
     must(flm_register_application(c, &a, 1, &e) == 0, e.text);
     flm_session *kept = open_session(c, "kept", FLM_DURABILITY_JOURNAL);
     flm_session *other = open_session(c, "other", FLM_DURABILITY_NONE);
