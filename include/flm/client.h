@@ -127,6 +127,8 @@ typedef void flm_task_fn(const struct flm_result *result, void *arg);
 enum flm_session_flags {
     FLM_DETACHED = 1, /* the session goes on when its client is gone */
     FLM_NONBLOCK = 2, /* flm_run_task returns FLM_EAGAIN instead of waiting for room */
+    FLM_KEEP_RESULTS = 4, /* of a session that outlives its clients: a result is done with when
+                             flm_acknowledge says so, not before */
 };
 
 enum flm_durability { FLM_DURABILITY_NONE = 0, FLM_DURABILITY_JOURNAL = 1, FLM_DURABILITY_SYNC = 2 };
@@ -258,6 +260,14 @@ FLM_API int flm_invoke(flm_session *session, const void *input, size_t size, int
  * next call of flm_take_results for this session. What is not taken stays in the
  * client's memory. In a callback it never waits. */
 FLM_API int flm_take_results(flm_session *session, struct flm_result *results, int n, int timeout_ms);
+
+/* In a session with FLM_KEEP_RESULTS: all results that were given to callbacks
+ * (that of a callback that calls this, too) or handed out by flm_take_results
+ * are done with; the next client of the session does not get them again. Without
+ * that flag a result is done with after its callback, or at the next
+ * flm_take_results. Until then results count to result_bytes. 0 or
+ * FLM_EDISCONNECTED. */
+FLM_API int flm_acknowledge(flm_session *session);
 
 /* Waits until all tasks of the session have been delivered, those too that
  * callbacks (or other threads) submit meanwhile. 0, FLM_ETIMEDOUT,

@@ -11,9 +11,9 @@ static const struct {
     enum flm__output_kind kind;
     unsigned size;
 } numbers[] = {
-    {"int8", FLM__OUTPUT_INT, 1},     {"int16", FLM__OUTPUT_INT, 2},     {"int32", FLM__OUTPUT_INT, 4},
-    {"int64", FLM__OUTPUT_INT, 8},    {"uint8", FLM__OUTPUT_UINT, 1},    {"uint16", FLM__OUTPUT_UINT, 2},
-    {"uint32", FLM__OUTPUT_UINT, 4},  {"uint64", FLM__OUTPUT_UINT, 8},   {"float32", FLM__OUTPUT_FLOAT, 4},
+    {"int8", FLM__OUTPUT_INT, 1},      {"int16", FLM__OUTPUT_INT, 2},   {"int32", FLM__OUTPUT_INT, 4},
+    {"int64", FLM__OUTPUT_INT, 8},     {"uint8", FLM__OUTPUT_UINT, 1},  {"uint16", FLM__OUTPUT_UINT, 2},
+    {"uint32", FLM__OUTPUT_UINT, 4},   {"uint64", FLM__OUTPUT_UINT, 8}, {"float32", FLM__OUTPUT_FLOAT, 4},
     {"float64", FLM__OUTPUT_FLOAT, 8},
 };
 
@@ -34,10 +34,11 @@ static size_t word(const char *at)
 
 static int refuse(const char *text, const char *why, flm_error *error)
 {
-    return flm__error_set(error, FLM_EINVAL,
-                          "the output_type '%.80s' %s: write bytes, or numbers like float64 or int32[3], or "
-                          "a list like energy:float64, steps:uint32",
-                          text, why);
+    return flm__error_set(
+        error, FLM_EINVAL,
+        "the output_type '%.80s' %s: write bytes, or numbers like float64 or int32[3], or "
+        "a list like energy:float64, steps:uint32",
+        text, why);
 }
 
 /* "int32[3]"; NULL: it is none. */

@@ -44,6 +44,17 @@ int flm_admin_cancel_session(flm_client *c, const char *id, flm_error *error)
     return flm__admin_request(c, &q, NULL, error);
 }
 
+int flm_admin_delete_session(flm_client *c, const char *id, int force, flm_error *error)
+{
+    Flm__Request q = FLM__REQUEST__INIT;
+    Flm__DeleteSession d = FLM__DELETE_SESSION__INIT;
+    d.session_id = flm__admin_text(id);
+    d.force = force != 0;
+    q.verb_case = FLM__REQUEST__VERB_DELETE_SESSION;
+    q.delete_session = &d;
+    return flm__admin_request(c, &q, NULL, error);
+}
+
 int flm_admin_cancel_task(flm_client *c, const char *id, uint64_t task, flm_error *error)
 {
     Flm__Request q = FLM__REQUEST__INIT;

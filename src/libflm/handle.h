@@ -96,6 +96,7 @@ struct flm_session {
     bool acknowledges, given_up;  /* it is being closed: nobody will take what is kept */
     uint64_t taken, acknowledged; /* results, since the session began */
     uint64_t done_before_silence;
+    uint64_t released; /* with FLM_KEEP_RESULTS: flm_acknowledge has said that so many are done with */
 
     /* retained.c, reconnect.c: of sessions that a session manager takes up again */
     uint64_t resume; /* names it to that one; 0: it cannot */

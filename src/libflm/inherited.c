@@ -11,7 +11,7 @@ void flm__inherit(flm_session *s, const Flm__Reply *reply, flm_task_fn *callback
     s->uncollected += callback ? 0 : s->owed;
     s->on_inherited = callback;
     s->on_inherited_arg = arg;
-    s->taken = s->acknowledged = reply->taken;
+    s->taken = s->acknowledged = s->released = reply->taken;
     s->acknowledges = reply->acknowledge;
     s->client->n_acknowledging += s->acknowledges;
     s->recorded = s->dropped_task = reply->task;
@@ -63,6 +63,8 @@ uint64_t flm__done_with(const flm_session *s)
     const flm_client *c = s->client;
     if (c->silent)
         return s->done_before_silence;
+    if (s->flags & FLM_KEEP_RESULTS && !s->given_up)
+        return s->released;
     if (c->reads || c->reads_done) /* these come out of order */
         return s->acknowledged;
     /* After a reconnect results come again that are held already. */

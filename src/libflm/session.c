@@ -124,7 +124,7 @@ static int check_options(const struct flm_session_options *o, bool open, flm_err
     if (o->common_size > FLM_MAX_PAYLOAD)
         return flm__error_set(error, FLM_ETOOBIG, "common data of %zu bytes: at most %zu are possible",
                               o->common_size, FLM_MAX_PAYLOAD);
-    if (o->flags & ~(unsigned)(FLM_DETACHED | FLM_NONBLOCK))
+    if (o->flags & ~(unsigned)(FLM_DETACHED | FLM_NONBLOCK | FLM_KEEP_RESULTS))
         return flm__error_set(error, FLM_EINVAL, "unknown session flags 0x%x", o->flags);
     if (o->weight > 1000)
         return flm__error_set(error, FLM_EINVAL, "the weight %u is not within 1 and 1000", o->weight);

@@ -17,6 +17,7 @@ struct application {
     Flm__Application *description; /* points into owner */
     unsigned refs, open_sessions;
     bool registered;
+    bool told;                          /* of tables.c */
     struct application_keeper *keepers; /* temporary: goes with the last of them */
     UT_hash_handle hh;
 };

@@ -77,6 +77,7 @@ void durable_stop(struct manager *m)
     flm_error error = {0};
     if (!d || !d->journal)
         return;
+    core_time_record(m);
     durable_turn(d);
     if (flm__journal_stop(d->journal, &error) < 0)
         fprintf(stderr, "flmd: not all is durable: %s\n", error.text);
@@ -316,7 +317,11 @@ bool durable_session(struct session *s)
     stored.created_ns = s->created_ns;
     stored.closed_ns = s->closed_ns;
     stored.trouble = s->trouble;
+    stored.number = s->number;
     stored.results_done = s->results && s->results->done;
+    stored.n_ended = stored.n_lost = REASONS;
+    stored.ended = s->reasons.ended;
+    stored.lost = s->reasons.lost;
     return write_packed(s->manager->durable, s, DURABLE_SESSION, &stored.base);
 }
 
@@ -373,6 +378,32 @@ void durable_drop(struct durable *d)
     uint64_t hold = results_hold(d);
     if (d->drop_complete)
         flm__journal_drop_before(d->journal, d->drop_first < hold ? d->drop_first : hold, d->drop_complete);
+}
+
+bool durable_lost(struct session *s, const struct loss *loss)
+{
+    struct durable *d = s->manager->durable;
+    struct flm__journal_record *record =
+        d && s->durability ? begin(d, s, DURABLE_LOST, sizeof(*loss)) : NULL;
+    if (!record)
+        return false;
+    memcpy(record + 1, loss, sizeof(*loss));
+    flm__journal_put(d->journal, record);
+    return true;
+}
+
+bool durable_core_time(struct session *s, const struct core_time *t)
+{
+    struct durable *d = s->manager->durable;
+    bool sync = d->sync;
+    struct flm__journal_record *record =
+        durable_room(d, sizeof(*t)) ? begin(d, s, DURABLE_CORE_TIME, sizeof(*t)) : NULL;
+    d->sync = sync; /* not worth one of its own */
+    if (!record)
+        return false;
+    memcpy(record + 1, t, sizeof(*t));
+    flm__journal_put(d->journal, record);
+    return true;
 }
 
 bool durable_application(struct manager *m, const struct application *a, bool registered)

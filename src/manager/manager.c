@@ -9,8 +9,10 @@
 #include "manager/backend.h"
 #include "manager/client.h"
 #include "manager/durable.h"
+#include "manager/retention.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
+#include "manager/rejoin.h"
 #include "manager/loop.h"
 #include "manager/scheduler.h"
 #include "net/ring.h"
@@ -100,7 +102,7 @@ static unsigned turn(struct manager *m)
     if (m->reap)
         peer_reap(m);
     if (m->forget)
-        session_forget_old(m);
+        retention_forget(m);
     return work;
 }
 
@@ -315,6 +317,7 @@ void manager_stop(struct manager *m, const char *why)
     FLM__MESSAGE(message, shutdown, SHUTDOWN, &text);
     DL_FOREACH(m->nodes, n)
     peer_send(n->peer, &message, NULL, 0);
+    rejoin_stop(m);
     backend_stop(m);
     manager_want_tick(m);
     if (!m->backend)

@@ -32,6 +32,7 @@ struct backend;
 struct block;
 struct log_question;
 struct durable;
+struct rejoin;
 
 enum { MANAGER_EXECUTORS_MAX = 65536 };
 
@@ -68,7 +69,9 @@ struct manager {
     struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */
     unsigned n_executors;
     struct backend *backend;
+    struct tables *tables;   /* NULL: there are none */
     struct durable *durable; /* NULL: without --state-dir */
+    struct rejoin *rejoin;   /* NULL: nothing outlives us */
     struct block *blocks;    /* of blocks.c */
     uint64_t block_numbers;  /* the last */
     struct {                 /* of block_jobs.c */

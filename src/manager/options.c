@@ -16,7 +16,10 @@ enum key {
     KEY_DIRECTORY = 256,
     KEY_STATE_DIR,
     KEY_SEGMENT_BYTES,
+    KEY_REJOIN,
     KEY_RESULTS_LAG,
+    KEY_KEEP_CLOSED,
+    KEY_KEEP_SIZE,
     KEY_SECRET,
     KEY_AUTH,
     KEY_PROVIDER,
@@ -97,8 +100,18 @@ static const struct argp_option table[] = {
      "Private directory for sockets (default: under the runtime directory)", 0},
     {"state-dir", KEY_STATE_DIR, "DIR", 0,
      "Keep durable sessions there, and go on with those that are there (default: there are none)", 0},
+    {"rejoin-time", KEY_REJOIN, "S", 0,
+     "With --state-dir: nodes and executors outlive this session manager for so long, and go on with the "
+     "next one there (default: 30; 0: they end with it)",
+     0},
     {"results-lag", KEY_RESULTS_LAG, "MIB", 0,
      "Of the journal, what files of results may be behind before tasks wait for them (default 4096)", 0},
+    {"keep-closed", KEY_KEEP_CLOSED, "TIME", 0,
+     "Delete sessions so long after they were closed, also those with results that nobody has taken; as "
+     "--block-time (default: never)",
+     0},
+    {"keep-size", KEY_KEEP_SIZE, "MIB", 0,
+     "Delete the oldest closed sessions while all of them hold more than so much (default: no limit)", 0},
     {"segment-bytes", KEY_SEGMENT_BYTES, "BYTES", OPTION_HIDDEN, "Size of the journal's files", 0},
     {"executor-wrapper", KEY_WRAPPER, "COMMAND", 0,
      "Start executors under this command, for example valgrind", 0},
@@ -261,11 +274,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_STATE_DIR:
         o->state_dir = arg;
         return 0;
+    case KEY_REJOIN:
+        o->rejoin_s = (unsigned)flm__argp_number(state, "--rejoin-time", arg, 0, 86400);
+        return 0;
     case KEY_SEGMENT_BYTES:
         o->segment_bytes = (unsigned)flm__argp_number(state, "--segment-bytes", arg, 4096, 1 << 30);
         return 0;
     case KEY_RESULTS_LAG:
         o->results_lag_mib = (unsigned)flm__argp_number(state, "--results-lag", arg, 0, 1 << 30);
+        return 0;
+    case KEY_KEEP_CLOSED:
+        if (!flm__walltime(arg, &o->keep_closed_s))
+            argp_error(state, "--keep-closed reads MINUTES, MM:SS, H:MM:SS or D-HH:MM:SS, not '%s'", arg);
+        return 0;
+    case KEY_KEEP_SIZE:
+        o->keep_size_mib = (unsigned)flm__argp_number(state, "--keep-size", arg, 1, 1 << 30);
         return 0;
     case KEY_SECRET:
         o->secret_file = arg;
@@ -328,6 +351,7 @@ void options_parse(struct options *o, int argc, char **argv)
     o->spin_us = 20;
     o->quantum_ms = 100;
     o->loss_ms = 10000;
+    o->rejoin_s = 30;
     o->ready_fd = o->parent_fd = -1;
     argp_err_exit_status = 2;
     /* Assigned, not defined here: symbols are hidden, and the C library would not see a definition. */

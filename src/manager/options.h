@@ -13,8 +13,9 @@ struct options {
     unsigned n_endpoints;
     const char *directory;  /* private, for sockets and logs; NULL: under the runtime directory */
     const char *state_dir;  /* NULL: there are no durable sessions */
+    unsigned rejoin_s;      /* agents outlive us there for so long */
     unsigned segment_bytes; /* of the journal there; 0: as it likes */
-    unsigned results_lag_mib;
+    unsigned results_lag_mib, keep_closed_s, keep_size_mib;
     enum auth auth;
     const char *secret_file;
     const char *provider; /* forced for everybody; NULL: rings on the node */

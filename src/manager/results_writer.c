@@ -3,15 +3,12 @@
 #include "manager/results.h"
 
 #include "base/error.h"
-#include "base/paths.h"
+#include "manager/child.h"
 #include "manager/durable.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,20 +16,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
-/* Programs that we start have descriptor 3 from us. */
-enum { THEIR_FD = 3, BEYOND_THEIRS = 10 };
-
-static int spawn(struct results *r, int *pid, int theirs, flm_error *error)
+static int start(const struct results *r, int *pid, flm_error *error)
 {
     const struct session *s = r->session;
-    char program[PATH_MAX], serial[16], counted[24];
-    if (flm__find_program("flm-results", program, sizeof(program)) < 0)
-        return flm__error_set(error, FLM_ENOTFOUND, "the program flm-results is not found beside flmd");
+    char serial[16], counted[24];
     snprintf(serial, sizeof(serial), "%u", s->serial);
     snprintf(counted, sizeof(counted), "%" PRIu64, r->counted);
-    char *argv[] = {program,
+    char *argv[] = {NULL,
                     (char *)(uintptr_t)s->manager->options.state_dir,
                     serial,
                     counted,
@@ -41,20 +31,7 @@ static int spawn(struct results *r, int *pid, int theirs, flm_error *error)
                     (char *)(uintptr_t)s->application->name,
                     s->application->description->output_type,
                     NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setpgroup(&attributes, 0); /* the terminal's Ctrl-C is not for it */
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-    posix_spawn_file_actions_adddup2(&actions, theirs, THEIR_FD);
-    int e = posix_spawn(pid, program, &actions, &attributes, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    return e ? flm__error_errno(error, FLM_EIO, e, "cannot start %.200s", program) : 0;
+    return child_start("flm-results", argv, pid, error);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -79,29 +56,21 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 int results_writer_start(struct results *r, flm_error *error)
 {
-    int pair[2];
     struct results_writer *w = calloc(1, sizeof(*w));
-    if (!w || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-        free(w);
-        return flm__error_errno(error, FLM_ENOMEM, errno, "cannot start the writer of results");
-    }
-    int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, BEYOND_THEIRS);
-    close(pair[1]);
-    w->fd = pair[0];
+    if (!w)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for the writer of results");
     w->results = r;
-    int rc = theirs < 0 ? flm__error_errno(error, FLM_EIO, errno, "cannot start the writer of results")
-                        : spawn(r, &w->pid, theirs, error);
-    if (theirs >= 0)
-        close(theirs);
-    if (rc == 0 && uv_poll_init(&r->session->manager->uv, &w->poll, w->fd) < 0) {
-        rc = flm__error_set(error, FLM_EIO, "cannot watch the writer of results");
+    w->fd = start(r, &w->pid, error);
+    if (w->fd >= 0 && uv_poll_init(&r->session->manager->uv, &w->poll, w->fd) < 0) {
+        flm__error_set(error, FLM_EIO, "cannot watch the writer of results");
         kill(w->pid, SIGKILL);
         waitpid(w->pid, NULL, 0);
-    }
-    if (rc < 0) {
         close(w->fd);
+        w->fd = -1;
+    }
+    if (w->fd < 0) {
         free(w);
-        return rc;
+        return error->code;
     }
     w->poll.data = w;
     uv_poll_start(&w->poll, UV_READABLE, on_readable);

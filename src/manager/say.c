@@ -1,13 +1,23 @@
 #include "manager/say.h"
 
+#include "manager/events.h"
+
 #include <stdarg.h>
 #include <stdio.h>
+
+static struct events said;
+
+const struct events *say_events(void)
+{
+    return &said;
+}
 
 static void say_va(const char *format, va_list args)
 {
     char text[1024];
     vsnprintf(text, sizeof(text), format, args);
     fprintf(stderr, "flmd: %s\n", text);
+    events_add(&said, 0, 0, -1, "%s", text);
 }
 
 void say(const char *format, ...)

@@ -16,6 +16,9 @@ struct say_limit {
 
 /* "flmd: ..." on stderr. */
 void say_limited(struct say_limit *limit, int64_t now_ns, const char *format, ...) FLM_PRINTF(3, 4);
+/* The same lines, the last ones. */
+struct events;
+const struct events *say_events(void);
 void say(const char *format, ...) FLM_PRINTF(1, 2);
 
 #endif

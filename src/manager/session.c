@@ -26,8 +26,6 @@ enum {
     SWEEP_TASKS = 4096, /* in one turn of the loop: a millisecond or two */
 };
 
-static void session_free(struct session *s);
-
 /* More than any machine has, and sums of it stay far from overflowing. */
 #define BYTES_MAX ((uint64_t)1 << 48)
 
@@ -60,6 +58,43 @@ struct session *session_by_number(struct manager *m, uint32_t number)
     return s && s->number == number ? s : NULL;
 }
 
+struct session *session_known_as(struct manager *m, uint32_t serial, uint32_t number)
+{
+    struct session *s = session_by_number(m, number);
+    return s && s->durability && s->serial == serial ? s : NULL;
+}
+
+/* Room in the table for this index. */
+static int grow_numbers(struct manager *m, uint32_t index, flm_error *error)
+{
+    uint32_t had = m->session_numbers, room = had ? had : 64;
+    while (room <= index)
+        room *= 2;
+    struct session **more =
+        room == had ? m->session_by_number : realloc(m->session_by_number, room * sizeof(*more));
+    if (!more)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for a session");
+    memset(more + had, 0, (room - had) * sizeof(*more));
+    m->session_by_number = more;
+    m->session_numbers = room;
+    return 0;
+}
+
+/* The number that it had with an earlier session manager, if that is free: there may be executors in it. */
+static int take_number_again(struct session *s, uint32_t number, flm_error *error)
+{
+    struct manager *m = s->manager;
+    uint32_t index = number & ((1u << INDEX_BITS) - 1);
+    int rc = number ? grow_numbers(m, index, error) : 0;
+    if (rc < 0 || !number || m->session_by_number[index])
+        return rc;
+    if (number >> INDEX_BITS > (m->next_session & 0xffff))
+        m->next_session = number >> INDEX_BITS;
+    s->number = number;
+    m->session_by_number[index] = s;
+    return 0;
+}
+
 /* A free index and a new generation. */
 static int take_number(struct manager *m, struct session *s, flm_error *error)
 {
@@ -69,15 +104,9 @@ static int take_number(struct manager *m, struct session *s, flm_error *error)
             break;
     if (i == 1u << INDEX_BITS)
         return flm__error_set(error, FLM_EFULL, "there are %u open sessions; no more are possible", i);
-    if (i == m->session_numbers) {
-        uint32_t room = i ? 2 * i : 64;
-        struct session **more = realloc(m->session_by_number, room * sizeof(*more));
-        if (!more)
-            return flm__error_set(error, FLM_ENOMEM, "no memory for a session");
-        memset(more + i, 0, (room - i) * sizeof(*more));
-        m->session_by_number = more;
-        m->session_numbers = room;
-    }
+    int rc = grow_numbers(m, i, error);
+    if (rc < 0)
+        return rc;
     if ((++m->next_session & 0xffff) == 0)
         m->next_session++; /* no number is 0 */
     s->number = i | (m->next_session & 0xffff) << INDEX_BITS;
@@ -177,7 +206,7 @@ static double least_served(struct manager *m)
 static int enter(struct session *s, const Flm__SessionSpec *spec, flm_error *error)
 {
     int rc = s->id[0] ? 0 : choose_id(s, spec->id, error);
-    if (rc == 0)
+    if (rc == 0 && !s->number)
         rc = take_number(s->manager, s, error);
     if (rc < 0)
         return rc;
@@ -194,8 +223,9 @@ static int enter(struct session *s, const Flm__SessionSpec *spec, flm_error *err
     return 0;
 }
 
+/* id "": as the spec says; number 0: any. */
 static struct session *session_new(struct manager *m, struct application *a, const char *id,
-                                   const Flm__SessionSpec *spec, flm_error *error)
+                                   uint32_t number, const Flm__SessionSpec *spec, flm_error *error)
 {
     struct session *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -205,8 +235,10 @@ static struct session *session_new(struct manager *m, struct application *a, con
     s->manager = m;
     s->application = application_hold(a);
     snprintf(s->id, sizeof(s->id), "%s", id);
-    if (results_new(s, spec->results, error) == 0 && enter(s, spec, error) == 0)
+    if (take_number_again(s, number, error) == 0 && results_new(s, spec->results, error) == 0 &&
+        enter(s, spec, error) == 0)
         return s;
+    give_number(s);
     results_free(s);
     application_release(a);
     free(s);
@@ -242,7 +274,7 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
         flm__error_set(error, FLM_EBIND, "no executor can be started: the session manager is about to end");
     else if (check_durability(m, spec->durability, spec->results, error) == 0 &&
              results_make_file(spec->results, error) == 0) {
-        s = session_new(m, a, "", spec, error);
+        s = session_new(m, a, "", 0, spec, error);
         if (!s && spec->results[0])
             unlink(spec->results);
     }
@@ -266,13 +298,14 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
     return s;
 }
 
-struct session *session_restore(struct manager *m, struct application *a, const Flm__SessionSpec *spec,
+struct session *session_restore(struct manager *m, struct application *a, const Flm__StoredSession *stored,
                                 flm_error *error)
 {
+    const Flm__SessionSpec *spec = stored->spec;
     struct session *older = session_by_id(m, spec->id);
     if (older) /* that it has given way was not recorded any more */
         give_way(older);
-    return session_new(m, a, spec->id, spec, error);
+    return session_new(m, a, spec->id, stored->number, spec, error);
 }
 
 void session_attach(struct session *s, struct peer *client)
@@ -618,7 +651,7 @@ static bool release_input(struct task_ref ref, void *arg)
     return true;
 }
 
-static void session_free(struct session *s)
+void session_free(struct session *s)
 {
     session_detach(s);
     durable_forget(s);
@@ -637,31 +670,6 @@ static void session_free(struct session *s)
     application_release(s->application);
     free(s->bound);
     free(s);
-}
-
-/* Closed, and nobody will want what it holds. What is durable waits for who takes it. */
-static bool may_be_forgotten(const struct session *s)
-{
-    return s->state == SESSION_CLOSED && !s->client && s->n_bound == 0 &&
-           (!s->durability || outbox_empty(&s->outbox));
-}
-
-void session_forget_old(struct manager *m)
-{
-    unsigned closed = 0;
-    struct session *s, *next;
-    m->forget = false;
-    for (s = m->sessions; s; s = s->hh.next)
-        closed += may_be_forgotten(s);
-    HASH_ITER(hh, m->sessions, s, next)
-    {
-        if (closed <= SESSION_CLOSED_KEPT)
-            return;
-        if (may_be_forgotten(s)) {
-            session_free(s);
-            closed--;
-        }
-    }
 }
 
 void session_free_all(struct manager *m)

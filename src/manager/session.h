@@ -6,11 +6,13 @@
 
 #include "manager/application.h"
 #include "manager/blob_store.h"
+#include "manager/core_time.h"
 #include "manager/events.h"
 #include "manager/outbox.h"
 #include "manager/peer.h"
 #include "manager/places.h"
 #include "manager/queue.h"
+#include "manager/reasons.h"
 
 #include <flm/client.h>
 
@@ -27,6 +29,8 @@ struct session {
     struct session *next_attached, *next_blocked;
     bool in_blocked;
     bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
+    uint64_t told, told_events; /* of tables.c */
+    bool deleted;               /* goes as soon as it can */
     int64_t
         grace_ns;  /* detached only until then, for its client to come back; 0: it is there, or no matter */
     bool graced;   /* it is detached for nothing else */
@@ -77,7 +81,10 @@ struct session {
     uint64_t too_long_succeed; /* then */
     struct events events;
     struct notes notes; /* exceptional tasks */
+    struct reasons reasons;
     struct places places;
+    struct core_time core_time; /* of executors that have left it, and of lost attempts; running_ns 0 */
+    int64_t core_time_recorded; /* sum of what was */
     int64_t created_ns, closed_ns;
     int64_t rate_ns;
     uint64_t rate_done;
@@ -86,6 +93,9 @@ struct session {
 };
 
 struct session *session_by_id(struct manager *m, const char *id);
+/* The durable session with this number in the journal that agents know by that number; NULL: there is none.
+ */
+struct session *session_known_as(struct manager *m, uint32_t serial, uint32_t number);
 /* The durable one with this number in the journal, also one that has given its id to another. */
 struct session *session_by_serial(struct manager *m, uint64_t serial);
 /* By the number in records; NULL also for a number that is past. */
@@ -99,7 +109,7 @@ enum { SESSION_CANCEL_WANTED = 0x80 };
 struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, struct blob *common,
                                struct peer *client, flm_error *error);
 /* A session of the journal, as it was created; see restore.c. */
-struct session *session_restore(struct manager *m, struct application *a, const Flm__SessionSpec *spec,
+struct session *session_restore(struct manager *m, struct application *a, const Flm__StoredSession *stored,
                                 flm_error *error);
 void session_attach(struct session *s, struct peer *client);
 /* The client is gone or gives it up. */
@@ -172,10 +182,8 @@ static inline bool session_results_full(const struct session *s)
     return s->outbox.bytes > s->result_bytes;
 }
 
-/* A session that is Closed stays to be looked at until there are more than this. session_forget_old
- * frees sessions: it is called between turns only, when manager->forget says so. */
-enum { SESSION_CLOSED_KEPT = 256 };
-void session_forget_old(struct manager *m);
+/* Whose end it is: retention.c; between turns only. A durable one is forgotten by the journal, too. */
+void session_free(struct session *s);
 void session_free_all(struct manager *m);
 
 const char *session_state_name(const struct session *s);

@@ -10,6 +10,7 @@
 #include "manager/executor.h"
 #include "manager/flow.h"
 #include "manager/logs.h"
+#include "manager/retention.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +219,14 @@ static void admin_end(struct peer *p, uint64_t id, const char *name, bool cancel
     client_reply(p, id, 0, NULL);
 }
 
+static void delete_session(struct peer *p, uint64_t id, const Flm__DeleteSession *d)
+{
+    struct session *s = verbs_session(p, id, d->session_id);
+    flm_error error = {0};
+    if (s)
+        client_reply(p, id, retention_delete(s, d->force, &error), error.text);
+}
+
 static void admin_cancel_task(struct peer *p, uint64_t id, const Flm__TaskRef *t)
 {
     struct session *s = verbs_session(p, id, t->session_id);
@@ -286,6 +295,9 @@ bool verbs_answer(struct peer *p, Flm__Message *m)
         break;
     case FLM__REQUEST__VERB_ADMIN_CANCEL:
         admin_end(p, r->id, r->admin_cancel, true);
+        break;
+    case FLM__REQUEST__VERB_DELETE_SESSION:
+        delete_session(p, r->id, r->delete_session);
         break;
     case FLM__REQUEST__VERB_ADMIN_CANCEL_TASK:
         admin_cancel_task(p, r->id, r->admin_cancel_task);

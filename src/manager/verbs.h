@@ -21,4 +21,10 @@ void verbs_get_events(struct peer *p, uint64_t id, const Flm__EventQuery *q);
 void verbs_list_tasks(struct peer *p, uint64_t id, const Flm__TaskQuery *q);
 void verbs_get_task(struct peer *p, uint64_t id, const Flm__TaskQuery *q);
 
+/* Views, for who sends them. The events with numbers above cursor (and about the task, if not 0): NULL: no
+ * memory; to be freed. */
+void verbs_fill_session(Flm__SessionView *v, struct session *s);
+Flm__Event *verbs_collect_events(const struct events *e, uint64_t cursor, uint64_t task, void ***pointers,
+                                 size_t *n);
+
 #endif

@@ -47,7 +47,7 @@ static uint64_t begun(const struct session *s)
     return n < s->running ? n : s->running;
 }
 
-static void fill_session(Flm__SessionView *v, struct session *s)
+void verbs_fill_session(Flm__SessionView *v, struct session *s)
 {
     flm__session_view__init(v);
     v->id = s->id;
@@ -73,6 +73,9 @@ static void fill_session(Flm__SessionView *v, struct session *s)
     v->trouble = s->trouble[0] ? s->trouble : s->too_long;
     if (s->results)
         results_view(s->results, v);
+    struct core_time spent = core_time_of(s);
+    v->useful_s = (double)spent.useful_ns / 1e9;
+    v->wasted_s = (double)spent.wasted_ns / 1e9;
 }
 
 void verbs_list_sessions(struct peer *p, uint64_t id)
@@ -86,7 +89,7 @@ void verbs_list_sessions(struct peer *p, uint64_t id)
         return;
     }
     for (s = p->manager->sessions; s; s = s->hh.next)
-        fill_session(&views[i++], s);
+        verbs_fill_session(&views[i++], s);
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
     r.n_sessions = n;
@@ -95,9 +98,8 @@ void verbs_list_sessions(struct peer *p, uint64_t id)
     free(views);
 }
 
-/* The events with numbers above cursor (and about the task, if not 0). */
-static Flm__Event *collect_events(const struct events *e, uint64_t cursor, uint64_t task, void ***pointers,
-                                  size_t *n)
+Flm__Event *verbs_collect_events(const struct events *e, uint64_t cursor, uint64_t task, void ***pointers,
+                                 size_t *n)
 {
     Flm__Event *list = verbs_list(EVENTS_KEPT, sizeof(*list), pointers);
     *n = 0;
@@ -137,12 +139,15 @@ void verbs_get_session(struct peer *p, uint64_t id, const char *name)
         return;
     Flm__SessionView v, *views = &v;
     void **pointers, **place_pointers;
-    fill_session(&v, s);
-    Flm__Event *events = collect_events(&s->events, 0, 0, &pointers, &v.n_events);
+    verbs_fill_session(&v, s);
+    Flm__Event *events = verbs_collect_events(&s->events, 0, 0, &pointers, &v.n_events);
     Flm__PlaceView *places = collect_places(s, &place_pointers);
     v.events = (Flm__Event **)pointers;
     v.n_places = s->places.n;
     v.places = (Flm__PlaceView **)place_pointers;
+    v.n_ended = v.n_lost = REASONS;
+    v.ended = s->reasons.ended;
+    v.lost = s->reasons.lost;
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
     r.n_sessions = 1;
@@ -162,7 +167,7 @@ void verbs_get_events(struct peer *p, uint64_t id, const Flm__EventQuery *q)
         return;
     void **pointers;
     Flm__Reply r = FLM__REPLY__INIT;
-    Flm__Event *events = collect_events(&s->events, q->cursor, 0, &pointers, &r.n_events);
+    Flm__Event *events = verbs_collect_events(&s->events, q->cursor, 0, &pointers, &r.n_events);
     r.id = id;
     r.events = (Flm__Event **)pointers;
     r.cursor = s->events.n;
@@ -235,6 +240,10 @@ static void fill_note(Flm__TaskView *v, const struct session *s, const struct no
     v->executor = note->executor;
     set_place(v, s, note->place);
     v->message = (char *)(uintptr_t)note->message;
+    v->cause = note->cause;
+    v->user_us = note->usage.user_us;
+    v->system_us = note->usage.system_us;
+    v->max_rss_kib = note->usage.max_rss_kib;
 }
 
 static int by_id(const void *a, const void *b)
@@ -305,7 +314,7 @@ void verbs_get_task(struct peer *p, uint64_t id, const Flm__TaskQuery *q)
         client_reply(p, id, FLM_ENOTFOUND, text);
         return;
     }
-    Flm__Event *events = collect_events(&s->events, 0, q->from, &pointers, &v.n_events);
+    Flm__Event *events = verbs_collect_events(&s->events, 0, q->from, &pointers, &v.n_events);
     v.events = (Flm__Event **)pointers;
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;

@@ -140,6 +140,15 @@ int main(int argc, char **argv)
 {
     static struct writer w;
     flm_error error = {0};
+    if (argc == 2 && !strcmp(argv[1], "--help")) {
+        puts("Usage: flm-results STATE-DIR SERIAL COUNTED FILE SESSION APPLICATION OUTPUT-TYPE\n"
+             "Writes the file of results of one session. flmd starts it: see flm-results(1).");
+        return 0;
+    }
+    if (argc == 2 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))) {
+        puts("flm-results (Flame) " FLM_VERSION);
+        return 0;
+    }
     if (argc != 8) {
         fprintf(stderr, "flm-results is started by flmd (flmd(1))\n");
         return 2;

@@ -249,13 +249,12 @@ static void take_result(struct writer *w, const struct flm__journal_record *head
         return;
     if (w->n_rows == w->room_rows)
         flush(w);
-    char *at = w->rows + w->n_rows * w->sheet.row_bytes;
     struct sheet_row row = {.task = 0};
     bool fits = w->sheet.type.n && size == w->sheet.type.bytes;
     fill_row(w, &row, &r, &o, header->value);
     row.bytes_size = fits ? 0 : size;
     row.bytes_start = fits ? w->progress.bytes : add_bytes(w, payload, size);
-    at = w->rows + w->n_rows * w->sheet.row_bytes; /* that may have made room */
+    char *at = w->rows + w->n_rows * w->sheet.row_bytes; /* that may have made room */
     memcpy(at, &row, sizeof(row));
     if (fits)
         memcpy(at + sizeof(row), payload, size);

@@ -34,7 +34,7 @@ done
 
 run flmctl version -o json
 check_equal 'version' True "$(json '"version" in d')"
-check_status 'delete is not there yet' 1 flmctl delete x
+check_status 'delete of what is not there' 1 flmctl delete x
 
 run flmctl doctor -o json
 check_equal 'doctor: the states are ok, warn and FAIL' True "$(json 'all(c["state"] in ("ok", "warn", "FAIL") for c in d)')"
