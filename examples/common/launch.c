@@ -116,10 +116,35 @@ int launch_session(struct launch *l, const struct launch_options *options, const
     return l->session ? 0 : fail(error, why.code, "%s", why.text);
 }
 
+int launch_open(struct launch *l, const struct launch_options *options, const char *id, const void *common,
+                size_t common_size, flm_task_fn *callback, void *arg, flm_error *error)
+{
+    char name[FLM_MAX_NAME + 1];
+    struct flm_session_options session = {.size = sizeof(session),
+                                          .application = name,
+                                          .id = id,
+                                          .common = common,
+                                          .common_size = common_size,
+                                          .flags = FLM_KEEP_RESULTS,
+                                          .durability = FLM_DURABILITY_JOURNAL,
+                                          .callback = callback,
+                                          .arg = arg};
+    flm_error why = {0};
+
+    application_name(options, name, sizeof(name));
+    l->session = flm_open_session(l->client, &session, &why);
+    return l->session ? 0 : fail(error, why.code, "%s", why.text);
+}
+
 void launch_end(struct launch *l)
 {
     if (l->session)
         flm_cancel_session(l->session, NULL);
+    launch_leave(l);
+}
+
+void launch_leave(struct launch *l)
+{
     flm_disconnect(l->client);
     *l = (struct launch){0};
 }

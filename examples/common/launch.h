@@ -28,8 +28,15 @@ int launch_connect(struct launch *launch, const struct launch_options *options, 
 int launch_session(struct launch *launch, const struct launch_options *options, const void *common,
                    size_t common_size, flm_error *error);
 
+/* Opens the session `id`, which outlives this program, or creates it. Results, of tasks of earlier programs
+ * too, go to callback and come again to the next program until flm_acknowledge. */
+int launch_open(struct launch *launch, const struct launch_options *options, const char *id,
+                const void *common, size_t common_size, flm_task_fn *callback, void *arg, flm_error *error);
+
 /* Cancels what is under way and disconnects. */
 void launch_end(struct launch *launch);
+/* Disconnects; a session that outlives this program goes on. */
+void launch_leave(struct launch *launch);
 
 /* Finds a module beside the program, in ../lib/flame as installed or built, or
  * where it was to be installed. The caller frees it. */

@@ -67,15 +67,7 @@ static int write_files(struct options *o, const struct outcome *outcome, const s
 
 static int show(struct options *o, const struct run *run)
 {
-    struct outcome outcome = {.model = o->model,
-                              .estimate = reduce_estimate(&run->reduce),
-                              .exact = run->history.exact,
-                              .target = o->error,
-                              .tasks = run->reduce.next,
-                              .executors = run->executors,
-                              .seconds = run->seconds,
-                              .interrupted = interrupted,
-                              .version = flm_version()};
+    struct outcome outcome = run_outcome(run, interrupted);
     int status;
 
     if (!outcome.estimate.samples)

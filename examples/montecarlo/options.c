@@ -27,7 +27,9 @@ enum {
     OPT_JSON,
     OPT_NO_PROGRESS,
     OPT_INPROC,
-    OPT_SERVICE
+    OPT_SERVICE,
+    OPT_RESUME,
+    OPT_SESSION
 };
 
 static const struct argp_option table[] = {
@@ -59,6 +61,10 @@ static const struct argp_option table[] = {
     {"no-progress", OPT_NO_PROGRESS, 0, 0, "No progress line on the terminal", 3},
     {0, 0, 0, 0, "How to run:", 4},
     {"inproc", OPT_INPROC, 0, 0, "Run the tasks inside this program, without executors", 4},
+    {"resume", OPT_RESUME, 0, 0, "Go on with the run in --output (under flmrun --state-dir DIR --resume)",
+     4},
+    {"session", OPT_SESSION, "NAME", 0,
+     "Its session, where several are to go on later (default montecarlo)", 4},
     {"service", OPT_SERVICE, "FILE", 0, "Use this service module", 4},
     {0}};
 
@@ -126,6 +132,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_SERVICE:
         o->service = arg;
         break;
+    case OPT_RESUME:
+        o->resume = 1;
+        break;
+    case OPT_SESSION:
+        o->session = arg;
+        break;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -154,6 +166,24 @@ static void set_defaults(struct options *o)
         o->tasks = o->samples / TASK_SAMPLES + (o->samples % TASK_SAMPLES != 0);
     if (o->tasks > MAX_TASKS)
         o->tasks = MAX_TASKS;
+}
+
+/* A run goes on later where there is a state directory, which keeps the session, and a file for the rest.
+ */
+static void set_session(struct options *o, const char *program)
+{
+    const char *state = getenv("FLM_STATE_DIR");
+    int can = state && state[0] && !o->inproc && o->output && results_have_hdf5() &&
+              !save_has_suffix(o->output, ".csv");
+
+    if (!can && o->resume)
+        parse_refuse(program,
+                     "--resume needs a session manager that keeps sessions (flmrun --state-dir DIR "
+                     "--resume -- flm-montecarlo --resume) and an HDF5 file in --output");
+    if (!can)
+        o->session = NULL;
+    else if (!o->session)
+        o->session = "montecarlo";
 }
 
 void options_parse(struct options *o, int argc, char **argv)
@@ -192,6 +222,7 @@ void options_parse(struct options *o, int argc, char **argv)
     if (model_check(&o->model, &error))
         parse_refuse(argv[0], error.text);
     model_set_centre(&o->model);
+    set_session(o, argv[0]);
     if (o->output && !results_have_hdf5() && !save_has_suffix(o->output, ".csv"))
         parse_refuse(argv[0], "this build has no HDF5: give --output=FILE.csv");
 }

@@ -12,6 +12,8 @@ struct options {
     const char *output;  /* NULL: none */
     const char *plot;    /* NULL: none */
     const char *service; /* NULL: found */
+    const char *session; /* that the run goes on in later; NULL: it cannot */
+    int resume;
     int quiet, json, progress, inproc;
     int market; /* one of the options of the market was given */
 };

@@ -36,6 +36,8 @@ void print_json(const struct outcome *o, const char *output, const char *plot)
     json_number(stdout, (double)e->samples / o->seconds);
     printf(", \"tasks_per_second\": ");
     json_number(stdout, (double)o->tasks / o->seconds);
+    if (o->progress)
+        printf(", \"useful_core_seconds\": %.3f, \"wasted_core_seconds\": %.3f", o->useful_s, o->wasted_s);
     printf(", \"interrupted\": %s, \"output\": ", o->interrupted ? "true" : "false");
     output ? json_text(stdout, output) : (void)fputs("null", stdout);
     printf(", \"plot\": ");
@@ -74,6 +76,9 @@ void print_estimate(const struct outcome *o)
            (unsigned long long)m->seed);
     printf("  throughput   %s samples/s, %s tasks/s, %s\n", report_rate(a, (double)e->samples / o->seconds),
            report_rate(b, (double)o->tasks / o->seconds), report_time(c, o->seconds));
+    if (o->progress)
+        printf("  core-seconds %.1f useful, %.1f wasted on attempts that were cut off%s\n", o->useful_s,
+               o->wasted_s, o->interrupted ? "; --resume goes on" : "");
 }
 
 /* A file name as a shell takes it. */

@@ -38,6 +38,13 @@ int reduce_put(struct reduce *r, const struct mc_sums *sums)
     return 0;
 }
 
+int reduce_has(const struct reduce *r, uint64_t number)
+{
+    const struct mc_sums *slot = &r->ring[number & (r->window - 1)];
+
+    return number < r->next || (slot->samples && slot->number == number);
+}
+
 int reduce_step(struct reduce *r)
 {
     struct mc_sums *slot = &r->ring[r->next & (r->window - 1)];

@@ -37,6 +37,9 @@ void reduce_fini(struct reduce *reduce);
  * twice or its sums are not numbers. */
 int reduce_put(struct reduce *reduce, const struct mc_sums *sums);
 
+/* Whether the sums of this task have been put. */
+int reduce_has(const struct reduce *reduce, uint64_t number);
+
 /* Adds the next task if it is here: 1, else 0. */
 int reduce_step(struct reduce *reduce);
 

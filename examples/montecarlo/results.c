@@ -47,6 +47,12 @@ int results_write(const char *path, const struct outcome *o, const struct histor
 }
 
 #ifndef EXAMPLES_HDF5
+int checkpoint_read(const char *path, struct progress_file *p, flm_error *error)
+{
+    (void)path, (void)p, (void)error;
+    return FLM_ENOTFOUND;
+}
+
 int results_have_hdf5(void)
 {
     return 0;

@@ -2,7 +2,7 @@
 #ifndef MONTECARLO_RESULTS_H
 #define MONTECARLO_RESULTS_H
 
-#include "history.h"
+#include "checkpoint.h"
 
 struct outcome {
     struct model model;
@@ -12,8 +12,10 @@ struct outcome {
     uint64_t tasks;     /* that the estimate is made of */
     unsigned executors; /* that computed them */
     double seconds;
+    double useful_s, wasted_s; /* core-seconds; of a run that can go on later */
     int interrupted;
-    const char *version; /* of Flame */
+    const char *version;                  /* of Flame */
+    const struct progress_file *progress; /* NULL: it cannot go on later */
 };
 
 /* Writes the history and all that is needed to repeat it: as HDF5, or as CSV

@@ -6,10 +6,12 @@
  *
  *     /             attributes: payoff, seed, samples, tasks, executors, estimate, ...
  *     /convergence  table: samples, estimate, standard_error, exact, difference
+ *
+ * and of a run that can go on later what checkpoint.h says.
  */
 #include "results.h"
+#include "checkpoint_hdf5.h"
 #include "fail.h"
-#include <hdf5.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,12 +85,15 @@ static int write_attributes(hid_t file, const struct outcome *o)
               attribute_double(file, "rate", m->rate) ||
               attribute_double(file, "volatility", m->volatility) ||
               attribute_double(file, "maturity", m->maturity);
+    if (!bad && o->progress)
+        bad = attribute_double(file, "useful_core_seconds", o->useful_s) ||
+              attribute_double(file, "wasted_core_seconds", o->wasted_s);
     if (!bad && o->target > 0)
         bad = attribute_double(file, "target_error", o->target);
     return bad || write_versions(file, o);
 }
 
-static hid_t row_type(void)
+hid_t history_type(void)
 {
     hid_t t = H5Tcreate(H5T_COMPOUND, sizeof(struct history_row));
 
@@ -103,7 +108,7 @@ static hid_t row_type(void)
 static int write_history(hid_t file, const struct history *h)
 {
     hsize_t rows = (hsize_t)h->n;
-    hid_t type = row_type(), space = H5Screate_simple(1, &rows, NULL);
+    hid_t type = history_type(), space = H5Screate_simple(1, &rows, NULL);
     hid_t d = H5Dcreate2(file, "convergence", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     int bad =
         d < 0 || (rows && H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, h->row) < 0) ||
@@ -125,6 +130,13 @@ static int take_image(hid_t file, void **image, size_t *size)
     return !*image || H5Fget_file_image(file, *image, *size) != n;
 }
 
+static int write_all(hid_t file, const struct outcome *o, const struct history *h)
+{
+    return write_attributes(file, o) || write_history(file, h) ||
+           (o->progress &&
+            (attribute_text(file, "run", o->progress->run) || checkpoint_write(file, o->progress)));
+}
+
 int results_hdf5(const struct outcome *o, const struct history *h, void **image, size_t *size,
                  flm_error *error)
 {
@@ -135,7 +147,7 @@ int results_hdf5(const struct outcome *o, const struct history *h, void **image,
     access = H5Pcreate(H5P_FILE_ACCESS);
     bad = H5Pset_fapl_core(access, 1 << 16, 0) < 0;
     file = bad ? -1 : H5Fcreate("montecarlo", H5F_ACC_TRUNC, H5P_DEFAULT, access);
-    bad = file < 0 || write_attributes(file, o) || write_history(file, h) || take_image(file, image, size);
+    bad = file < 0 || write_all(file, o, h) || take_image(file, image, size);
     if (file >= 0)
         H5Fclose(file);
     H5Pclose(access);

@@ -7,6 +7,7 @@
  */
 #include "run.h"
 #include "fail.h"
+#include "resume.h"
 #include <math.h>
 #include <string.h>
 
@@ -74,6 +75,8 @@ static void on_result(const struct flm_result *result, void *arg)
     }
     if (result->size == sizeof(sums))
         memcpy(&sums, result->output, sizeof(sums));
+    if (r->lasting && result->size == sizeof(sums) && reduce_has(&r->reduce, sums.number))
+        return; /* it came again */
     if (result->size != sizeof(sums) || sums.number >= r->options->tasks ||
         sums.samples != options_task_samples(r->options, sums.number) || reduce_put(&r->reduce, &sums)) {
         give_up(r, FLM_EPROTO,
@@ -116,10 +119,14 @@ static int run_tasks(struct run *r, const volatile int *interrupted)
         if (rc < 0 && !*interrupted)
             give_up(r, rc, flm_strerror(rc));
         show_progress(r);
+        if (r->lasting && !r->over)
+            resume_save_if_due(r);
     }
-    r->seconds = report_clock() - r->started;
+    r->seconds += report_clock() - r->started;
+    if (r->lasting)
+        resume_end(r);
     r->over = 1; /* what comes from here on is not used */
-    if (*interrupted && r->reduce.samples) {
+    if (*interrupted && r->reduce.samples && !r->lasting) {
         struct estimate e = reduce_estimate(&r->reduce);
         history_add(&r->history, &e, 1);
     }
@@ -132,20 +139,44 @@ int run_all(struct run *r, const struct launch_options *launch, const volatile i
     const struct model *model = &r->options->model;
     int rc = reduce_init(&r->reduce, model, RUN_WINDOW);
 
+    r->lasting = r->options->session != NULL;
     if (rc)
         return fail(&r->failed, rc, "no memory for %u tasks", RUN_WINDOW);
     r->history.exact = model_exact(model);
-    rc = launch_connect(&r->launch, launch, &r->failed);
+    if (r->lasting)
+        rc = resume_read(r);
     if (rc == 0)
+        rc = launch_connect(&r->launch, launch, &r->failed);
+    if (rc == 0 && r->lasting)
+        rc = resume_open(r, launch, on_result);
+    else if (rc == 0)
         rc = launch_session(&r->launch, launch, model, sizeof(*model), &r->failed);
     if (rc == 0)
         rc = run_tasks(r, interrupted);
     return rc;
 }
 
+struct outcome run_outcome(const struct run *r, int interrupted)
+{
+    return (struct outcome){.model = r->reduce.model,
+                            .estimate = reduce_estimate(&r->reduce),
+                            .exact = r->history.exact,
+                            .target = r->options->error,
+                            .tasks = r->reduce.next,
+                            .executors = r->executors,
+                            .seconds = r->seconds,
+                            .useful_s = r->progress_file.state.useful_s,
+                            .wasted_s = r->progress_file.state.wasted_s,
+                            .interrupted = interrupted,
+                            .version = flm_version(),
+                            .progress = r->lasting ? &r->progress_file : NULL};
+}
+
 void run_fini(struct run *r)
 {
     r->over = 1;
+    if (r->lasting && !r->progress_file.state.complete)
+        launch_leave(&r->launch);
     launch_end(&r->launch);
     reduce_fini(&r->reduce);
 }

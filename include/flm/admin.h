@@ -93,6 +93,13 @@ struct flm_place_view {
     unsigned executors;       /* bound there now */
 };
 
+/* What went wrong in a session for one reason. */
+struct flm_reason_count {
+    int reason;     /* enum flm_reason */
+    uint64_t tasks; /* that failed or were cancelled for it */
+    uint64_t lost;  /* attempts that ended so with their executor, and were or will be made again */
+};
+
 struct flm_session_view {
     const char *id, *application, *client; /* client: "" when none is attached */
     const char *state;                     /* "Open", "Closing", "Closed" */
@@ -111,6 +118,10 @@ struct flm_session_view {
     const char *results_file;              /* "" or the file that gets the results */
     uint64_t results_rows, results_lag;    /* in it; bytes of the journal that it is behind */
     const char *results_trouble;           /* "" or why it is not written */
+    double useful_s, wasted_s; /* core-seconds of executors: on tasks that have ended, and on attempts
+                                  that were cut off and came to nothing */
+    struct flm_reason_count *reasons; /* what went wrong how often; only from flm_get_session */
+    int n_reasons;
 };
 FLM_API int flm_list_sessions(flm_client *client, struct flm_session_view **list, flm_error *error);
 FLM_API int flm_get_session(flm_client *client, const char *id, struct flm_session_view **view,
@@ -129,6 +140,9 @@ struct flm_task_view {
     struct flm_event *events; /* oldest first, bounded */
     int n_events;
     const char *node, *block; /* where that executor is or was; "": not known */
+    int cause;                /* where the reason is FLM_REASON_RETRY_LIMIT: that of the last loss */
+    double user_s, system_s;  /* processor time of the process that ended in it, in its life, */
+    uint64_t max_rss_kib;     /* and the most memory; 0: not known */
 };
 /* Tasks that the manager holds (pending, running) and the exceptional ones that
  * it remembers (failed, retried), by id from `from` on, at most n. */

@@ -30,6 +30,15 @@
  * its callback, FLM_TASK_FAILED with FLM_REASON_DISCONNECTED. All later calls
  * return FLM_EDISCONNECTED, and nothing waits.
  *
+ * Not so with durable sessions: the library tries to connect again to the same
+ * endpoints for some time (reconnect_ms), in whatever call makes progress. Once
+ * a session manager is there that has them (flmd --state-dir), they are opened
+ * again, what it lacks is submitted again, and results that come a second time
+ * are dropped. Meanwhile the sessions are as full ones: flm_run_task waits or
+ * returns FLM_EAGAIN, flm_wait waits; other requests wait at most timeout_ms.
+ * flm_fd stays as it is. Sessions without durability end as above. When the time
+ * is over, or a session is not there any more, the durable ones do, too.
+ *
  * Exactly once. A living client gets the result of each task exactly once. A
  * task may be executed more than once when executors are lost.
  *
@@ -62,6 +71,16 @@ typedef struct flm_session flm_session;
 
 enum flm_progress { FLM_PROGRESS_CALLER = 0, FLM_PROGRESS_THREAD = 1 };
 
+enum flm_connection {
+    FLM_CONNECTION_LOST = 1,     /* text: why; it is tried to connect again */
+    FLM_CONNECTION_BACK = 2,     /* all durable sessions that could be are open again */
+    FLM_CONNECTION_GIVEN_UP = 3, /* text: why */
+};
+
+/* Told of what becomes of the connection (enum flm_connection), for messages to people; in whatever call
+ * or thread notices it. Must not call any function with this client. */
+typedef void flm_connection_fn(int event, const char *text, void *arg);
+
 enum flm_connect_flags { FLM_SHARED = 1 /* several threads use this handle */ };
 
 struct flm_connect_options {
@@ -74,6 +93,11 @@ struct flm_connect_options {
     int progress;            /* enum flm_progress */
     unsigned flags;          /* enum flm_connect_flags */
     int timeout_ms;          /* for connecting and for each request; default 10,000 */
+    int reconnect_ms;        /* how long to try to connect again when the manager is gone, see "Manager
+                                gone"; -1: not at all; default $FLM_RECONNECT (seconds; 0: not at
+                                all), then 30,000 */
+    flm_connection_fn *on_connection; /* is told of that */
+    void *on_connection_arg;
 };
 
 /* Connects to a session manager. endpoint: "unix:PATH", "tcp:HOST:PORT", a list
@@ -103,6 +127,8 @@ typedef void flm_task_fn(const struct flm_result *result, void *arg);
 enum flm_session_flags {
     FLM_DETACHED = 1, /* the session goes on when its client is gone */
     FLM_NONBLOCK = 2, /* flm_run_task returns FLM_EAGAIN instead of waiting for room */
+    FLM_KEEP_RESULTS = 4, /* of a session that outlives its clients: a result is done with when
+                             flm_acknowledge says so, not before */
 };
 
 enum flm_durability { FLM_DURABILITY_NONE = 0, FLM_DURABILITY_JOURNAL = 1, FLM_DURABILITY_SYNC = 2 };
@@ -234,6 +260,14 @@ FLM_API int flm_invoke(flm_session *session, const void *input, size_t size, int
  * next call of flm_take_results for this session. What is not taken stays in the
  * client's memory. In a callback it never waits. */
 FLM_API int flm_take_results(flm_session *session, struct flm_result *results, int n, int timeout_ms);
+
+/* In a session with FLM_KEEP_RESULTS: all results that were given to callbacks
+ * (that of a callback that calls this, too) or handed out by flm_take_results
+ * are done with; the next client of the session does not get them again. Without
+ * that flag a result is done with after its callback, or at the next
+ * flm_take_results. Until then results count to result_bytes. 0 or
+ * FLM_EDISCONNECTED. */
+FLM_API int flm_acknowledge(flm_session *session);
 
 /* Waits until all tasks of the session have been delivered, those too that
  * callbacks (or other threads) submit meanwhile. 0, FLM_ETIMEDOUT,

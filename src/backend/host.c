@@ -14,6 +14,12 @@ struct block {
     struct block *next;
     uint64_t number;
     bool granted;
+    /* for a flmd that was not there when it was asked for */
+    bool new_job;
+    char *node, *name; /* NULL: "" */
+    unsigned slots;
+    char job[64];
+    int64_t end_time_s;
 };
 
 struct host_watch {
@@ -69,14 +75,18 @@ bool host_block_known(const struct host *host, uint64_t block)
     return *find_block((struct host *)(uintptr_t)host, block) != NULL;
 }
 
-bool host_block_begin(struct host *host, uint64_t number)
+bool host_block_begin(struct host *host, const struct flm_block_request *request)
 {
-    if (host_block_known(host, number))
+    if (host_block_known(host, request->block))
         return false;
     struct block *b = calloc(1, sizeof(*b));
     if (!b)
         return false;
-    b->number = number;
+    b->number = request->block;
+    b->new_job = request->new_job;
+    b->slots = request->slots;
+    b->node = request->node ? strdup(request->node) : NULL;
+    b->name = request->name ? strdup(request->name) : NULL;
     b->next = host->blocks;
     host->blocks = b;
     return true;
@@ -86,7 +96,27 @@ static void forget(struct block **p)
 {
     struct block *b = *p;
     *p = b->next;
+    free(b->node);
+    free(b->name);
     free(b);
+}
+
+void host_tell_blocks(struct host *host)
+{
+    static char nothing[1];
+    for (const struct block *b = host->blocks; b; b = b->next) {
+        Flm__BlockBack back = FLM__BLOCK_BACK__INIT;
+        back.block = b->number;
+        back.granted = b->granted;
+        back.new_job = b->new_job;
+        back.node = b->node ? b->node : nothing;
+        back.slots = b->slots;
+        back.name = b->name ? b->name : nothing;
+        back.job = (char *)(uintptr_t)b->job;
+        back.end_time_s = b->end_time_s;
+        FLM__MESSAGE(m, block_back, BLOCK_BACK, &back);
+        flm__watch_send(host->manager, &m, NULL, 0);
+    }
 }
 
 /* The block if it is in the state in which `what` may be said of it; else a log line. */
@@ -112,6 +142,8 @@ static void on_granted(void *handle, uint64_t block, const char *job, int64_t en
     if (!p)
         return;
     (*p)->granted = true;
+    (*p)->end_time_s = end_time_s;
+    snprintf((*p)->job, sizeof((*p)->job), "%s", job ? job : "");
     Flm__BlockEvent event = FLM__BLOCK_EVENT__INIT;
     event.kind = FLM__BLOCK_EVENT__KIND__GRANTED;
     event.block = block;
@@ -137,8 +169,11 @@ static void on_waiting(void *handle, uint64_t block, const char *reason)
 
 static void on_submitted(void *handle, uint64_t block, const char *job)
 {
-    if (expect(handle, block, false, "submitted"))
-        host_say(handle, FLM__BLOCK_EVENT__KIND__SUBMITTED, block, 0, job);
+    struct block **p = expect(handle, block, false, "submitted");
+    if (!p)
+        return;
+    snprintf((*p)->job, sizeof((*p)->job), "%s", job);
+    host_say(handle, FLM__BLOCK_EVENT__KIND__SUBMITTED, block, 0, job);
 }
 
 static void on_ended(void *handle, uint64_t block, int code, const char *reason)
@@ -152,8 +187,10 @@ static void on_ended(void *handle, uint64_t block, int code, const char *reason)
 
 static void on_time_left(void *handle, uint64_t block, int64_t end_time_s)
 {
-    if (!expect(handle, block, true, "time left"))
+    struct block **p = expect(handle, block, true, "time left");
+    if (!p)
         return;
+    (*p)->end_time_s = end_time_s;
     Flm__BlockEvent event = FLM__BLOCK_EVENT__INIT;
     event.kind = FLM__BLOCK_EVENT__KIND__TIME_LEFT;
     event.block = block;

@@ -19,7 +19,7 @@ struct host_child;
 
 struct host {
     uv_loop_t loop;
-    struct flm__watch *manager; /* NULL: flmd is gone */
+    struct flm__watch *manager; /* NULL: flmd is gone, and perhaps there will be another */
     struct flm_backend_host table;
     struct block *blocks;
     struct host_watch *watches;
@@ -34,8 +34,11 @@ void host_init(struct host *host);
 void host_fini(struct host *host);
 
 /* flmd asks for a block: from now on it may be answered. false: it did already. */
-bool host_block_begin(struct host *host, uint64_t block);
+bool host_block_begin(struct host *host, const struct flm_block_request *request);
 bool host_block_known(const struct host *host, uint64_t block);
+
+/* Tells another flmd of all blocks that there are. */
+void host_tell_blocks(struct host *host);
 
 void host_say(struct host *host, Flm__BlockEvent__Kind kind, uint64_t block, int code, const char *text);
 

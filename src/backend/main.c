@@ -3,6 +3,9 @@
 #define _GNU_SOURCE
 #include "backend/host.h"
 #include "backend/plugin.h"
+#include "base/time.h"
+#include "net/handshake.h"
+#include "net/rejoin.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -17,6 +20,7 @@
 enum {
     MANAGER_FD = 3,
     GRACE_MS = 4000, /* for the plugin's processes at the end, between SIGTERM and SIGKILL */
+    RECONNECT_MS = 5000,
     DRY_RUN_TEXT = 16384,
     WORLD_WORDS = 32,
     /* World commands are asked for once, for this many ranks, which are then replaced by "{n}". */
@@ -31,6 +35,10 @@ struct backend {
     void *state;
     bool ready, ending, killed;
     int status;
+    struct flm__rejoin rejoin;
+    char *secret_file; /* NULL: the default */
+    int64_t lost_ns;
+    uv_timer_t rejoining;
     uv_signal_t on_term, on_int;
     uv_timer_t grace;
 };
@@ -59,7 +67,7 @@ static const char **list(char **strings, size_t n)
 static void get_block(struct backend *b, const struct flm_block_request *request)
 {
     flm_error error = {0, ""};
-    if (!host_block_begin(&b->host, request->block)) {
+    if (!host_block_begin(&b->host, request)) {
         host_say(&b->host, FLM__BLOCK_EVENT__KIND__LOG, request->block, FLM_EEXIST,
                  "this block was asked for already");
         return;
@@ -111,6 +119,17 @@ static void on_comment(struct backend *b, const Flm__BlockComment *comment)
         b->plugin.ops.comment(b->state, comment->block, comment->text);
 }
 
+/* What to do when flmd is lost. */
+static void on_ready(struct backend *b, const Flm__Ready *ready)
+{
+    flm__rejoin_learn(&b->rejoin, ready);
+    free(b->secret_file);
+    b->secret_file =
+        ready->rejoin && *ready->rejoin->secret_file ? strdup(ready->rejoin->secret_file) : NULL;
+}
+
+static void begin_end(struct backend *b, int status);
+
 static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
 {
     struct backend *b = arg;
@@ -124,6 +143,12 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         on_release(b, m->block_release->block);
     else if (m->body_case == FLM__MESSAGE__BODY_BLOCK_COMMENT)
         on_comment(b, m->block_comment);
+    else if (m->body_case == FLM__MESSAGE__BODY_READY)
+        on_ready(b, m->ready);
+    else if (m->body_case == FLM__MESSAGE__BODY_SHUTDOWN)
+        b->rejoin.ms = 0; /* and when it has closed the connection the end begins */
+    else if (m->body_case == FLM__MESSAGE__BODY_REFUSED)
+        begin_end(b, 0);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------- */
@@ -140,6 +165,7 @@ static void begin_end(struct backend *b, int status)
     if (b->ending)
         return;
     b->ending = true;
+    uv_timer_stop(&b->rejoining);
     b->status = status;
     /* What it has started the plugin asks to end, in its own way, and once; who does not is killed. */
     if (b->ready)
@@ -150,9 +176,78 @@ static void begin_end(struct backend *b, int status)
     uv_timer_start(&b->grace, on_grace_over, GRACE_MS, 0);
 }
 
+/* ---- flmd is lost ------------------------------------------------------------------------------ */
+
+static void say_ready(struct backend *b);
+static void on_end(void *arg, int code);
+
+static int greet(struct backend *b, struct flm__conn *conn, int64_t deadline, flm_error *error)
+{
+    int fds[FLM__FRAME_FDS];
+    unsigned n_fds = 0;
+    Flm__Message *ready = NULL;
+    Flm__Hello hello = FLM__HELLO__INIT;
+    Flm__Came came = FLM__CAME__INIT;
+    flm__rejoin_introduce(&b->rejoin, &came);
+    hello.role = FLM__ROLE__ROLE_BACKEND;
+    hello.pid = (int32_t)getpid();
+    hello.name = (char *)(uintptr_t) "flm-backend";
+    hello.came = &came;
+    int rc = flm__random(&hello.incarnation, sizeof(hello.incarnation));
+    if (rc == 0)
+        rc = flm__handshake(conn, &hello, b->secret_file, deadline, &ready, fds, &n_fds, error);
+    if (rc == 0)
+        rc = flm__rejoin_check(&b->rejoin, ready->ready, error);
+    flm__close_fds(fds, n_fds);
+    if (ready)
+        flm__message__free_unpacked(ready, NULL);
+    return rc;
+}
+
+static int reconnect(struct backend *b, flm_error *error)
+{
+    int64_t deadline = flm__now_ns() + RECONNECT_MS * 1000000LL;
+    int fd = flm__rejoin_dial(&b->rejoin, deadline, error);
+    if (fd < 0)
+        return fd;
+    struct flm__conn *conn = flm__conn_new_take(fd);
+    if (!conn)
+        return FLM_ENOMEM;
+    int rc = greet(b, conn, deadline, error);
+    if (rc < 0) {
+        flm__conn_free(conn);
+        return rc;
+    }
+    b->host.manager = flm__watch_new_take(&b->host.loop, conn, on_message, on_end, b);
+    return b->host.manager ? 0 : FLM_ENOMEM;
+}
+
+static void on_rejoining(uv_timer_t *timer)
+{
+    struct backend *b = timer->data;
+    flm_error error = {0, ""};
+    int rc = reconnect(b, &error);
+    if (rc == 0) {
+        uv_timer_stop(timer);
+        b->lost_ns = 0;
+        host_tell_blocks(&b->host);
+        say_ready(b);
+    } else if (rc == FLM_ECLOSED || flm__now_ns() - b->lost_ns > b->rejoin.ms * 1000000LL) {
+        begin_end(b, 0);
+    }
+}
+
 static void on_end(void *arg, int code)
 {
-    begin_end(arg, code == FLM_EDISCONNECTED ? 0 : 1);
+    struct backend *b = arg;
+    if (b->ending || !b->ready || !b->rejoin.ms) {
+        begin_end(b, code == FLM_EDISCONNECTED ? 0 : 1);
+        return;
+    }
+    flm__watch_close(b->host.manager);
+    b->host.manager = NULL;
+    b->lost_ns = flm__now_ns();
+    uv_timer_start(&b->rejoining, on_rejoining, FLM__REJOIN_EVERY_MS / 4, FLM__REJOIN_EVERY_MS);
 }
 
 static void on_signal(uv_signal_t *handle, int signal)
@@ -232,7 +327,8 @@ static void watch_signals(struct backend *b)
     uv_signal_start(&b->on_term, on_signal, SIGTERM);
     uv_signal_start(&b->on_int, on_signal, SIGINT);
     uv_timer_init(&b->host.loop, &b->grace);
-    b->grace.data = b;
+    uv_timer_init(&b->host.loop, &b->rejoining);
+    b->grace.data = b->rejoining.data = b;
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -297,5 +393,6 @@ int main(int argc, char **argv)
     run(&b);
     host_fini(&b.host);
     plugin_unload(&b.plugin);
+    free(b.secret_file);
     return b.status;
 }

@@ -12,9 +12,11 @@ void flm__arrivals_init(struct flm__arrivals *a)
     a->first = NULL;
     a->last = &a->first;
     a->n = 0;
+    a->lost = false;
 }
 
-void flm__arrivals_fini(struct flm__arrivals *a)
+/* Under the lock, or when nobody else is there. */
+static void drop_all(struct flm__arrivals *a)
 {
     while (a->first) {
         struct flm__arrival *gone = a->first;
@@ -22,6 +24,29 @@ void flm__arrivals_fini(struct flm__arrivals *a)
         flm__blob_unmap(gone->map, gone->size);
         free(gone);
     }
+    a->last = &a->first;
+    a->n = 0;
+}
+
+void flm__arrivals_lose(struct flm__arrivals *a)
+{
+    pthread_mutex_lock(&a->lock);
+    drop_all(a);
+    a->lost = true;
+    pthread_cond_signal(&a->came);
+    pthread_mutex_unlock(&a->lock);
+}
+
+void flm__arrivals_resume(struct flm__arrivals *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->lost = false;
+    pthread_mutex_unlock(&a->lock);
+}
+
+void flm__arrivals_fini(struct flm__arrivals *a)
+{
+    drop_all(a);
     pthread_mutex_destroy(&a->lock);
     pthread_cond_destroy(&a->came);
 }
@@ -75,9 +100,12 @@ const void *flm__arrivals_wait(struct flm__arrivals *a, uint64_t id, size_t *siz
 {
     struct flm__arrival *found;
     pthread_mutex_lock(&a->lock);
-    while (!(found = take(a, id)))
+    while (!(found = take(a, id)) && !a->lost)
         pthread_cond_wait(&a->came, &a->lock);
     pthread_mutex_unlock(&a->lock);
+    *size = 0;
+    if (!found)
+        return NULL;
     const void *map = found->map;
     *size = found->size;
     free(found);

@@ -5,6 +5,7 @@
 
 #include <flm/error.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct flm__arrivals {
     pthread_cond_t came;
     struct flm__arrival *first, **last; /* lock */
     unsigned n;                         /* lock */
+    bool lost;                          /* lock: who announces is gone, nothing will come */
 };
 
 void flm__arrivals_init(struct flm__arrivals *a);
@@ -31,7 +33,12 @@ void flm__arrivals_fini(struct flm__arrivals *a);
 /* Maps and keeps what fd holds; fd stays the caller's. FLM_EPROTO, FLM_ENOMEM, FLM_EFULL. */
 int flm__arrivals_put(struct flm__arrivals *a, uint64_t id, size_t size, int fd, flm_error *error);
 
-/* Waits for the input with this id; the caller unmaps it (flm__blob_unmap). */
+/* Who has announced them is gone: drops them all, and nobody waits for more; until somebody else is there.
+ */
+void flm__arrivals_lose(struct flm__arrivals *a);
+void flm__arrivals_resume(struct flm__arrivals *a);
+
+/* Waits for the input with this id; the caller unmaps it (flm__blob_unmap). NULL: it will not come. */
 const void *flm__arrivals_wait(struct flm__arrivals *a, uint64_t id, size_t *size);
 
 #endif

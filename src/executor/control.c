@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "net/ring.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,6 +88,7 @@ struct flm__event *flm__control_take(struct flm__executor *e)
 void flm__control_stop_soon(struct flm__control *c)
 {
     atomic_store(&c->stopping, true);
+    atomic_store(&c->halt, true);
     ring_eventfd(c->wake_fd);
 }
 
@@ -141,6 +143,18 @@ static void on_recall(struct flm__executor *e, const Flm__Recall *recall)
     send_or_end(e, &m);
 }
 
+static void on_manager_lost(struct flm__executor *e, uint64_t round)
+{
+    Flm__Stock stock = FLM__STOCK__INIT;
+    stock.lane = e->identity.lane;
+    stock.life = e->identity.life;
+    stock.round = round;
+    stock.began = flm__stock_take(e, round, &stock.task);
+    ring_eventfd(e->bell);
+    FLM__MESSAGE(m, stock, STOCK, &stock);
+    send_or_end(e, &m);
+}
+
 static void on_cancel(struct flm__executor *e, uint64_t number)
 {
     if (number == 0)
@@ -180,6 +194,8 @@ static bool concerns_us(const struct flm__executor *e, const Flm__Message *m)
         OF_LANE(CANCEL, cancel)
         OF_LANE(KILL, kill)
         OF_LANE(BLOB, blob)
+        OF_LANE(MANAGER_LOST, manager_lost)
+        OF_LANE(EXECUTOR_RING, executor_ring)
 #undef OF_LANE
     default:
         return true;
@@ -209,6 +225,13 @@ static void on_message(struct flm__executor *e, Flm__Message *m, const int *fds,
         break;
     case FLM__MESSAGE__BODY_BLOB:
         on_blob(e, m->blob, fd);
+        break;
+    case FLM__MESSAGE__BODY_MANAGER_LOST:
+        on_manager_lost(e, m->manager_lost->round);
+        break;
+    case FLM__MESSAGE__BODY_EXECUTOR_RING: /* the ring stays, with another at its other end */
+        if (fd >= 0 && flm__ring_change_bell(e->link, fd) < 0)
+            flm__end_now(e, FLM_REASON_NONE, "no descriptor for the bell of the session manager");
         break;
     case FLM__MESSAGE__BODY_KILL:
         flm__end_now(e, m->kill->reason, "ended by the session manager: %s", m->kill->text);

@@ -24,8 +24,9 @@ struct flm__control {
     pthread_mutex_t lock;
     struct flm__event *first, **last; /* lock */
     unsigned n;                       /* lock */
-    atomic_bool events;               /* the list is not empty, or stopping */
+    atomic_bool events;               /* the list is not empty, or halt was set */
     atomic_bool stopping;             /* told to end: by the agent or by SIGTERM */
+    atomic_bool halt;                 /* stopping, or the session manager is lost (stock.h) */
 
     int wake_fd; /* eventfd: the second thread is to look at deadlines, what is to be sent, and quit */
     atomic_bool quit;

@@ -20,6 +20,7 @@
 #include "executor/recall.h"
 #include "executor/session.h"
 #include "executor/status.h"
+#include "executor/stock.h"
 #include "executor/task.h"
 #include "net/link.h"
 #include "wire/record.h"
@@ -54,6 +55,7 @@ struct flm__executor {
     struct flm__cancels *cancels; /* own_cancels, or in a world memory that its ranks share */
     struct flm__cancels own_cancels;
     struct flm__deadline deadline;
+    struct flm__stock stock;
     struct flm__arrivals arrivals; /* large inputs announced on the control connection */
     struct flm__control control;
 };

@@ -84,7 +84,7 @@ static void run_batch(struct flm__executor *e, const char *data, size_t n)
             flm__link_consume(e->link, done - kept);
             kept = done;
         }
-        if (__builtin_expect(atomic_load_explicit(&e->control.stopping, memory_order_relaxed), 0))
+        if (__builtin_expect(atomic_load_explicit(&e->control.halt, memory_order_relaxed), 0))
             break; /* what was not begun is not begun any more */
     }
     if (e->outbox.held)
@@ -146,8 +146,13 @@ static void handle_events(struct flm__executor *e)
 
 void flm__inbox_serve(struct flm__executor *e)
 {
-    while (!atomic_load_explicit(&e->control.stopping, memory_order_relaxed)) {
+    for (;;) {
         const void *data;
+        if (__builtin_expect(atomic_load_explicit(&e->control.halt, memory_order_relaxed), 0)) {
+            if (atomic_load(&e->control.stopping))
+                return;
+            flm__stock_settle(e);
+        }
         size_t n = flm__link_peek(e->link, &data);
         if (n)
             run_batch(e, data, n);

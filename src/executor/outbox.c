@@ -287,7 +287,7 @@ void flm__outbox_success(struct flm__executor *e, const struct flm__record *r)
 }
 
 void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason,
-                         int code)
+                         int code, const struct flm__usage *usage)
 {
     struct flm_task_context *t = &e->task;
     struct flm__outcome outcome = {.state = (uint8_t)state,
@@ -311,15 +311,30 @@ void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, i
         memcpy(e->scratch, output, size);
         output = e->scratch;
     }
-    uint32_t payload = (uint32_t)sizeof(outcome) + text + size;
+    uint32_t used = usage ? (uint32_t)sizeof(*usage) : 0;
+    uint32_t payload = (uint32_t)sizeof(outcome) + used + text + size;
     char *p = reserve(e, flm__record_bytes(payload));
     char *at = p + FLM__RECORD_HEADER;
     memcpy(at, &outcome, sizeof(outcome));
     at += sizeof(outcome);
+    if (used)
+        memcpy(at, usage, used);
+    at += used;
+    flags |= used ? FLM__RECORD_USAGE : 0;
     memset(at, 0, text);
     memcpy(at, t->message, t->message_size);
     if (size)
         memcpy(at + text, output, size);
     drop_large(e);
     finish(e, p, r, payload, flags);
+}
+
+void flm__outbox_settled(struct flm__executor *e, uint64_t round)
+{
+    const struct flm__record r = {
+        .type = FLM__SETTLED, .lane = e->wire_lane, .session = e->session.number, .task = round};
+    struct flm__outbox *o = &e->outbox;
+    memcpy(reserve(e, FLM__RECORD_HEADER), &r, sizeof(r));
+    atomic_fetch_add_explicit(&o->filled, FLM__RECORD_HEADER, memory_order_release);
+    flm__outbox_publish(e);
 }

@@ -52,9 +52,13 @@ void flm__outbox_fini(struct flm__executor *e);
 /* The task succeeded with the output in its context. */
 void flm__outbox_success(struct flm__executor *e, const struct flm__record *r);
 
-/* It did not; text: message_size bytes of the context's message. Its output, if any, goes along. */
+/* It did not; text: message_size bytes of the context's message. Its output, if any, goes along. usage: of
+ * its process; NULL: not known. */
 void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason,
-                         int code);
+                         int code, const struct flm__usage *usage);
+
+/* Says that everything before it is answered (stock.h). */
+void flm__outbox_settled(struct flm__executor *e, uint64_t round);
 
 /* Commits what is held. */
 void flm__outbox_publish(struct flm__executor *e);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,9 +112,15 @@ bool flm__process_ended(const struct flm__process *p)
     return waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
 }
 
+static uint64_t microseconds(const struct timeval *t)
+{
+    return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_usec;
+}
+
 int flm__process_reap(struct flm__process *p)
 {
     siginfo_t info;
+    struct rusage used = {0};
     int status = 0;
     if (p->pid <= 0)
         return 0;
@@ -121,8 +128,11 @@ int flm__process_reap(struct flm__process *p)
     while (waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
         ;
     kill(-p->pid, SIGKILL);
-    while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
+    while (wait4(p->pid, &status, 0, &used) < 0 && errno == EINTR)
         ;
+    p->usage = (struct flm__usage){.user_us = microseconds(&used.ru_utime),
+                                   .system_us = microseconds(&used.ru_stime),
+                                   .max_rss_kib = (uint64_t)used.ru_maxrss};
     if (p->pidfd >= 0)
         close(p->pidfd);
     p->pidfd = -1;

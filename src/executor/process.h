@@ -30,8 +30,9 @@ struct flm__spawn {
 };
 
 struct flm__process {
-    pid_t pid; /* 0: none */
-    int pidfd; /* -1: none, or the kernel has no such thing */
+    pid_t pid;               /* 0: none */
+    int pidfd;               /* -1: none, or the kernel has no such thing */
+    struct flm__usage usage; /* of the last one that was reaped */
 };
 
 /* 0 or an errno value. A file without #! that is not a program is given to
@@ -45,7 +46,7 @@ void flm__process_signal(const struct flm__process *p, int signal);
 bool flm__process_ended(const struct flm__process *p);
 
 /* Waits for the end of the child, kills what is left of its group, and returns
- * its status as from wait(2). */
+ * its status as from wait(2). What it has used is in p->usage. */
 int flm__process_reap(struct flm__process *p);
 
 /* --- watching a child: cancel, deadline, and what comes after SIGTERM --- */

@@ -54,3 +54,25 @@ uint64_t flm__recall_take(struct flm__recall *r, uint64_t upto)
     pthread_mutex_unlock(&r->lock);
     return from;
 }
+
+uint64_t flm__recall_all(struct flm__recall *r)
+{
+    pthread_mutex_lock(&r->lock);
+    atomic_store(&r->recalling, true);
+    if (!r->fenced)
+        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    uint64_t began = atomic_load(r->began);
+    if (began > r->upto || r->from == r->upto)
+        r->from = began; /* else the main thread is within an earlier range, which grows */
+    r->upto = UINT64_MAX;
+    pthread_mutex_unlock(&r->lock);
+    return began;
+}
+
+void flm__recall_end(struct flm__recall *r, uint64_t began)
+{
+    pthread_mutex_lock(&r->lock);
+    r->from = r->upto = began;
+    atomic_store_explicit(&r->recalling, false, memory_order_relaxed);
+    pthread_mutex_unlock(&r->lock);
+}

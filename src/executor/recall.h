@@ -49,4 +49,10 @@ static inline bool flm__recall_begin(struct flm__recall *r, uint64_t n)
  * from+1 .. upto will not be run and were not given back before; from == upto: none. */
 uint64_t flm__recall_take(struct flm__recall *r, uint64_t upto);
 
+/* Second thread: gives back all that has not begun and whatever is met from now on. Returns the number of
+ * the last that has begun. */
+uint64_t flm__recall_all(struct flm__recall *r);
+/* Main thread: the end of that; what is met next is number `began` + 1 and is to be run. */
+void flm__recall_end(struct flm__recall *r, uint64_t began);
+
 #endif

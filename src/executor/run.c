@@ -39,9 +39,9 @@ static void fail_by_service(struct flm__executor *e, const struct flm__record *r
     if (flm_task_cancelled(&e->task) && is_cut_off(e))
         return;
     if (flm_task_cancelled(&e->task))
-        flm__outbox_failure(e, r, FLM_TASK_CANCELLED, FLM_REASON_CANCELLED, code);
+        flm__outbox_failure(e, r, FLM_TASK_CANCELLED, FLM_REASON_CANCELLED, code, NULL);
     else
-        flm__outbox_failure(e, r, FLM_TASK_FAILED, FLM_REASON_SERVICE, code);
+        flm__outbox_failure(e, r, FLM_TASK_FAILED, FLM_REASON_SERVICE, code, NULL);
 }
 
 /* In a session that asks for it the result tells how long the task took. */
@@ -126,7 +126,7 @@ static void run_by_shim(struct flm__executor *e, struct flm__record *r, uint64_t
     } else {
         e->task.message_size = (uint32_t)strnlen(t.message, FLM__SHIM_MESSAGE_MAX);
         memcpy(e->task.message, t.message, e->task.message_size);
-        flm__outbox_failure(e, r, t.state, t.reason, t.code);
+        flm__outbox_failure(e, r, t.state, t.reason, t.code, t.usage.max_rss_kib ? &t.usage : NULL);
     }
     flm_error error = {0};
     if (s->spoilt && flm__session_renew(e, &error) < 0)
@@ -138,7 +138,7 @@ static void refuse(struct flm__executor *e, const struct flm__record *r, int rea
 {
     flm__task_start(&e->task, r->task, e->number, "", 0);
     flm_task_fail(&e->task, 0, "%s", text);
-    flm__outbox_failure(e, r, FLM_TASK_FAILED, reason, code);
+    flm__outbox_failure(e, r, FLM_TASK_FAILED, reason, code, NULL);
 }
 
 static void run_otherwise(struct flm__executor *e, const struct flm__record *r, const void *payload)
@@ -157,6 +157,8 @@ static void run_otherwise(struct flm__executor *e, const struct flm__record *r, 
         struct flm__blob_ref ref;
         memcpy(&ref, parts.input, sizeof(ref));
         map = flm__arrivals_wait(&e->arrivals, ref.id, &size);
+        if (!map) /* lost with the session manager, which will not find it answered (stock.h) */
+            return;
     }
     struct flm__session *s = &e->session;
     if (!s->entered || s->number != r->session) {

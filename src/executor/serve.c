@@ -133,6 +133,7 @@ static int init(struct flm__executor *e, const struct flm_service *self, flm_err
     e->wire_lane = (uint16_t)(e->identity.lane | (e->identity.life & 15) << 12);
     flm__session_init(&e->session);
     flm__arrivals_init(&e->arrivals);
+    flm__stock_init(&e->stock);
     flm__outbox_init(e);
     int rc = flm__control_init(&e->control, error);
     flm__deadline_init(&e->deadline, e->control.wake_fd);

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/record.h"
+
 enum { FLM__SHIM_MESSAGE_MAX = 400 };
 
 /* What is known of the application. Everything lives until leave has returned. */
@@ -47,6 +49,7 @@ struct flm__shim_task {
     int reason; /* enum flm_reason */
     int code;
     char message[FLM__SHIM_MESSAGE_MAX + 1];
+    struct flm__usage usage; /* of its process; all 0: not known */
 };
 
 struct flm__shim;

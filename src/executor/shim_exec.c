@@ -432,6 +432,7 @@ static void run(struct exec *x, struct flm__shim_task *t)
     close_stream(&x->out);
     close_stream(&x->err);
     int status = flm__process_reap(&x->process);
+    t->usage = x->process.usage;
     flm__outcome_of_child(t, status, x->watch.why, &x->watch.oom, x->argv[0]);
     if (failed && x->watch.why == FLM__WATCH_LIMIT)
         flm__outcome_fail(t, FLM_REASON_SERVICE, failed,

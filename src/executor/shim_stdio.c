@@ -122,6 +122,7 @@ static void bury(struct flm__stdio *x, struct flm__shim_task *t)
 {
     int why = x->watch.why;
     int status = flm__stdio_stop_ending(x);
+    t->usage = x->process.usage;
     flm__outcome_of_child(t, status, why, &x->watch.oom, x->app->command[0]);
     if (t->state == FLM_TASK_SUCCEED)
         flm__outcome_fail(t, FLM_REASON_EXIT, 0, "'%.200s' ended (status 0) before it had answered",

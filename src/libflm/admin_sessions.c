@@ -11,7 +11,7 @@ enum {
 /* ---- sessions ---------------------------------------------------------------- */
 
 static void fill_session(struct flm_session_view *to, const Flm__SessionView *v, struct flm_event **events,
-                         struct flm_place_view **places)
+                         struct flm_place_view **places, struct flm_reason_count **reasons)
 {
     *to = (struct flm_session_view){
         .id = v->id,
@@ -42,6 +42,8 @@ static void fill_session(struct flm_session_view *to, const Flm__SessionView *v,
         .results_rows = v->results_rows,
         .results_lag = v->results_lag,
         .results_trouble = v->results_trouble,
+        .useful_s = v->useful_s,
+        .wasted_s = v->wasted_s,
     };
     for (size_t i = 0; i < v->n_events; i++)
         flm__views_event((*events)++, v->events[i]);
@@ -50,27 +52,36 @@ static void fill_session(struct flm_session_view *to, const Flm__SessionView *v,
                                                .block = v->places[i]->block,
                                                .tasks = v->places[i]->tasks,
                                                .executors = v->places[i]->executors};
+    to->reasons = *reasons;
+    for (size_t i = 0; i < v->n_ended && i < v->n_lost; i++)
+        if (v->ended[i] || v->lost[i])
+            *(*reasons)++ = (struct flm_reason_count){(int)i, v->ended[i], v->lost[i]};
+    to->n_reasons = (int)(*reasons - to->reasons);
 }
 
 static int take_sessions(Flm__Message *reply, struct flm_session_view **list, flm_error *error)
 {
     const Flm__Reply *r = reply->reply;
-    size_t n = r->n_sessions, n_events = 0, n_places = 0;
+    size_t n = r->n_sessions, n_events = 0, n_places = 0, n_reasons = 0;
     struct flm_event *events;
     struct flm_place_view *places;
+    struct flm_reason_count *reasons;
     void *more;
     for (size_t i = 0; i < n; i++) {
         n_events += r->sessions[i]->n_events;
         n_places += r->sessions[i]->n_places;
+        n_reasons += r->sessions[i]->n_ended;
     }
-    *list = flm__views_make_room_take(reply, n, sizeof(**list),
-                                      n_events * sizeof(*events) + n_places * sizeof(*places), &more);
+    *list = flm__views_make_room_take(
+        reply, n, sizeof(**list),
+        n_events * sizeof(*events) + n_places * sizeof(*places) + n_reasons * sizeof(*reasons), &more);
     if (!*list)
         return flm__admin_no_memory(error);
     events = more;
     places = (struct flm_place_view *)(void *)(events + n_events);
+    reasons = (struct flm_reason_count *)(void *)(places + n_places);
     for (size_t i = 0; i < n; i++)
-        fill_session(&(*list)[i], r->sessions[i], &events, &places);
+        fill_session(&(*list)[i], r->sessions[i], &events, &places, &reasons);
     return (int)n;
 }
 
@@ -120,6 +131,10 @@ static void fill_task(struct flm_task_view *to, const Flm__TaskView *v, struct f
         .deadline_ms = v->deadline_ms,
         .node = v->node,
         .block = v->block,
+        .cause = v->cause,
+        .user_s = (double)v->user_us * 1e-6,
+        .system_s = (double)v->system_us * 1e-6,
+        .max_rss_kib = v->max_rss_kib,
         .events = *events,
         .n_events = (int)v->n_events,
     };

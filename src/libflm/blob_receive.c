@@ -212,6 +212,17 @@ unsigned flm__blob_deliver_reads(flm_client *c)
     return n;
 }
 
+void flm__blob_note_reads(flm_client *c)
+{
+    const struct flm__blob_read *b;
+    DL_FOREACH(c->reads, b)
+    {
+        flm_session *s = flm__session_by_number(c, b->session);
+        if (s && b->result.task <= s->inherited)
+            s->reads_lost++;
+    }
+}
+
 void flm__blob_free_reads(flm_client *c)
 {
     while (c->reads) {

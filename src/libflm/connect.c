@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "libflm/handle.h"
 #include "libflm/options.h"
+#include "libflm/reconnect.h"
 #include "libflm/transport.h"
 #include "base/endpoint.h"
 #include "base/error.h"
@@ -21,6 +22,8 @@ enum {
     TIMEOUT_MS = 10000,
     WAIT_MAX_S = 3600,
     AGAIN_MS = 20, /* between two looks whether an instance has started */
+    RECONNECT_MS = 30000,
+    RECONNECT_MAX_S = 1000000,
 };
 
 /* ---- the end of a manager ---------------------------------------------- */
@@ -36,8 +39,13 @@ int flm__client_lost(flm_client *c, int code, const char *format, ...)
     c->lost_error.code = FLM_EDISCONNECTED;
     c->lost = true;
     c->garbled = code == FLM_EPROTO;
-    for (flm_session *s = c->sessions; s; s = s->next)
+    /* What we cannot cope with would only happen again. */
+    bool may = c->reconnect && code != FLM_EPROTO && code != FLM_EFULL && code != FLM_ENOMEM;
+    c->recoverable = false;
+    for (flm_session *s = c->sessions; s; s = s->next) {
+        c->recoverable |= may && s->resume && !(s->special & FLM__SPECIAL_LOST);
         s->special |= FLM__SPECIAL_LOST;
+    }
     if (c->shared)
         flm__wait_notify(c); /* somebody may sleep and not see it */
     return FLM_EDISCONNECTED;
@@ -46,6 +54,27 @@ int flm__client_lost(flm_client *c, int code, const char *format, ...)
 int flm__client_lost_error(const flm_client *c, flm_error *error)
 {
     return flm__error_set(error, FLM_EDISCONNECTED, "%s", c->lost_error.text);
+}
+
+void flm__session_lost(flm_session *s, int code, const char *text)
+{
+    flm_client *c = s->client;
+    flm__error_set(&s->lost_error, code, "%s", text);
+    s->special |= FLM__SPECIAL_LOST;
+    s->resume = 0;
+    if (s->number)
+        HASH_DEL(c->by_number, s);
+    s->number = 0; /* no session of the manager has that */
+    c->untold = true;
+    if (c->shared)
+        flm__wait_notify(c);
+}
+
+int flm__session_lost_error(const flm_session *s, flm_error *error)
+{
+    if (!s->lost_error.code)
+        return flm__client_lost_error(s->client, error);
+    return flm__error_set(error, FLM_EDISCONNECTED, "%s", s->lost_error.text);
 }
 
 int flm__client_check_outside(const flm_client *c, flm_error *error)
@@ -99,6 +128,8 @@ static int connect_one(flm_client *c, const char *endpoint, const struct flm_con
                        flm_error *error)
 {
     int64_t deadline = flm__client_deadline(o->timeout_ms);
+    if (strcmp(endpoint, "inproc:") == 0 && c->connections)
+        return flm__error_set(error, FLM_ENOTSUP, "a session cannot go on in this process");
     if (strcmp(endpoint, "inproc:") == 0)
         return flm__inproc_open(c, error);
     int fd = flm__dial(endpoint, deadline, error);
@@ -116,7 +147,7 @@ static int connect_one(flm_client *c, const char *endpoint, const struct flm_con
 /* ---- the list of endpoints --------------------------------------------------- */
 
 /* Tries them in order. The error is that of the only one, or a list of them all. */
-static int connect_list(flm_client *c, char *list, const struct flm_connect_options *o, flm_error *error)
+static int connect_any(flm_client *c, char *list, const struct flm_connect_options *o, flm_error *error)
 {
     flm_error all = {0}, one;
     unsigned n = 0;
@@ -145,6 +176,17 @@ static int connect_list(flm_client *c, char *list, const struct flm_connect_opti
         return flm__error_set(error, FLM_EINVAL, "the list of endpoints is empty");
     return flm__error_set(error, code, "%s%s", all.text,
                           code == FLM_ECONNECT ? " (start one with flmd, or run this under flmrun)" : "");
+}
+
+int flm__connect_list(flm_client *c, const char *endpoints, const struct flm_connect_options *o,
+                      flm_error *error)
+{
+    char *list = strdup(endpoints);
+    if (!list)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for a client");
+    int rc = connect_any(c, list, o, error);
+    free(list);
+    return rc;
 }
 
 /* $FLM_ENDPOINT_WAIT: whoever set FLM_ENDPOINT has only begun to start what will listen there. Waits until
@@ -188,6 +230,19 @@ static char *choose_endpoints(const char *endpoint, flm_error *error)
     return copy;
 }
 
+/* How long to try to connect again: what the caller wants, $FLM_RECONNECT (seconds), the default. */
+static int choose_reconnect(int ms)
+{
+    const char *text = getenv("FLM_RECONNECT");
+    char *end = NULL;
+    double s = text && *text ? strtod(text, &end) : 0;
+    if (ms)
+        return ms;
+    if (!end || *end || !(s >= 0))
+        return RECONNECT_MS;
+    return s == 0 ? -1 : (int)((s < RECONNECT_MAX_S ? s : RECONNECT_MAX_S) * 1000);
+}
+
 /* ---- flm_connect ------------------------------------------------------------------ */
 
 static int check_options(const struct flm_connect_options *from, struct flm_connect_options *o,
@@ -208,6 +263,7 @@ static int check_options(const struct flm_connect_options *from, struct flm_conn
         o->name = program_invocation_short_name;
     if (!o->provider)
         o->provider = getenv("FLM_PROVIDER");
+    o->reconnect_ms = choose_reconnect(o->reconnect_ms);
     return 0;
 }
 
@@ -222,6 +278,8 @@ static flm_client *new_client(const struct flm_connect_options *o, flm_error *er
     c->free_slot = FLM__NO_SLOT;
     c->cancelled_last = &c->cancelled_first;
     c->timeout_ms = o->timeout_ms;
+    if (flm__random(&c->key, sizeof(c->key)) < 0)
+        c->key = (uint64_t)flm__wall_ns() ^ (uintptr_t)c;
     c->shared = o->progress == FLM_PROGRESS_THREAD || (o->flags & FLM_SHARED);
     if (flm__wait_init(c, error) < 0) {
         free(c);
@@ -236,6 +294,7 @@ static void free_client(flm_client *c)
         flm__session_free(c->sessions);
     flm__transport_close(c);
     flm__invoke_free(c);
+    flm__reconnect_free(c->reconnect);
     if (c->epoll >= 0)
         close(c->epoll);
     if (c->timer >= 0)
@@ -254,7 +313,11 @@ flm_client *flm_connect(const char *endpoint, const struct flm_connect_options *
     flm_client *c = list ? new_client(&o, error) : NULL;
     if (c && (!endpoint || !*endpoint) && getenv("FLM_ENDPOINT"))
         await_start(list);
-    int rc = c ? connect_list(c, list, &o, error) : FLM_ENOMEM;
+    int rc = c ? flm__connect_list(c, list, &o, error) : FLM_ENOMEM;
+    if (rc == 0 && !c->inproc && o.reconnect_ms > 0) {
+        c->reconnect = flm__reconnect_new(list, &o);
+        rc = c->reconnect ? 0 : flm__error_set(error, FLM_ENOMEM, "no memory for a client");
+    }
     if (rc == 0 && o.progress == FLM_PROGRESS_THREAD)
         rc = flm__thread_start(c, error);
     if (rc < 0 && c) {
@@ -303,7 +366,9 @@ static bool nothing_exposed(struct flm__wait *wait)
 static void hand_over(flm_client *c)
 {
     bool any = false;
-    for (flm_session *s = c->sessions; s && !c->lost; s = s->next) {
+    for (flm_session *s = c->sessions; s; s = s->next) {
+        if (flm__session_is_lost(s))
+            continue;
         bool to_say = s->acknowledges && flm__done_with(s) != 0;
         if (!to_say && !((s->acknowledges || s->flags & FLM_DETACHED) && s->outstanding))
             continue;
@@ -313,7 +378,7 @@ static void hand_over(flm_client *c)
         flm_sync(s, NULL, NULL);
     }
     struct flm__wait wait = {FLM__WAIT_DATA, nothing_exposed, c, flm__client_deadline(c->timeout_ms)};
-    if (any && !c->lost && c->n_exposed)
+    if (any && c->n_exposed)
         flm__wait_until(c, &wait);
 }
 
@@ -323,7 +388,7 @@ void flm_disconnect(flm_client *c)
         return;
     flm__thread_stop(c);
     flm__client_lock(c);
-    if (!c->lost && !c->inproc)
+    if (!c->inproc)
         hand_over(c);
     flm__client_unlock(c);
     free_client(c);

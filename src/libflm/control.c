@@ -30,10 +30,17 @@ static void handle_take(flm_client *c, Flm__Message *m, int *fds, unsigned n_fds
     case FLM__MESSAGE__BODY_REFUSED:
         flm__client_lost(c, FLM_EDISCONNECTED, "the session manager ended the connection: %s",
                          m->refused->text);
+        c->recoverable &= m->refused->code == FLM_EDISCONNECTED; /* else it would only refuse us again */
         break;
     case FLM__MESSAGE__BODY_SHUTDOWN:
         flm__client_lost(c, FLM_EDISCONNECTED, "the session manager ended: %s", m->shutdown->text);
         break;
+    case FLM__MESSAGE__BODY_SESSION_LOST: {
+        flm_session *s = flm__session_by_number(c, m->session_lost->session);
+        if (s)
+            flm__session_lost(s, m->session_lost->code, m->session_lost->text);
+        break;
+    }
     default: /* of a newer version: not for us */
         break;
     }
@@ -76,7 +83,7 @@ int flm__control_read(flm_client *c)
 int flm__control_say(flm_client *c, const Flm__Message *message, const int *fds, unsigned n_fds,
                      flm_error *error)
 {
-    if (c->lost)
+    if (c->lost || !c->conn)
         return flm__client_lost_error(c, error);
     int rc = flm__conn_send(c->conn, message, fds, n_fds);
     if (rc == FLM_EDISCONNECTED) {

@@ -1,5 +1,6 @@
 /* From a RESULT record to the callback of its task. */
 #include "libflm/handle.h"
+#include "libflm/retained.h"
 
 #include <string.h>
 
@@ -64,6 +65,8 @@ static int deliver_slow(flm_client *c, const struct flm__record *r, const void *
     const struct flm__outcome *o = &parts.outcome;
     bool plain = !(r->flags & FLM__RECORD_OUTCOME);
     uint32_t slot = receive(c, r);
+    if (r->flags & FLM__RECORD_UNCOUNTED && slot != FLM__NO_SLOT)
+        flm__retained_refused(c->slots[slot].session, r->task);
     memcpy(c->message, parts.text, o->text);
     c->message[o->text] = 0;
     struct flm_result result = {
@@ -127,20 +130,23 @@ int flm__deliver_record(flm_client *c, const struct flm__record *r, const void *
     return 0;
 }
 
-unsigned flm__deliver_bury(flm_client *c)
+unsigned flm__deliver_lost(flm_client *c)
 {
     unsigned n = 0;
-    c->buried = true;
     for (flm_session *s = c->sessions; s; s = s->next) {
-        s->lost_tasks = s->outstanding != 0;
+        if (!flm__session_is_lost(s))
+            continue;
+        s->lost_tasks |= s->outstanding != 0;
         flm__inherited_lost(s);
         flm__overflow_drop(s);
+        flm__retained_free(s);
     }
     for (uint32_t i = 0; i < c->n_slots; i++) {
-        if (!c->slots[i].session)
+        const flm_session *s = c->slots[i].session;
+        if (!s || !flm__session_is_lost(s))
             continue;
         flm__deliver_made(c, i, FLM_TASK_FAILED, FLM_REASON_DISCONNECTED, FLM_EDISCONNECTED,
-                          c->lost_error.text);
+                          s->lost_error.code ? s->lost_error.text : c->lost_error.text);
         n++;
     }
     return n;

@@ -46,13 +46,17 @@ struct flm__kept_blob;
 struct flm__call;
 struct flm__inproc;
 struct flm__invoke_copy;
+struct flm__retained_chunk;
+struct flm__reconnect;
+struct retained;
 
 /* Why a session's fast path is closed; see task.c. */
 enum flm__special {
     FLM__SPECIAL_OVERFLOW = 1, /* older tasks wait in the overflow */
     FLM__SPECIAL_CLOSED = 2,   /* closing or cancelled: no more tasks */
-    FLM__SPECIAL_LOST = 4,     /* the manager is gone */
+    FLM__SPECIAL_LOST = 4,     /* the manager is gone, or has lost the session */
     FLM__SPECIAL_SHARED = 8,   /* the lock must be taken */
+    FLM__SPECIAL_RETAINS = 16, /* tasks are kept until they are recorded: retained.c */
 };
 
 struct flm_session {
@@ -92,6 +96,20 @@ struct flm_session {
     bool acknowledges, given_up;  /* it is being closed: nobody will take what is kept */
     uint64_t taken, acknowledged; /* results, since the session began */
     uint64_t done_before_silence;
+    uint64_t released; /* with FLM_KEEP_RESULTS: flm_acknowledge has said that so many are done with */
+
+    /* retained.c, reconnect.c: of sessions that a session manager takes up again */
+    uint64_t resume; /* names it to that one; 0: it cannot */
+    struct flm__retained_chunk *retained_first, *retained_last, *resend_chunk;
+    struct retained *resend; /* the next to be looked at, in resend_chunk */
+    uint64_t retained_bytes, asked_at;
+    uint64_t unsent;                 /* tasks that are to be sent again */
+    uint64_t asked;                  /* the request that asks what is recorded; 0: none */
+    uint64_t recorded, dropped_task; /* tasks up to these are recorded, and not retained */
+    uint64_t seen;                   /* results that had come when a connection was lost */
+    uint64_t reads_lost;             /* of these, outputs of inherited tasks that were being read then */
+    uint64_t refused;                /* the first task that was, so that it is not recorded; 0: none */
+    flm_error lost_error;
 
     bool lost_tasks; /* some were told that the manager is gone */
 
@@ -108,6 +126,9 @@ struct flm_client {
     bool unflushed; /* something was committed and not flushed */
     bool shared;
     bool lost, buried; /* the manager is gone; every task has been told so */
+    bool recoverable;  /* lost, and may come again */
+    bool away;         /* it has not yet: the link takes nothing. See reconnect.h */
+    bool untold;       /* some sessions */
     bool silent;       /* nobody hears the callbacks: nothing is acknowledged any more */
     uint32_t n_exposed;
     unsigned n_acknowledging; /* sessions */
@@ -116,9 +137,12 @@ struct flm_client {
 
     flm_session *sessions, *by_number, *queued_sessions;
     int timeout_ms;
-    flm_error lost_error; /* why */
-    bool garbled;         /* what is left in the link cannot be read */
-    bool pump_wants_room; /* the overflow waits for room in the link, not for credit */
+    struct flm__reconnect *reconnect; /* NULL: never */
+    unsigned connections;             /* that were lost */
+    uint64_t key;                     /* of this handle, for the manager */
+    flm_error lost_error;             /* why */
+    bool garbled;                     /* what is left in the link cannot be read */
+    bool pump_wants_room;             /* the overflow waits for room in the link, not for credit */
 
     /* Control connection. */
     struct flm__conn *conn; /* NULL: inproc */
@@ -169,11 +193,28 @@ static inline void flm__client_unlock(flm_client *c)
 
 /* ---- connect.c ---- */
 
+/* Connects to one of these endpoints, in order, within timeout_ms each. */
+int flm__connect_list(flm_client *c, const char *endpoints, const struct flm_connect_options *o,
+                      flm_error *error);
+
 /* The manager is gone, or cannot be understood: notes why, once. Returns FLM_EDISCONNECTED. Callbacks
  * are told by the next progress. */
 int flm__client_lost(flm_client *c, int code, const char *format, ...) FLM_PRINTF(3, 4);
 
+/* Nothing more comes of this session, for a reason of its own; the next progress tells its callbacks. */
+void flm__session_lost(flm_session *s, int code, const char *text);
+
+/* Lost for good. */
+static inline bool flm__client_is_lost(const flm_client *c)
+{
+    return c->lost && !c->recoverable;
+}
+static inline bool flm__session_is_lost(const flm_session *s)
+{
+    return (s->special & FLM__SPECIAL_LOST) && !(s->resume && s->client->recoverable);
+}
 /* Fills error with why, returns FLM_EDISCONNECTED. */
+int flm__session_lost_error(const flm_session *s, flm_error *error);
 int flm__client_lost_error(const flm_client *c, flm_error *error);
 
 /* Refuses calls that callbacks must not make: 0 or FLM_EINVAL. */
@@ -213,6 +254,9 @@ int64_t flm__task_submit(flm_session *s, const struct flm__submission *task);
  * success *owned is taken. */
 int flm__task_send(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
                    void **owned);
+/* The same for a task that is retained already. */
+int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
+                       void **owned);
 
 /* Bytes of a task as flow control counts them. */
 uint64_t flm__task_weight(size_t size, uint32_t deadline_ms);
@@ -223,6 +267,8 @@ bool flm__task_has_credit(const flm_session *s, uint64_t weight);
 
 /* Queues a task that has its slot and id; copies a small input. 0 or FLM_ENOMEM. */
 int flm__overflow_add(flm_session *s, uint32_t slot, const struct flm__submission *task);
+/* The session has tasks to send before any other: no more fast path, the pump comes to it. */
+void flm__overflow_remember(flm_session *s);
 /* Sends what can be sent; returns how many. */
 unsigned flm__overflow_pump(flm_client *c);
 /* Takes a task out, if it is there; its callback is told CANCELLED by the next progress. */
@@ -262,8 +308,8 @@ int flm__deliver_record(flm_client *c, const struct flm__record *r, const void *
 /* A result that the library makes itself. */
 void flm__deliver_made(flm_client *c, uint32_t slot, int state, int reason, int code, const char *text);
 
-/* Tells every task that the manager is gone; returns how many. */
-unsigned flm__deliver_bury(flm_client *c);
+/* Tells the tasks of sessions that are lost; returns how many. */
+unsigned flm__deliver_lost(flm_client *c);
 
 /* ---- inherited.c ---- */
 
@@ -326,6 +372,8 @@ int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *r
 /* Delivers outputs whose reading is over; returns how many. */
 unsigned flm__blob_deliver_reads(flm_client *c);
 void flm__blob_free_arrived(flm_client *c);
+/* The outputs that are being read will come again: notes those that are found by nothing but their ids. */
+void flm__blob_note_reads(flm_client *c);
 /* After the fabric is closed. */
 void flm__blob_free_reads(flm_client *c);
 
@@ -343,6 +391,7 @@ int flm__control_say(flm_client *c, const Flm__Message *message, const int *fds,
 struct flm__call {
     struct flm__call *next;
     uint64_t id;
+    unsigned connection;
     Flm__Message *reply; /* NULL: not yet */
 };
 
@@ -351,6 +400,7 @@ enum flm__request_mode {
     FLM__REQUEST_PLAIN,    /* at most the client's timeout; callbacks do not run */
     FLM__REQUEST_PROGRESS, /* for ever; callbacks run */
     FLM__REQUEST_SEND,     /* not at all: the reply is dropped */
+    FLM__REQUEST_ALONE,    /* as PLAIN, and the lock is not given up: while connecting */
 };
 
 /* Makes a request: fills its id, sends it, waits. 0 and *reply (if wanted; freed with
@@ -370,6 +420,8 @@ void flm__session_free(flm_session *s);
 /* Receives and sends what can be and runs callbacks. Returns how many things it did, 0: nothing to do.
  * Does nothing inside a callback. */
 unsigned flm__progress(flm_client *c);
+/* Delivers all that has come, of a manager that is gone; returns how many things. */
+unsigned flm__progress_drain(flm_client *c);
 /* The same for the fabric alone: others may read our memory; no callback runs. */
 unsigned flm__progress_fabric(flm_client *c);
 /* Lets out what was committed and is not out yet. */
@@ -411,6 +463,9 @@ struct flm__wait {
 /* Makes progress until done. 0, FLM_ETIMEDOUT or FLM_EDISCONNECTED (with DATA and ROOM every task has
  * been told so). At least one turn is made. The lock is held, and given up while sleeping. */
 int flm__wait_until(flm_client *c, struct flm__wait *wait);
+/* flm_fd leaves the descriptors of a connection, or watches those of the present one. */
+void flm__fd_leave(flm_client *c);
+void flm__fd_join(flm_client *c);
 /* Prepares what flm_fd needs before its caller sleeps on it. */
 void flm__wait_arm_fd(flm_client *c);
 void flm__wait_disarm_fd(flm_client *c);

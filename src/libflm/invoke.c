@@ -134,7 +134,7 @@ static int invoke(flm_session *s, struct flm__submission *task, int timeout_ms, 
     }
     rc = i->rc;
     free(i);
-    if (rc == 0 && result->reason == FLM_REASON_DISCONNECTED && c->lost)
+    if (rc == 0 && result->reason == FLM_REASON_DISCONNECTED && flm__session_is_lost(s))
         return FLM_EDISCONNECTED;
     return rc;
 }
@@ -148,7 +148,7 @@ int flm_invoke(flm_session *s, const void *input, size_t size, int timeout_ms, s
     flm__client_lock(c);
     int rc = flm__client_check_outside(c, NULL);
     /* When the time is over the task goes on, and the user's input may be gone. */
-    if (rc == 0 && size > FLM__INLINE_MAX && !flm__client_copies_large(c)) {
+    if (rc == 0 && size > FLM__INLINE_MAX && (!flm__client_copies_large(c) || s->resume)) {
         task.owned = malloc(size);
         rc = task.owned ? 0 : FLM_ENOMEM;
         if (task.owned)

@@ -2,6 +2,7 @@
  * wait, so they wait here, each in memory of its own, and are sent in order before anything newer of
  * their session. Bounded by what the callbacks submit. */
 #include "libflm/handle.h"
+#include "libflm/retained.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,9 @@ struct flm__queued_task {
     uint32_t slot, deadline_ms;
 };
 
-static void remember_session(flm_session *s)
+void flm__overflow_remember(flm_session *s)
 {
+    s->special |= FLM__SPECIAL_OVERFLOW;
     if (s->in_queued)
         return;
     flm_session **last = &s->client->queued_sessions;
@@ -47,8 +49,7 @@ int flm__overflow_add(flm_session *s, uint32_t slot, const struct flm__submissio
         s->queue_first = q;
     s->queue_last = q;
     s->queued++;
-    s->special |= FLM__SPECIAL_OVERFLOW;
-    remember_session(s);
+    flm__overflow_remember(s);
     return 0;
 }
 
@@ -58,7 +59,8 @@ static struct flm__queued_task *take_first(flm_session *s)
     s->queue_first = q->next;
     if (!s->queue_first) {
         s->queue_last = NULL;
-        s->special &= ~(unsigned)FLM__SPECIAL_OVERFLOW;
+        if (!s->unsent)
+            s->special &= ~(unsigned)FLM__SPECIAL_OVERFLOW;
     }
     s->queued--;
     return q;
@@ -73,6 +75,13 @@ static void free_task(struct flm__queued_task *q)
 /* 0: its queue is empty; else why not. */
 static int pump_session(flm_session *s, unsigned *n)
 {
+    if (s->unsent) {
+        int rc = flm__retained_resend(s, n);
+        if (rc < 0)
+            return rc;
+        if (!s->queue_first)
+            s->special &= ~(unsigned)FLM__SPECIAL_OVERFLOW;
+    }
     while (s->queue_first) {
         struct flm__queued_task *q = s->queue_first;
         int rc = flm__task_send(s, q->slot, q->input, q->size, q->deadline_ms, &q->owned);
@@ -100,7 +109,7 @@ unsigned flm__overflow_pump(flm_client *c)
         s->in_queued = false;
         if (rc != FLM_EAGAIN)
             rc = pump_session(s, &n);
-        if (!s->queue_first || s->in_queued)
+        if ((!s->queue_first && !s->unsent) || s->in_queued)
             continue;
         s->in_queued = true;
         s->next_queued = NULL;

@@ -1,5 +1,6 @@
 /* One turn of the client: what came is delivered, what can go goes. */
 #include "libflm/handle.h"
+#include "libflm/reconnect.h"
 #include "net/ring.h"
 
 enum {
@@ -16,7 +17,6 @@ static void give_back(flm_client *c, size_t bytes)
     flm__progress_let_out(c);
 }
 
-/* Delivers what the link holds; returns how many records. */
 static unsigned drain(flm_client *c)
 {
     const void *data;
@@ -49,8 +49,7 @@ static unsigned drain(flm_client *c)
     return records;
 }
 
-/* The manager is gone: what it had sent is real, all else is told that it is gone. */
-static unsigned bury(flm_client *c)
+unsigned flm__progress_drain(flm_client *c)
 {
     unsigned n = 0, more;
     do {
@@ -58,7 +57,24 @@ static unsigned bury(flm_client *c)
         more = drain(c) + flm__blob_deliver_reads(c);
         n += more;
     } while (more);
-    return n + flm__overflow_deliver(c) + flm__deliver_bury(c);
+    return n + flm__overflow_deliver(c);
+}
+
+/* The manager is gone: what it had sent is real, all else is told that it is gone, unless it may come
+ * again. */
+static unsigned gone(flm_client *c)
+{
+    unsigned n = 0;
+    if (c->lost && !flm__reconnect_depart(c, true, &n)) {
+        n += flm__progress_drain(c);
+        c->buried = true;
+        n += flm__deliver_lost(c);
+    }
+    if (c->untold)
+        n += flm__reconnect_tell(c);
+    if (c->away && !n)
+        n += flm__reconnect_try(c);
+    return n;
 }
 
 static void link_failed(flm_client *c)
@@ -107,7 +123,7 @@ unsigned flm__progress(flm_client *c)
         look(c);
     else
         c->until_look -= turns;
-    if (__builtin_expect(c->lost, 0))
-        n += bury(c);
+    if (__builtin_expect(c->lost || c->away || c->untold, 0))
+        n += gone(c);
     return n;
 }

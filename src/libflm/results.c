@@ -188,6 +188,41 @@ static void hold_from_oldest(flm_session *s)
         s->first_held = oldest ? oldest->number : 0;
 }
 
+/* Results up to this one have all been given to callbacks or handed out. */
+static uint64_t handed_out(flm_session *s)
+{
+    const flm_client *c = s->client;
+    if (c->reads || c->reads_done) /* these come out of order */
+        return s->released;
+    if (!s->kept)
+        return s->taken;
+    return s->out_of_order ? s->released : next_kept(s)->number - 1;
+}
+
+static int acknowledge(flm_session *s)
+{
+    flm_client *c = s->client;
+    uint64_t done = handed_out(s);
+    if (done <= s->released)
+        return c->lost ? FLM_EDISCONNECTED : 0;
+    s->released = done;
+    if (c->own_thread)
+        flm__wait_notify(c);
+    else if (s->acknowledges)
+        flm__acknowledge(c);
+    return c->lost ? FLM_EDISCONNECTED : 0;
+}
+
+int flm_acknowledge(flm_session *s)
+{
+    if (!s)
+        return FLM_EINVAL;
+    flm__client_lock(s->client);
+    int rc = acknowledge(s);
+    flm__client_unlock(s->client);
+    return rc;
+}
+
 static int take(flm_session *s, struct flm_result *results, int n, int timeout_ms)
 {
     flm_client *c = s->client;
@@ -203,7 +238,7 @@ static int take(flm_session *s, struct flm_result *results, int n, int timeout_m
         return give(s, results, n);
     if (rc == FLM_ETIMEDOUT)
         return 0;
-    return c->lost ? FLM_EDISCONNECTED : rc;
+    return flm__session_is_lost(s) ? FLM_EDISCONNECTED : rc;
 }
 
 int flm_take_results(flm_session *s, struct flm_result *results, int n, int timeout_ms)

@@ -1,6 +1,8 @@
 /* Sessions: created, waited for, closed. */
 #include "libflm/handle.h"
 #include "libflm/options.h"
+#include "libflm/reconnect.h"
+#include "libflm/retained.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -40,12 +42,14 @@ void flm__session_free(flm_session *s)
 {
     flm_client *c = s->client;
     forget_tasks(s);
+    flm__retained_free(s);
     c->n_acknowledging -= s->acknowledges;
     if (c->inproc)
         flm__inproc_leave(c, s->number);
     flm__results_free(s);
     DL_DELETE2(c->sessions, s, previous, next);
-    HASH_DEL(c->by_number, s);
+    if (s->number)
+        HASH_DEL(c->by_number, s);
     free(s);
 }
 
@@ -120,7 +124,7 @@ static int check_options(const struct flm_session_options *o, bool open, flm_err
     if (o->common_size > FLM_MAX_PAYLOAD)
         return flm__error_set(error, FLM_ETOOBIG, "common data of %zu bytes: at most %zu are possible",
                               o->common_size, FLM_MAX_PAYLOAD);
-    if (o->flags & ~(unsigned)(FLM_DETACHED | FLM_NONBLOCK))
+    if (o->flags & ~(unsigned)(FLM_DETACHED | FLM_NONBLOCK | FLM_KEEP_RESULTS))
         return flm__error_set(error, FLM_EINVAL, "unknown session flags 0x%x", o->flags);
     if (o->weight > 1000)
         return flm__error_set(error, FLM_EINVAL, "the weight %u is not within 1 and 1000", o->weight);
@@ -242,13 +246,13 @@ static int wait_for_tasks(flm_session *s, int timeout_ms, flm_error *error)
     int rc = flm__client_check_outside(c, error);
     if (rc < 0)
         return rc;
-    bool gone = c->buried;
+    bool gone = c->buried || (flm__session_is_lost(s) && !c->untold);
     rc = flm__wait_until(c, &wait);
     if (rc == FLM_ETIMEDOUT)
         return flm__error_set(error, rc, "%lu tasks of session %s are not done after %d ms",
                               (unsigned long)s->outstanding, s->id, timeout_ms);
     /* What came before the manager went counts. */
-    return rc < 0 || gone || s->lost_tasks ? flm__client_lost_error(c, error) : 0;
+    return rc < 0 || gone || s->lost_tasks ? flm__session_lost_error(s, error) : 0;
 }
 
 int flm_wait(flm_session *s, int timeout_ms)
@@ -261,9 +265,50 @@ int flm_wait(flm_session *s, int timeout_ms)
     return rc;
 }
 
+/* A request about the session, to the present manager. */
+static int ask_once(flm_session *s, Flm__Request *request, enum flm__request_mode mode, int timeout_ms,
+                    Flm__Message **reply, flm_error *error)
+{
+    int rc = flm__session_is_lost(s) ? 0 : flm__reconnect_await(s->client, mode, timeout_ms, error);
+    if (flm__session_is_lost(s))
+        return flm__session_lost_error(s, error);
+    if (rc < 0)
+        return rc;
+    request->submitted = s->sent;
+    switch (request->verb_case) {
+    case FLM__REQUEST__VERB_CANCEL_TASK:
+        request->cancel_task->session = s->number;
+        break;
+    case FLM__REQUEST__VERB_CANCEL_SESSION:
+        request->cancel_session = s->number;
+        break;
+    case FLM__REQUEST__VERB_CLOSE_SESSION:
+        request->close_session = s->number;
+        break;
+    default:
+        request->sync_session = s->number;
+        request->taken = s->acknowledges ? flm__done_with(s) : 0;
+        break;
+    }
+    return flm__request(s->client, request, NULL, 0, mode, timeout_ms, reply, error);
+}
+
+/* The same, once more when the manager went meanwhile; for what does no harm twice. */
+static int ask(flm_session *s, Flm__Request *request, enum flm__request_mode mode, int timeout_ms,
+               flm_error *error)
+{
+    int rc;
+    do
+        rc = ask_once(s, request, mode, timeout_ms, NULL, error);
+    while (rc == FLM_EDISCONNECTED && !flm__session_is_lost(s) &&
+           (mode == FLM__REQUEST_PROGRESS || (mode == FLM__REQUEST_PLAIN && !s->client->lost)));
+    return rc;
+}
+
 static bool all_sent(struct flm__wait *wait)
 {
-    return ((const flm_session *)wait->arg)->queue_first == NULL;
+    const flm_session *s = wait->arg;
+    return flm__session_is_lost(s) || (!s->queue_first && !s->unsent && !s->client->away);
 }
 
 static int sync_session(flm_session *s, uint64_t *task, flm_error *error)
@@ -273,20 +318,19 @@ static int sync_session(flm_session *s, uint64_t *task, flm_error *error)
     Flm__Message *reply;
     struct flm__wait wait = {FLM__WAIT_DATA, all_sent, s, flm__client_deadline(c->timeout_ms)};
     int rc = flm__client_check_outside(c, error);
-    if (rc == 0)
-        rc = flm__wait_until(c, &wait);
-    if (rc == FLM_ETIMEDOUT)
-        return flm__error_set(error, rc, "session %s has no room for all its tasks", s->id);
     if (rc < 0)
-        return c->lost ? flm__client_lost_error(c, error) : rc;
+        return rc;
     request.verb_case = FLM__REQUEST__VERB_SYNC_SESSION;
-    request.sync_session = s->number;
-    request.submitted = s->sent;
-    request.taken = s->acknowledges ? flm__done_with(s) : 0;
-    rc = flm__request(c, &request, NULL, 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply, error);
+    do {
+        rc = flm__wait_until(c, &wait);
+        if (rc == FLM_ETIMEDOUT)
+            return flm__error_set(error, rc, "session %s has no room for all its tasks", s->id);
+        rc = ask_once(s, &request, FLM__REQUEST_PLAIN, c->timeout_ms, &reply, error);
+    } while (rc == FLM_EDISCONNECTED && !flm__session_is_lost(s)); /* the manager went meanwhile */
     if (rc < 0)
         return rc;
     s->acknowledged = request.taken > s->acknowledged ? request.taken : s->acknowledged;
+    flm__retained_recorded(s, reply->reply->task);
     if (task)
         *task = reply->reply->task;
     flm__message__free_unpacked(reply, NULL);
@@ -308,8 +352,8 @@ int flm_sync(flm_session *s, uint64_t *task, flm_error *error)
 static int cancel_task(flm_session *s, uint64_t task, flm_error *error)
 {
     flm_client *c = s->client;
-    if (c->lost)
-        return flm__client_lost_error(c, error);
+    if (flm__session_is_lost(s))
+        return flm__session_lost_error(s, error);
     if (task == 0 || task > s->submitted)
         return flm__error_set(error, FLM_ENOTFOUND, "session %s has no task %lu", s->id,
                               (unsigned long)task);
@@ -319,13 +363,10 @@ static int cancel_task(flm_session *s, uint64_t task, flm_error *error)
     }
     Flm__Request request = FLM__REQUEST__INIT;
     Flm__TaskRef ref = FLM__TASK_REF__INIT;
-    ref.session = s->number;
     ref.task = task;
     request.verb_case = FLM__REQUEST__VERB_CANCEL_TASK;
     request.cancel_task = &ref;
-    request.submitted = s->sent;
-    return flm__request(c, &request, NULL, 0, c->in_callback ? FLM__REQUEST_SEND : FLM__REQUEST_PLAIN,
-                        c->timeout_ms, NULL, error);
+    return ask(s, &request, c->in_callback ? FLM__REQUEST_SEND : FLM__REQUEST_PLAIN, c->timeout_ms, error);
 }
 
 int flm_cancel_task(flm_session *s, uint64_t task, flm_error *error)
@@ -341,7 +382,6 @@ int flm_cancel_task(flm_session *s, uint64_t task, flm_error *error)
 /* Tells the manager, waits for its answer and for what it sent before that. */
 static int end(flm_session *s, bool cancel, flm_error *error)
 {
-    flm_client *c = s->client;
     Flm__Request request = FLM__REQUEST__INIT;
     int rc;
     if (!cancel) {
@@ -349,15 +389,14 @@ static int end(flm_session *s, bool cancel, flm_error *error)
         if (rc < 0)
             return rc;
         request.verb_case = FLM__REQUEST__VERB_CLOSE_SESSION;
-        request.close_session = s->number;
     } else {
         flm__overflow_cancel_all(s);
         request.verb_case = FLM__REQUEST__VERB_CANCEL_SESSION;
-        request.cancel_session = s->number;
     }
     s->special |= FLM__SPECIAL_CLOSED;
-    request.submitted = s->sent;
-    rc = flm__request(c, &request, NULL, 0, FLM__REQUEST_PROGRESS, -1, NULL, error);
+    rc = ask(s, &request, FLM__REQUEST_PROGRESS, -1, error);
+    if (rc == FLM_EDISCONNECTED && !cancel && s->lost_error.code == FLM_ENOTFOUND)
+        rc = 0; /* it was closed and forgotten before the answer came */
     if (rc == 0 || rc == FLM_EDISCONNECTED) {
         int waited = wait_for_tasks(s, -1, rc == 0 ? error : NULL);
         return rc < 0 ? rc : waited;

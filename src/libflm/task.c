@@ -2,6 +2,7 @@
  * system call, takes no lock, allocates nothing and reads no clock; everything else is submit_slow. */
 #include "libflm/handle.h"
 #include "libflm/options.h"
+#include "libflm/retained.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@ uint64_t flm__task_weight(size_t size, uint32_t deadline_ms)
 /* A session with nothing on the way may send any one task, however small its queue is. */
 bool flm__task_has_credit(const flm_session *s, uint64_t weight)
 {
-    return s->spent + weight <= s->credit || s->outstanding == s->queued;
+    return s->spent + weight <= s->credit || s->outstanding == s->queued + s->unsent;
 }
 
 static inline void write_record(char *to, const flm_session *s, uint32_t slot, uint64_t id,
@@ -73,17 +74,21 @@ static inline void write_record(char *to, const flm_session *s, uint32_t slot, u
         memcpy(to, input, size);
 }
 
-int flm__task_send(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
-                   void **owned)
+int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
+                       void **owned)
 {
     flm_client *c = s->client;
     uint64_t weight = flm__task_weight(size, deadline_ms);
-    if (c->lost)
+    if (flm__session_is_lost(s))
         return FLM_EDISCONNECTED;
+    if (c->lost)
+        return FLM_EAGAIN; /* until it is back */
     if (!flm__task_has_credit(s, weight))
         return FLM_EFULL;
     if (size > FLM__INLINE_MAX) {
         int rc = flm__blob_send_task(s, slot, input, size, deadline_ms, owned);
+        if (rc == FLM_EDISCONNECTED && !flm__session_is_lost(s))
+            return FLM_EAGAIN; /* it went just now */
         if (rc < 0)
             return rc;
     } else {
@@ -98,6 +103,28 @@ int flm__task_send(flm_session *s, uint32_t slot, const void *input, size_t size
     s->spent += weight;
     s->sent = c->slots[slot].id;
     flm__progress_flush(c);
+    return 0;
+}
+
+int flm__task_send(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
+                   void **owned)
+{
+    void *none = NULL;
+    if (!(s->special & FLM__SPECIAL_RETAINS))
+        return flm__task_transmit(s, slot, input, size, deadline_ms, owned);
+    if (flm__session_is_lost(s))
+        return FLM_EDISCONNECTED;
+    if (flm__retained_full(s))
+        return FLM_EFULL;
+    if (!flm__retained_add(s, slot, input, size, deadline_ms, owned))
+        return FLM_ENOMEM;
+    int rc = flm__task_transmit(s, slot, input, size, deadline_ms, &none);
+    if (rc < 0) {
+        flm__retained_undo(s, owned);
+        return rc;
+    }
+    free(*owned); /* of a small input, which was copied */
+    *owned = NULL;
     return 0;
 }
 
@@ -131,7 +158,11 @@ static bool try_to_send(struct flm__wait *wait)
         a->rc = FLM_ECLOSED;
         return true;
     }
-    if (s->queue_first) {
+    if (s->queue_first || s->unsent) {
+        if (flm__session_is_lost(s)) {
+            a->rc = FLM_EDISCONNECTED;
+            return true;
+        }
         wait->what = FLM__WAIT_DATA; /* the pump says what it waits for */
         a->rc = FLM_EFULL;
         return false;
@@ -173,7 +204,7 @@ int64_t flm__task_submit(flm_session *s, const struct flm__submission *task)
         rc = FLM_EINVAL;
     else if (task->size > FLM_MAX_PAYLOAD)
         rc = FLM_ETOOBIG;
-    else if (c->lost)
+    else if (flm__session_is_lost(s))
         rc = FLM_EDISCONNECTED;
     else if (s->special & FLM__SPECIAL_CLOSED)
         rc = FLM_ECLOSED;
@@ -200,11 +231,46 @@ static int64_t submit_locked(flm_session *s, const struct flm__submission *t)
     return id;
 }
 
+/* What flm_run_task does, for a session that retains its tasks. 0: it has to be done slowly. */
+static int64_t submit_retained(flm_session *s, const void *input, size_t size, flm_task_fn *callback,
+                               void *arg)
+{
+    flm_client *c = s->client;
+    uint32_t slot = c->free_slot;
+    uint32_t bytes = flm__record_bytes((uint32_t)size);
+    void *none = NULL;
+    if (slot == FLM__NO_SLOT || s->spent + bytes > s->credit || flm__retained_full(s))
+        return 0;
+    char *to = flm__link_reserve(c->link, bytes);
+    if (!to)
+        return 0;
+    uint32_t next = (uint32_t)c->slots[slot].id;
+    c->slots[slot].id = s->submitted + 1;
+    if (!flm__retained_add(s, slot, input, size, 0, &none)) {
+        c->slots[slot].id = next;
+        return 0;
+    }
+    c->free_slot = next;
+    int64_t id = enter(
+        s, slot, &(struct flm__submission){.input = input, .size = size, .callback = callback, .arg = arg});
+    s->spent += bytes;
+    s->sent = (uint64_t)id;
+    write_record(to, s, slot, (uint64_t)id, input, (uint32_t)size, 0);
+    flm__link_commit(c->link, bytes);
+    flm__progress_flush(c);
+    return id;
+}
+
 static __attribute__((noinline)) int64_t submit_slow(flm_session *s, const void *input, size_t size,
                                                      flm_task_fn *callback, void *arg)
 {
     if (!s)
         return FLM_EINVAL;
+    if (s->special == FLM__SPECIAL_RETAINS && size <= FLM__INLINE_MAX && (input || !size)) {
+        int64_t id = submit_retained(s, input, size, callback, arg);
+        if (id > 0)
+            return id;
+    }
     return submit_locked(
         s, &(struct flm__submission){.input = input, .size = size, .callback = callback, .arg = arg});
 }

@@ -49,7 +49,7 @@ static int tell_address(flm_client *c, int64_t deadline, flm_error *error)
     request.verb_case = FLM__REQUEST__VERB_FABRIC_ADDRESS;
     request.fabric_address.data = address;
     request.fabric_address.len = size;
-    return flm__request(c, &request, NULL, 0, FLM__REQUEST_PLAIN,
+    return flm__request(c, &request, NULL, 0, FLM__REQUEST_ALONE,
                         left < 0 && deadline != FLM__FOR_EVER ? 1 : (int)left, NULL, error);
 }
 

@@ -8,7 +8,7 @@
  * in the link) ends its sleep through `wake`; whoever only waits for a reply leaves the place to threads
  * that wait for data. With a thread of the library (`own_thread`) only that one sleeps in poll. */
 #define _GNU_SOURCE
-#include "libflm/handle.h"
+#include "libflm/reconnect.h"
 #include "base/error.h"
 #include "base/time.h"
 
@@ -170,6 +170,8 @@ static void sleep_in_poll(flm_client *c, const struct flm__wait *w)
     int64_t until = w->deadline;
     if (c->conn && flm__conn_pending(c->conn))
         p[0].events |= POLLOUT;
+    if (c->away && (until == FLM__FOR_EVER || flm__reconnect_next(c) < until))
+        until = flm__reconnect_next(c);
     if (c->fabric) {
         int64_t now = flm__now_ns(), soon = now + (fabric < 0 ? NO_FD_NS : TICK_NS);
         if ((c->fabric_ops->tick(c->fabric, now) || fabric < 0) && (until == FLM__FOR_EVER || soon < until))
@@ -287,7 +289,7 @@ static unsigned turn(flm_client *c, const struct flm__wait *w)
     if (c->own_thread && !is_own_thread(c))
         return 0;
     if (w->what == FLM__WAIT_CONTROL)
-        n = flm__progress_fabric(c);
+        n = flm__progress_fabric(c) + (c->away ? flm__reconnect_try(c) : 0);
     else
         n = flm__progress(c);
     if (n && c->shared)

@@ -7,6 +7,7 @@
 #include "base/paths.h"
 #include "manager/blocks.h"
 #include "manager/client.h"
+#include "manager/rejoin.h"
 #include "manager/say.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ struct backend {
     uv_poll_t poll;
     int pid;
     bool stopping, gone;
+    bool adopted; /* it was started by a session manager before */
     struct {
         uint64_t number;          /* of the request; 0: nobody has asked */
         uint64_t incarnation, id; /* of who has asked, and of the request */
@@ -79,6 +81,12 @@ static unsigned agent_command(struct backend *b, uint64_t block, char **argv, un
     if (o->secret_file && n < room - 3) {
         argv[n++] = "--secret-file";
         argv[n++] = (char *)(uintptr_t)o->secret_file;
+    }
+    Flm__Rejoin rejoin = FLM__REJOIN__INIT;
+    if (m->rejoin && n < room - 3) {
+        rejoin_describe(m, &rejoin);
+        argv[n++] = "--rejoin-file";
+        argv[n++] = rejoin.file;
     }
     if (b->world[0] && n < room - 3) {
         argv[n++] = "--world-command";
@@ -193,6 +201,8 @@ static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
             break;
         manager_ready(b->manager);
         blocks_start(b->manager, e->abilities);
+        if (b->adopted)
+            rejoin_backend_is_back(b->manager);
         break;
     case FLM__BLOCK_EVENT__KIND__DRY_RUN:
         tell_dry_run(b, e);
@@ -252,6 +262,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         flm__close_fds(fds, n_fds);
         if (m->body_case == FLM__MESSAGE__BODY_BLOCK_EVENT)
             on_backend_event(b, m->block_event);
+        else if (m->body_case == FLM__MESSAGE__BODY_BLOCK_BACK)
+            blocks_back(b->manager, m->block_back);
         flm__message__free_unpacked(m, NULL);
     }
     if (lost < 0)
@@ -290,6 +302,23 @@ static int spawn_helper(struct backend *b, int theirs, flm_error *error)
     return 0;
 }
 
+/* What it is to do when we are lost. */
+static void tell_rejoin(struct backend *b)
+{
+    Flm__Ready ready = FLM__READY__INIT;
+    Flm__Rejoin rejoin = FLM__REJOIN__INIT;
+    if (!b->manager->rejoin)
+        return;
+    rejoin_describe(b->manager, &rejoin);
+    rejoin.secret_file = (char *)(uintptr_t)b->manager->options.secret_file;
+    if (!rejoin.secret_file)
+        rejoin.secret_file = (char *)(uintptr_t) "";
+    ready.instance = b->manager->instance;
+    ready.rejoin = &rejoin;
+    FLM__MESSAGE(m, ready, READY, &ready);
+    backend_say(b, &m);
+}
+
 int backend_start(struct manager *m, flm_error *error)
 {
     int pair[2];
@@ -324,7 +353,31 @@ int backend_start(struct manager *m, flm_error *error)
     b->poll.data = b;
     uv_poll_start(&b->poll, UV_READABLE, on_readable);
     m->backend = b;
+    tell_rejoin(b);
+    rejoin_note(m);
     return 0;
+}
+
+void backend_adopt(struct manager *m, struct peer *p)
+{
+    struct backend *b = m->backend ? NULL : calloc(1, sizeof(*b));
+    struct flm__conn *conn = b ? flm__conn_move(p->conn) : NULL;
+    if (!conn || uv_poll_init(&m->uv, &b->poll, flm__conn_fd(conn)) < 0) {
+        peer_refuse(p, FLM_ECLOSED, "there is another backend");
+        flm__conn_free(conn);
+        free(b);
+        return;
+    }
+    *b = (struct backend){.manager = m, .conn = conn, .pid = p->pid, .adopted = true, .poll = b->poll};
+    b->poll.data = b;
+    uv_poll_start(&b->poll, UV_READABLE, on_readable);
+    m->backend = b;
+    tell_rejoin(b);
+}
+
+int backend_pid(const struct manager *m)
+{
+    return m->backend && !m->backend->gone ? m->backend->pid : 0;
 }
 
 void backend_stop(struct manager *m)
@@ -334,6 +387,9 @@ void backend_stop(struct manager *m)
         return;
     b->stopping = true;
     blocks_stop(m);
+    Flm__Shutdown end = FLM__SHUTDOWN__INIT;
+    FLM__MESSAGE(message, shutdown, SHUTDOWN, &end);
+    backend_say(b, &message);
     if (!b->gone)
         shutdown(flm__conn_fd(b->conn), SHUT_WR);
 }

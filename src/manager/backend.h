@@ -8,6 +8,10 @@
 int backend_start(struct manager *m, flm_error *error);
 void backend_stop(struct manager *m); /* asks it to release everything */
 void backend_free(struct manager *m);
+/* That of a session manager before comes back over this connection, which was greeted; refused where there
+ * is another. What it has is told by BlockBack. */
+void backend_adopt(struct manager *m, struct peer *p);
+int backend_pid(const struct manager *m); /* 0: there is none */
 bool backend_running(const struct manager *m);
 
 /* Asks for a block with this number: of all nodes that are here, or (node not "") of that one, or (job not

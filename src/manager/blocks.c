@@ -192,6 +192,27 @@ void blocks_event(struct manager *m, const Flm__BlockEvent *e)
     }
 }
 
+void blocks_back(struct manager *m, const Flm__BlockBack *back)
+{
+    struct node *n;
+    struct block *b = back->new_job ? block_new(m) : block_of_node(m, back->node);
+    if (!b)
+        return;
+    b->is_job = back->new_job;
+    b->number = back->block;
+    b->state = back->granted ? BLOCK_GRANTED : BLOCK_ASKED;
+    b->asked_ns = b->granted_ns = flm__now_ns();
+    b->slots = back->slots;
+    snprintf(b->job, sizeof(b->job), "%s", back->job);
+    if (strncmp(back->name, "flame:", 6) == 0)
+        snprintf(b->session, sizeof(b->session), "%s", back->name + 6);
+    if (m->block_numbers < b->number)
+        m->block_numbers = b->number;
+    DL_FOREACH(m->nodes, n)
+    b->nodes += n->block_number == b->number;
+    set_end_time(b, back->end_time_s);
+}
+
 void blocks_node_joined(struct manager *m, struct node *n)
 {
     struct block *b = block_by_number(m, n->block_number);
@@ -232,7 +253,7 @@ void blocks_start(struct manager *m, unsigned abilities)
     m->jobs.can_comment = abilities & FLM_BACKEND_COMMENTS;
     if (here) {
         struct block *b = block_of_node(m, "");
-        if (b)
+        if (b && b->state == BLOCK_WAITS)
             block_ask(b, NULL);
     } else if (!o->max_blocks_given) {
         o->max_blocks = JOBS_WITHOUT_NODES;

@@ -20,6 +20,9 @@ void blocks_stop(struct manager *m);
 /* After the loop. */
 void blocks_free(struct manager *m);
 
+/* One that a session manager before has asked for; before blocks_start. */
+void blocks_back(struct manager *m, const Flm__BlockBack *back);
+
 /* Granted, refused, waiting, ended, time left. */
 void blocks_event(struct manager *m, const Flm__BlockEvent *event);
 

@@ -6,6 +6,7 @@
 #include "manager/results.h"
 #include "manager/flow.h"
 #include "manager/logs.h"
+#include "manager/open.h"
 #include "net/ring.h"
 
 #include <stdlib.h>
@@ -32,12 +33,20 @@ void client_reply(struct peer *p, uint64_t id, int code, const char *text)
     client_send_reply(p, &r);
 }
 
+bool client_is_doomed(struct peer *p, uint64_t id, const struct session *s)
+{
+    const char *why = s->durability ? durable_failure(p->manager->durable) : NULL;
+    if (why)
+        client_reply(p, id, FLM_EIO, why);
+    return why != NULL;
+}
+
 /* The session of a request, if it is attached to this client. */
 static struct session *attached(struct peer *p, uint32_t number, uint64_t id)
 {
     struct session *s = session_by_number(p->manager, number);
     if (s && s->client == p)
-        return s;
+        return client_is_doomed(p, id, s) ? NULL : s;
     client_reply(p, id, FLM_ENOTFOUND, "this client has no such session");
     return NULL;
 }
@@ -60,131 +69,22 @@ static bool defer(struct deferred **list, struct peer *p, Flm__Message *m, uint6
     return true;
 }
 
-/* ---- create and open -------------------------------------------------------------- */
+/* Of a sync: not known yet. */
+#define POSITION_OPEN UINT64_MAX
 
-static void reply_session(struct peer *p, uint64_t id, struct session *s)
+bool client_await_durable(struct peer *p, struct session *s, uint64_t id)
 {
-    Flm__Reply r = FLM__REPLY__INIT;
-    r.id = id;
-    r.session = s->number;
-    r.session_id = s->id;
-    r.credit = session_credit(s);
-    r.task = session_newest(s);
-    r.taken = s->outbox.dropped;
-    r.owed = session_unfinished(s) + s->outbox.put - s->outbox.dropped;
-    r.acknowledge = s->detached;
-    s->credit_told = r.credit;
-    client_send_reply(p, &r);
-}
-
-/* A session whose common data are being read. */
-struct creation {
-    struct creation *next; /* in peer->creations */
-    struct peer *peer;     /* NULL: gone */
-    Flm__Message *message;
-};
-
-static void create(struct peer *p, const Flm__Request *r, struct blob *common)
-{
-    flm_error error = {0};
-    struct session *s = session_create(p->manager, r->create_session, common, p, &error);
-    if (s)
-        reply_session(p, r->id, s);
-    else
-        client_reply(p, r->id, error.code, error.text);
-}
-
-static void common_fetched(void *arg, struct blob *blob, int status)
-{
-    struct creation *c = arg;
-    for (struct creation **at = c->peer ? &c->peer->creations : NULL; at && *at; at = &(*at)->next)
-        if (*at == c) {
-            *at = c->next;
-            break;
-        }
-    if (!c->peer)
-        blob_release(blob);
-    else if (!blob)
-        client_reply(c->peer, c->message->request->id, status, "the common data could not be read");
-    else
-        create(c->peer, c->message->request, blob);
-    flm__message__free_unpacked(c->message, NULL);
-    free(c);
-}
-
-/* Open: an open session of that id, if there is one, or one that is closed and has results to be taken.
- * True: answered. */
-static bool open_existing(struct peer *p, const Flm__Request *r)
-{
-    const Flm__SessionSpec *spec = r->create_session;
-    struct session *s = spec->open && spec->id[0] ? session_by_id(p->manager, spec->id) : NULL;
-    if (!s || (s->state == SESSION_CLOSED && outbox_empty(&s->outbox)))
+    if (!defer(&s->syncs, p, NULL, id))
         return false;
-    if (s->client) {
-        client_reply(p, r->id, FLM_EBUSY,
-                     s->client == p ? "this client has that session open already"
-                                    : "another client is attached to that session");
-    } else if (strcmp(s->application->name, spec->application) != 0) {
-        client_reply(p, r->id, FLM_EEXIST, "that session is of another application");
-    } else {
-        session_attach(s, p);
-        reply_session(p, r->id, s);
+    s->syncs->task = session_newest(s);
+    s->syncs->position = POSITION_OPEN;
+    if (s->durability && !s->in_syncing) {
+        s->in_syncing = true;
+        s->next_syncing = p->manager->durable->syncing;
+        p->manager->durable->syncing = s;
     }
     return true;
 }
-
-/* Common data that are to be read from the client's memory. Takes the message when that has begun: 0. */
-static int fetch_common(struct peer *p, Flm__Message *m)
-{
-    const Flm__BlobRef *from = m->request->create_session->common;
-    struct flm__blob_ref ref = {from->id, from->size, from->address, from->key};
-    if (!p->link || flm__ring_is(p->link))
-        return FLM_EPROTO; /* they come as a descriptor there */
-    struct creation *c = calloc(1, sizeof(*c));
-    if (!c)
-        return FLM_ENOMEM;
-    c->peer = p;
-    c->message = m;
-    int rc = blob_fetch(p->manager, p->link, &ref, common_fetched, c);
-    if (rc < 0) {
-        free(c);
-        return rc;
-    }
-    c->next = p->creations;
-    p->creations = c;
-    return 0;
-}
-
-/* Takes the message. */
-static void create_session(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
-{
-    Flm__Request *r = m->request;
-    Flm__SessionSpec *spec = r->create_session;
-    flm_error error = {0};
-    bool has_common = spec->common && spec->common->size;
-    if (open_existing(p, r)) {
-        flm__close_fds(fds, n_fds);
-    } else if (has_common && n_fds == 1) {
-        struct blob *common = blob_take(p->manager, fds[0], spec->common->size, &error);
-        if (common)
-            create(p, r, common);
-        else
-            client_reply(p, r->id, error.code, error.text);
-    } else if (has_common) {
-        flm__close_fds(fds, n_fds);
-        int rc = fetch_common(p, m);
-        if (rc == 0)
-            return;
-        client_reply(p, r->id, rc, "the common data could not be read");
-    } else {
-        flm__close_fds(fds, n_fds);
-        create(p, r, NULL);
-    }
-    flm__message__free_unpacked(m, NULL);
-}
-
-/* Of a sync: not known yet. */
-#define POSITION_OPEN UINT64_MAX
 
 /* ---- close, cancel, sync ------------------------------------------------------------- */
 
@@ -224,16 +124,8 @@ static void sync_session(struct peer *p, const Flm__Request *r)
         client_reply(p, r->id, 0, NULL);
         return;
     }
-    if (s->durability && !s->in_syncing) {
-        s->in_syncing = true;
-        s->next_syncing = p->manager->durable->syncing;
-        p->manager->durable->syncing = s;
-    }
-    if (!defer(&s->syncs, p, NULL, r->id))
-        return;
-    s->syncs->task = session_newest(s);
-    s->syncs->position = POSITION_OPEN;
-    client_answer_syncs(s);
+    if (client_await_durable(p, s, r->id))
+        client_answer_syncs(s);
 }
 
 /* An input that is still being read is recorded when it is there, so nothing later is yet. What others have
@@ -244,7 +136,7 @@ static bool is_durable(const struct session *s, struct deferred *d)
     struct durable *durable = s->manager->durable;
     if (!s->durability)
         return true;
-    if (s->fetching)
+    if (s->fetching || s->dirty)
         return false;
     if (d->position == POSITION_OPEN) {
         d->position = flm__journal_position(durable->journal);
@@ -253,32 +145,73 @@ static bool is_durable(const struct session *s, struct deferred *d)
     return d->position <= durable_position(s);
 }
 
+static void reply_sync(const struct deferred *d, const struct session *s)
+{
+    Flm__Reply reply = FLM__REPLY__INIT;
+    reply.id = d->id;
+    reply.task = d->task < session_newest(s) ? d->task : session_newest(s);
+    client_send_reply(d->peer, &reply);
+}
+
+/* What was asked for is durable. */
+static void answer_durable(struct session *s, const struct deferred *d)
+{
+    if (d->opening) {
+        s->opening = false;
+        open_reply(d->peer, d->id, s);
+    } else if (d->closing) {
+        client_reply(d->peer, d->id, 0, NULL);
+        s->given_up = true; /* the client wants no more of it than the results that wait */
+    } else {
+        reply_sync(d, s);
+    }
+}
+
 void client_answer_syncs(struct session *s)
 {
     struct deferred **at = &s->syncs, *d;
+    if (open_refuse(s))
+        return;
     while ((d = *at)) {
         if (!is_durable(s, d)) {
             at = &d->next;
             continue;
         }
-        Flm__Reply reply = FLM__REPLY__INIT;
-        reply.id = d->id;
-        reply.task = d->task < session_newest(s) ? d->task : session_newest(s);
-        client_send_reply(d->peer, &reply);
+        answer_durable(s, d);
         *at = d->next;
+        free(d);
+    }
+    if (s->given_up && s->state == SESSION_CLOSED && outbox_empty(&s->outbox))
+        session_detach(s);
+}
+
+static void refuse_all(struct deferred **list, int code, const char *why)
+{
+    struct deferred *d;
+    while ((d = *list)) {
+        *list = d->next;
+        client_reply(d->peer, d->id, code, why); /* if the client is there */
         free(d);
     }
 }
 
+void client_lose_session(struct session *s, const char *why)
+{
+    Flm__SessionLost lost = FLM__SESSION_LOST__INIT;
+    lost.session = s->number;
+    lost.code = FLM_EIO;
+    lost.text = (char *)(uintptr_t)why;
+    FLM__MESSAGE(m, session_lost, SESSION_LOST, &lost);
+    if (s->client)
+        peer_send(s->client, &m, NULL, 0);
+    refuse_all(&s->syncs, FLM_EIO, why);
+    refuse_all(&s->closers, FLM_EIO, why);
+}
+
 void client_drop_syncs(struct session *s)
 {
-    struct deferred *d;
     struct durable *durable = s->manager->durable;
-    while ((d = s->syncs)) {
-        s->syncs = d->next;
-        client_reply(d->peer, d->id, FLM_ECLOSED, "the session is given up"); /* if the client is there */
-        free(d);
-    }
+    refuse_all(&s->syncs, FLM_ECLOSED, "the session is given up");
     for (struct session **at = durable ? &durable->syncing : NULL; at && *at; at = &(*at)->next_syncing)
         if (*at == s) {
             *at = s->next_syncing;
@@ -351,7 +284,7 @@ void client_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
     if (m->body_case != FLM__MESSAGE__BODY_REQUEST) {
         flm__close_fds(fds, n_fds);
     } else if (m->request->verb_case == FLM__REQUEST__VERB_CREATE_SESSION) {
-        create_session(p, m, fds, n_fds);
+        open_request(p, m, fds, n_fds);
         return;
     } else if (about(m->request)) {
         flm__close_fds(fds, n_fds);
@@ -394,12 +327,12 @@ void client_answer_closers(struct session *s)
     s->closers = NULL;
     for (struct deferred *d = list; d; d = next) {
         next = d->next;
-        client_reply(d->peer, d->id, 0, NULL);
-        s->given_up = true; /* the client wants no more of it than the results that wait */
-        if (s->client == d->peer && outbox_empty(&s->outbox))
-            session_detach(s);
+        if (d->peer == s->client &&
+            client_await_durable(d->peer, s, d->id)) /* answers if there is no memory */
+            s->syncs->closing = true;
         free(d);
     }
+    client_answer_syncs(s);
 }
 
 void client_gone(struct peer *p)
@@ -407,9 +340,7 @@ void client_gone(struct peer *p)
     struct deferred *d;
     application_forget_peer(p->manager, p);
     logs_forget(p);
-    for (struct creation *c = p->creations; c; c = c->next)
-        c->peer = NULL;
-    p->creations = NULL;
+    open_gone(p);
     while ((d = p->deferred)) {
         p->deferred = d->next;
         flm__message__free_unpacked(d->message, NULL);
@@ -421,8 +352,6 @@ void client_gone(struct peer *p)
             s->closers = d->next;
             free(d);
         }
-        session_detach(s);
-        if (!s->detached)
-            session_cancel(s, "its client is gone");
+        session_client_lost(s);
     }
 }

@@ -4,6 +4,9 @@
 
 #include "manager/session.h"
 
+/* What a request waits for that opens a session. */
+enum opening { OPENS_NOTHING, OPENS, RESUMES };
+
 /* A request that waits: for tasks that are still on the line, or for a session to close. */
 struct deferred {
     struct deferred *next;
@@ -11,6 +14,8 @@ struct deferred {
     struct peer *peer;
     uint64_t id;
     uint64_t position, task; /* of a sync: in the journal, and what is durable with that */
+    bool closing;            /* the session, until that is durable */
+    enum opening opening;    /* the session, once all of it is durable */
 };
 
 /* A message of a greeted client. fds are taken or closed. Takes the message. */
@@ -28,6 +33,16 @@ void client_answer_closers(struct session *s);
 /* Something has become durable: answers who waits for that. */
 void client_answer_syncs(struct session *s);
 void client_drop_syncs(struct session *s);
+
+/* Nothing more comes of the session: tells its client, and who waits for an answer. */
+void client_lose_session(struct session *s, const char *why);
+
+/* Answers the request when all that has come of the session is durable. False: no memory, it is answered.
+ */
+bool client_await_durable(struct peer *p, struct session *s, uint64_t id);
+
+/* What can never become durable is of no use; true: so it is, and the client is told. */
+bool client_is_doomed(struct peer *p, uint64_t id, const struct session *s);
 
 /* Answers a request. */
 void client_reply(struct peer *p, uint64_t id, int code, const char *text);

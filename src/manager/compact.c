@@ -78,6 +78,8 @@ static bool write_task(struct task_ref ref, void *arg)
         l->full = true;
         return false;
     }
+    if (r->lane)
+        durable_lost(l->session, &(struct loss){.task = r->task, .attempts = r->lane});
     return true;
 }
 
@@ -98,7 +100,8 @@ static bool write_result(void *record, uint32_t bytes, uint64_t number, void *ar
 
 static bool begin_session(struct durable *d, struct session *s)
 {
-    if (!durable_session(s) || !durable_common(s))
+    struct core_time spent = core_time_of(s);
+    if (!durable_session(s) || !durable_common(s) || !durable_core_time(s, &spent))
         return false;
     d->compaction.serial = s->serial;
     d->compaction.task = d->compaction.result = 0;

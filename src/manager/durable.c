@@ -77,6 +77,7 @@ void durable_stop(struct manager *m)
     flm_error error = {0};
     if (!d || !d->journal)
         return;
+    core_time_record(m);
     durable_turn(d);
     if (flm__journal_stop(d->journal, &error) < 0)
         fprintf(stderr, "flmd: not all is durable: %s\n", error.text);
@@ -120,6 +121,11 @@ const char *durable_trouble(struct durable *d)
         return NULL;
     flm__journal_error(d->journal, &error);
     return error.text;
+}
+
+const char *durable_failure(struct durable *d)
+{
+    return d->state == FLM__JOURNAL_FAILED ? durable_trouble(d) : NULL;
 }
 
 /* ---- records of tasks and results ------------------------------------------------------------- */
@@ -311,7 +317,11 @@ bool durable_session(struct session *s)
     stored.created_ns = s->created_ns;
     stored.closed_ns = s->closed_ns;
     stored.trouble = s->trouble;
+    stored.number = s->number;
     stored.results_done = s->results && s->results->done;
+    stored.n_ended = stored.n_lost = REASONS;
+    stored.ended = s->reasons.ended;
+    stored.lost = s->reasons.lost;
     return write_packed(s->manager->durable, s, DURABLE_SESSION, &stored.base);
 }
 
@@ -370,6 +380,32 @@ void durable_drop(struct durable *d)
         flm__journal_drop_before(d->journal, d->drop_first < hold ? d->drop_first : hold, d->drop_complete);
 }
 
+bool durable_lost(struct session *s, const struct loss *loss)
+{
+    struct durable *d = s->manager->durable;
+    struct flm__journal_record *record =
+        d && s->durability ? begin(d, s, DURABLE_LOST, sizeof(*loss)) : NULL;
+    if (!record)
+        return false;
+    memcpy(record + 1, loss, sizeof(*loss));
+    flm__journal_put(d->journal, record);
+    return true;
+}
+
+bool durable_core_time(struct session *s, const struct core_time *t)
+{
+    struct durable *d = s->manager->durable;
+    bool sync = d->sync;
+    struct flm__journal_record *record =
+        durable_room(d, sizeof(*t)) ? begin(d, s, DURABLE_CORE_TIME, sizeof(*t)) : NULL;
+    d->sync = sync; /* not worth one of its own */
+    if (!record)
+        return false;
+    memcpy(record + 1, t, sizeof(*t));
+    flm__journal_put(d->journal, record);
+    return true;
+}
+
 bool durable_application(struct manager *m, const struct application *a, bool registered)
 {
     struct durable *d = m->durable;
@@ -412,6 +448,14 @@ static void write_dirty(struct durable *d)
     }
 }
 
+/* The journal has failed for ever: nothing more comes of durable sessions, and nobody is to wait for it. */
+static void tell_clients(struct durable *d, const char *why)
+{
+    for (struct session *s = d->manager->sessions; s; s = s->hh.next)
+        if (s->durability)
+            client_lose_session(s, why);
+}
+
 static void look_at_state(struct durable *d)
 {
     enum flm__journal_state state = flm__journal_state(d->journal);
@@ -424,8 +468,12 @@ static void look_at_state(struct durable *d)
         return;
     }
     flm__journal_error(d->journal, &error);
-    fprintf(stderr, "flmd: %s; durable sessions take no tasks and deliver no results until then\n",
-            error.text);
+    fprintf(stderr, "flmd: %s%s\n", error.text,
+            state == FLM__JOURNAL_FAILED
+                ? "; durable sessions take no tasks and deliver no results any more"
+                : "; durable sessions take no tasks and deliver no results until then");
+    if (state == FLM__JOURNAL_FAILED)
+        tell_clients(d, error.text);
 }
 
 static void answer_syncs(struct durable *d)

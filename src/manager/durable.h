@@ -9,6 +9,7 @@
 #define MANAGER_DURABLE_H
 
 #include "manager/application.h"
+#include "manager/losses.h"
 #include "manager/session.h"
 #include "store/journal.h"
 #include "store/records.h"
@@ -62,6 +63,8 @@ bool durable_room(struct durable *d, uint64_t bytes);
 bool durable_half_free(struct durable *d);
 /* Why tasks cannot be taken at all, for people; NULL: they can. */
 const char *durable_trouble(struct durable *d);
+/* The same, where it will never be otherwise; NULL: it may. */
+const char *durable_failure(struct durable *d);
 
 /* A task that is about to enter the queue. large: what its reference stands for. False: no room now. */
 bool durable_task(struct session *s, const struct flm__record *r, const void *payload, struct blob *large);
@@ -92,6 +95,10 @@ void durable_forget(struct session *s);
 void durable_place(struct session *s, unsigned executor, const char *node);
 /* Lets the segments go that neither we nor a file of results needs. */
 void durable_drop(struct durable *d);
+/* A task was lost with its executor and is charged with that; a session that is not durable forgets it. */
+bool durable_lost(struct session *s, const struct loss *loss);
+/* What its executors have spent time on; false: no room, which is no harm. */
+bool durable_core_time(struct session *s, const struct core_time *t);
 bool durable_application(struct manager *m, const struct application *a, bool registered);
 
 /* Position up to which everything is durable in the sense of the session. */

@@ -3,6 +3,8 @@
 #ifndef MANAGER_EVENTS_H
 #define MANAGER_EVENTS_H
 
+#include "wire/record.h"
+
 #include <flm/error.h>
 #include <stdint.h>
 
@@ -34,9 +36,11 @@ void events_clear(struct events *e);
 struct note {
     uint64_t task;
     uint8_t state, reason;
+    uint8_t cause; /* of the last loss, where the reason is the retry limit */
     int code, executor;
     unsigned attempts;
-    int place; /* in the session's places; -1: none */
+    int place;               /* in the session's places; -1: none */
+    struct flm__usage usage; /* of the process that ended; all 0: not known */
     char message[160];
 };
 

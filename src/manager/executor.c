@@ -66,7 +66,7 @@ static void send_to_agent(struct executor *e, const Flm__Message *m, const int *
 
 /* ---- sessions ------------------------------------------------------------ */
 
-static bool join_session(struct executor *e, struct session *s)
+bool executor_join_session(struct executor *e, struct session *s)
 {
     if (s->n_bound == s->bound_room) {
         unsigned room = s->bound_room ? 2 * s->bound_room : 8;
@@ -92,6 +92,7 @@ void executor_leave_session(struct executor *e)
     if (e->task_ns > 0)
         s->task_ns = e->task_ns;
     places_count(&s->places, e->place, e->done - e->done_before);
+    core_time_leave(e);
     struct executor *last = s->bound[--s->n_bound];
     s->bound[e->bound_index] = last;
     last->bound_index = e->bound_index;
@@ -107,6 +108,7 @@ void executor_reset_flow(struct executor *e)
     e->task_ns = 0;
     e->recalling = e->leaving = e->stalled = e->starved = false;
     e->kill_ns = 0;
+    e->back = BACK_NO;
 }
 
 bool executor_grow_inflight(struct executor *e)
@@ -127,7 +129,7 @@ bool executor_grow_inflight(struct executor *e)
 int executor_bind(struct executor *e, struct session *s)
 {
     struct manager *m = s->manager;
-    if (!join_session(e, s))
+    if (!executor_join_session(e, s))
         return FLM_ENOMEM;
     Flm__Bind b = FLM__BIND__INIT;
     Flm__BlobRef common = FLM__BLOB_REF__INIT;
@@ -139,6 +141,7 @@ int executor_bind(struct executor *e, struct session *s)
     b.deadline_ms = s->deadline_ms;
     b.executor = e->id;
     b.ranks = s->ranks;
+    b.serial = s->serial;
     b.timed = s->results != NULL;
     int fd = -1;
     if (s->common) {

@@ -38,11 +38,16 @@ struct executor {
     bool stalled;           /* a result waits for its blob on the control connection */
     bool starved;           /* a result waits for memory */
     struct blob *claimed;   /* the blob of that result */
-    uint64_t birth;         /* of this process, among all that there have been */
+    /* It comes from an earlier session manager, and until it has said that all that it had begun there is
+     * answered (SETTLED) it is sent nothing. RESTS: until the others have come. */
+    enum { BACK_NO, BACK_RUNS, BACK_RESTS } back;
+    uint64_t back_round;
+    uint64_t birth; /* of this process, among all that there have been */
     struct session *session;
     unsigned bound_index; /* in session->bound */
     int place;            /* in session->places; -1: not known */
     uint64_t done_before; /* the session */
+    int64_t busy_ns;      /* on tasks of the session that it has answered */
 
     struct inflight *inflight; /* ring of what is not answered; room is a power of two and grows */
     uint32_t first, n, room;
@@ -65,6 +70,7 @@ struct executor {
         uint64_t began, relayed;
         int reason, code;
         bool expected;
+        struct flm__usage usage;
         char text[200];
     } death;
     char *trouble; /* why none could be started, some times in a row; NULL: nothing of the kind */
@@ -83,6 +89,14 @@ void executor_bound(struct executor *e, const Flm__Bound *bound);
 void executor_bind_failed(struct executor *e, const Flm__BindFailed *failed);
 void executor_unbound(struct executor *e);
 void executor_returned(struct executor *e, const Flm__Returned *returned);
+
+/* survivor.c: executors that come from an earlier session manager. */
+void executor_back(struct executor *e, const Flm__ExecutorBack *back, const int *fds, unsigned n_fds);
+/* One of them sends something that is not the answer to what we sent. CLAIMED: now it is. */
+enum survivor { SURVIVOR_LIES, SURVIVOR_CLAIMED, SURVIVOR_PASSED, SURVIVOR_WAITS };
+enum survivor survivor_sent(struct executor *e, const struct flm__record *r, const char *record);
+/* All have come that will. */
+void survivors_go_on(struct manager *m);
 
 /* failed_start.c */
 void executor_failed(struct executor *e, const Flm__ExecutorFailed *failed);

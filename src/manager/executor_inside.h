@@ -9,6 +9,7 @@ static inline struct manager *executor_manager(const struct executor *e)
     return e->node->peer->manager;
 }
 
+bool executor_join_session(struct executor *e, struct session *s);
 void executor_leave_session(struct executor *e);
 void executor_reset_flow(struct executor *e);
 

@@ -2,6 +2,7 @@
  * go back to the queue. */
 #include "manager/executor_inside.h"
 
+#include "manager/durable.h"
 #include "manager/flow.h"
 #include "manager/too_long.h"
 
@@ -46,7 +47,9 @@ static void lose_task(struct executor *e, struct session *s, struct task_ref ref
                          .code = code,
                          .attempts = r->lane,
                          .executor = e->id,
-                         .text = text};
+                         .text = text,
+                         .cause = reason,
+                         .usage = &e->death.usage};
     if (cancelled)
         end = (struct ending){.state = FLM_TASK_CANCELLED,
                               .reason = FLM_REASON_CANCELLED,
@@ -61,6 +64,7 @@ static void lose_task(struct executor *e, struct session *s, struct task_ref ref
                        "task %" PRIu64 " runs again (%u of %u losses): %s", (uint64_t)r->task, r->lane,
                        s->retry_limit, text);
             s->retried++;
+            durable_lost(s, &(struct loss){r->task, r->lane, (uint32_t)reason});
             executor_give_back(s, ref);
             return;
         }
@@ -118,6 +122,10 @@ void executor_bury(struct executor *e)
         bool charge = !e->death.expected || e->kill_reason;
         if (!charge)
             too_long_cut_off(e);
+        if (core_time_lost(e, e->death.began)) {
+            reasons_count(s->reasons.lost, e->death.reason);
+            durable_touch(s, DURABLE_STATE_CHANGED); /* the counters */
+        }
         lose_tasks(e, e->death.began, charge, e->death.reason, e->death.code, e->death.text);
         executor_leave_session(e);
         if (entering && !e->death.expected)
@@ -149,6 +157,7 @@ void executor_lost(struct executor *e, const Flm__ExecutorLost *lost)
     e->death.reason = e->kill_reason ? e->kill_reason : lost->reason;
     e->death.code = lost->code;
     e->death.expected = lost->expected;
+    e->death.usage = (struct flm__usage){lost->user_us, lost->system_us, lost->max_rss_kib};
     snprintf(e->death.text, sizeof(e->death.text), "%s", lost->text);
     /* What it had finished is finished. */
     while (e->link && !e->stalled && !e->starved && outbound_drain_executor(e))
@@ -164,6 +173,7 @@ void executor_node_gone(struct executor *e, int reason, const char *text)
     while (e->link && !e->stalled && !e->starved && outbound_drain_executor(e))
         ;
     e->death.began = 0;
+    e->death.usage = (struct flm__usage){0};
     e->death.reason = reason;
     e->death.expected = true;
     snprintf(e->death.text, sizeof(e->death.text), "%s", text);

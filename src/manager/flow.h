@@ -28,6 +28,8 @@ struct ending {
     int state, reason, code;
     unsigned attempts, executor;
     const char *text;
+    int cause;                      /* with the retry limit: the reason of the last loss */
+    const struct flm__usage *usage; /* of the process; NULL: not known */
 };
 
 /* Delivers a result that flmd makes itself. The task is still stored; it is finished by this. */

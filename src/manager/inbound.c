@@ -67,7 +67,7 @@ static void untake(struct session *s, struct task_ref ref, int status)
     s->pending--;
     queue_forget(&s->queue, ref);
     outbound_finish_task(s, ref);
-    if (!s->refused)
+    if (!s->refused || task.task < s->refused)
         s->refused = task.task;
     outbound_credit(s);
 }
@@ -311,10 +311,10 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
 /* Why no task enters the journal now; NULL: there is no reason. After one was refused none is taken until
  * the session is opened again: its client may die before it hears of it, and whoever comes then could not
  * know that the task is missing among those of flm_submitted. */
-static const char *not_recorded(const struct session *s)
+static const char *not_recorded(const struct session *s, uint64_t task)
 {
     const char *trouble = durable_trouble(s->manager->durable);
-    if (!trouble && s->refused)
+    if (!trouble && s->refused && task > s->refused)
         trouble = "a task before it was refused: open the session again, and go on after flm_submitted";
     if (!trouble && s->results)
         trouble = results_refuse(s->results);
@@ -325,7 +325,7 @@ static enum accepted reject(struct session *s, const struct arrival *a, const ch
 {
     if (!outbound_reject(s, &a->record, a->weight, why))
         return LATER;
-    if (!s->refused)
+    if (!s->refused || a->record.task < s->refused)
         s->refused = a->record.task;
     return REFUSED;
 }
@@ -347,7 +347,7 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
     a->weight += sound ? where.size : 0;
     end.text = "the size of the input is beyond the limit";
     enum accepted accepted = ACCEPTED;
-    const char *trouble = s->durability ? not_recorded(s) : NULL;
+    const char *trouble = s->durability ? not_recorded(s, a->record.task) : NULL;
     if (trouble)
         accepted = reject(s, a, trouble);
     else if (!sound || not_taken(s, a, &end))
@@ -368,7 +368,7 @@ static enum accepted accept_large(struct peer *p, struct session *s, struct arri
  * is then all up to the newest. */
 static bool may_record(struct session *s, const struct arrival *a, enum accepted *accepted)
 {
-    const char *trouble = not_recorded(s);
+    const char *trouble = not_recorded(s, a->record.task);
     if (trouble && a->record.flags & FLM__RECORD_BLOB)
         return true; /* its payload has to be dropped too: accept_large */
     if (trouble)

@@ -11,6 +11,7 @@
 #include "manager/executor.h"
 #include "manager/logs.h"
 #include "manager/loop.h"
+#include "manager/rejoin.h"
 #include "manager/results.h"
 #include "manager/retention.h"
 #include "manager/session.h"
@@ -72,11 +73,13 @@ static void on_heartbeat(uv_timer_t *timer)
     end_time_look(m);
     blocks_comment(m);
     too_long_look(m);
+    core_time_record(m);
     if (m->fabric)
         m->fabric_ops->tick(m->fabric, m->now);
     peer_check_links(m);
     logs_overdue(m);
     results_look(m);
+    session_end_graces(m);
     retention_look(m);
     tables_look(m);
 }
@@ -247,9 +250,11 @@ static int init(struct manager *m, flm_error *error)
         rc = open_endpoints(m, error);
     if (rc == 0 && m->options.state_dir)
         rc = durable_open(m, error);
+    if (rc == 0 && m->options.state_dir)
+        rc = rejoin_open(m, error);
     if (rc == 0)
         tables_start(m);
-    if (rc == 0 && strcmp(m->options.backend, "none") != 0)
+    if (rc == 0 && strcmp(m->options.backend, "none") != 0 && !rejoin_awaits_backend(m))
         rc = backend_start(m, error);
     if (rc == 0 && m->options.provider && !manager_fabric(m, error))
         rc = FLM_ENOTSUP;
@@ -288,6 +293,7 @@ static void fini(struct manager *m)
     tables_stop(m);
     session_free_all(m);
     durable_free(m);
+    rejoin_free(m);
     node_free_all(m);
     application_free_all(m);
     if (m->fabric)
@@ -309,7 +315,7 @@ int main(int argc, char **argv)
         fini(&m);
         return 1;
     }
-    if (!m.backend) /* else once that is ready */
+    if (strcmp(m.options.backend, "none") == 0) /* else once that is ready */
         manager_ready(&m);
     loop_run(&m);
     fini(&m);

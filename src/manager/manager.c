@@ -12,6 +12,7 @@
 #include "manager/retention.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
+#include "manager/rejoin.h"
 #include "manager/loop.h"
 #include "manager/scheduler.h"
 #include "net/ring.h"
@@ -316,6 +317,7 @@ void manager_stop(struct manager *m, const char *why)
     FLM__MESSAGE(message, shutdown, SHUTDOWN, &text);
     DL_FOREACH(m->nodes, n)
     peer_send(n->peer, &message, NULL, 0);
+    rejoin_stop(m);
     backend_stop(m);
     manager_want_tick(m);
     if (!m->backend)

@@ -32,6 +32,7 @@ struct backend;
 struct block;
 struct log_question;
 struct durable;
+struct rejoin;
 
 enum { MANAGER_EXECUTORS_MAX = 65536 };
 
@@ -70,6 +71,7 @@ struct manager {
     struct backend *backend;
     struct tables *tables;   /* NULL: there are none */
     struct durable *durable; /* NULL: without --state-dir */
+    struct rejoin *rejoin;   /* NULL: nothing outlives us */
     struct block *blocks;    /* of blocks.c */
     uint64_t block_numbers;  /* the last */
     struct {                 /* of block_jobs.c */

@@ -6,6 +6,7 @@
 #include "manager/end_time.h"
 #include "manager/executor.h"
 #include "manager/logs.h"
+#include "manager/rejoin.h"
 #include "net/ring.h"
 
 #include <stdio.h>
@@ -36,7 +37,7 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
     struct manager *m = p->manager;
     if (!d || d->n_slots == 0 || d->n_slots > SLOTS_MAX)
         return flm__error_set(error, FLM_EINVAL, "a node must have 1 to %d slots", SLOTS_MAX);
-    if (m->backend && d->block_number && !blocks_know(m, d->block_number))
+    if (m->backend && !rejoin_awaits_backend(m) && d->block_number && !blocks_know(m, d->block_number))
         return flm__error_set(error, FLM_ECLOSED, "this block was given back");
     char name[sizeof(((struct node *)0)->name)];
     snprintf(name, sizeof(name), "%s", d->name);
@@ -71,9 +72,11 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
             break;
         n->n_slots++;
     }
+    n->coming_back = p->hello->came != NULL;
     p->node = n;
     DL_APPEND(m->nodes, n);
     blocks_node_joined(m, n);
+    rejoin_note(m);
     return 0;
 }
 
@@ -90,6 +93,7 @@ void node_gone(struct node *n, const char *why)
     DL_DELETE(m->nodes, n);
     blocks_node_left(m, n);
     node_free(n);
+    rejoin_note(m);
     m->schedule = true;
 }
 
@@ -133,7 +137,7 @@ void node_heartbeat(struct manager *m)
         if (!n->peer->link)
             continue; /* still opening its fabric, which can take long on a loaded node */
         if (m->now - n->heard_ns > m->options.loss_ms * 1000000LL) {
-            peer_end(n->peer, "it has not answered for the loss time");
+            peer_refuse(n->peer, FLM_ETIMEDOUT, "it has not answered for the loss time");
             continue;
         }
         Flm__Ping ping = FLM__PING__INIT;
@@ -172,6 +176,8 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
         flm__message__free_unpacked(m, NULL);
         return;
     }
+    if (m->body_case == FLM__MESSAGE__BODY_EXECUTOR_BACK && (e = lane(n, m->executor_back->lane, 0)))
+        executor_back(e, m->executor_back, fds, n_fds);
     flm__close_fds(fds, n_fds);
     switch (m->body_case) {
     case FLM__MESSAGE__BODY_EXECUTOR_UP:
@@ -207,6 +213,10 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
         return;
     case FLM__MESSAGE__BODY_BLOCK_TIME:
         end_time_set(n, m->block_time->end_time_s);
+        break;
+    case FLM__MESSAGE__BODY_NODE_BACK:
+        n->coming_back = false;
+        rejoin_node_is_back(n);
         break;
     case FLM__MESSAGE__BODY_NODE_DRAINED: /* it was told to end, and finishes what it runs */
         node_drain(n, m->node_drained->drain);

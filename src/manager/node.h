@@ -18,6 +18,8 @@ struct node {
     int64_t end_time_s;      /* the same since the epoch */
     int64_t heard_ns;        /* last sign of life of a relay */
     uint64_t ping;
+    bool coming_back; /* with executors that outlived an earlier session manager: more will be said of them
+                       */
 };
 
 /* A greeted agent becomes a node. Returns an error to refuse it with. */

@@ -16,6 +16,7 @@ enum key {
     KEY_DIRECTORY = 256,
     KEY_STATE_DIR,
     KEY_SEGMENT_BYTES,
+    KEY_REJOIN,
     KEY_RESULTS_LAG,
     KEY_KEEP_CLOSED,
     KEY_KEEP_SIZE,
@@ -41,6 +42,7 @@ enum key {
     KEY_SPIN,
     KEY_QUANTUM,
     KEY_LOSS,
+    KEY_CLIENT_GRACE,
     KEY_READY_FD,
     KEY_PARENT_FD,
     KEY_PRIVATE,
@@ -98,6 +100,10 @@ static const struct argp_option table[] = {
      "Private directory for sockets (default: under the runtime directory)", 0},
     {"state-dir", KEY_STATE_DIR, "DIR", 0,
      "Keep durable sessions there, and go on with those that are there (default: there are none)", 0},
+    {"rejoin-time", KEY_REJOIN, "S", 0,
+     "With --state-dir: nodes and executors outlive this session manager for so long, and go on with the "
+     "next one there (default: 30; 0: they end with it)",
+     0},
     {"results-lag", KEY_RESULTS_LAG, "MIB", 0,
      "Of the journal, what files of results may be behind before tasks wait for them (default 4096)", 0},
     {"keep-closed", KEY_KEEP_CLOSED, "TIME", 0,
@@ -114,6 +120,8 @@ static const struct argp_option table[] = {
      "How long an executor stays with a session while others wait (default: 100)", 0},
     {"loss-time", KEY_LOSS, "MS", 0,
      "A node or executor that is silent for so long is given up (default: 10000)", 0},
+    {"client-grace", KEY_CLIENT_GRACE, "S", 0,
+     "Cancel the sessions of a client that was lost only after so many seconds (default: 0, at once)", 0},
     {"spin", KEY_SPIN, "US", 0, "Look for work so long before sleeping (default: 20)", 0},
     {"ring-bytes", KEY_RING, "BYTES", 0, "Size of each ring, a power of two (default: 1048576)", 0},
     {"private", KEY_PRIVATE, NULL, 0, "End when no node can be had (flmrun uses this)", 0},
@@ -154,6 +162,9 @@ static error_t parse_sizes(struct options *o, int key, char *arg, struct argp_st
         return 0;
     case KEY_LOSS:
         o->loss_ms = (unsigned)flm__argp_number(state, "--loss-time", arg, 100, 3600000);
+        return 0;
+    case KEY_CLIENT_GRACE:
+        o->client_grace_s = (unsigned)flm__argp_number(state, "--client-grace", arg, 0, 1000000);
         return 0;
     case KEY_READY_FD:
         o->ready_fd = (int)flm__argp_number(state, "--ready-fd", arg, 0, 1 << 20);
@@ -263,6 +274,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_STATE_DIR:
         o->state_dir = arg;
         return 0;
+    case KEY_REJOIN:
+        o->rejoin_s = (unsigned)flm__argp_number(state, "--rejoin-time", arg, 0, 86400);
+        return 0;
     case KEY_SEGMENT_BYTES:
         o->segment_bytes = (unsigned)flm__argp_number(state, "--segment-bytes", arg, 4096, 1 << 30);
         return 0;
@@ -337,6 +351,7 @@ void options_parse(struct options *o, int argc, char **argv)
     o->spin_us = 20;
     o->quantum_ms = 100;
     o->loss_ms = 10000;
+    o->rejoin_s = 30;
     o->ready_fd = o->parent_fd = -1;
     argp_err_exit_status = 2;
     /* Assigned, not defined here: symbols are hidden, and the C library would not see a definition. */

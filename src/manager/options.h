@@ -13,6 +13,7 @@ struct options {
     unsigned n_endpoints;
     const char *directory;  /* private, for sockets and logs; NULL: under the runtime directory */
     const char *state_dir;  /* NULL: there are no durable sessions */
+    unsigned rejoin_s;      /* agents outlive us there for so long */
     unsigned segment_bytes; /* of the journal there; 0: as it likes */
     unsigned results_lag_mib, keep_closed_s, keep_size_mib;
     enum auth auth;
@@ -36,6 +37,7 @@ struct options {
     unsigned spin_us;
     unsigned quantum_ms; /* an executor stays so long with a session when others wait */
     unsigned loss_ms;
+    unsigned client_grace_s;
     int ready_fd, parent_fd;
     bool private_instance, verbose;
 };

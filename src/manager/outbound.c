@@ -109,7 +109,7 @@ unsigned outbound_pump(struct peer *p)
         uint64_t durable = durable_position(s);
         struct flm__record *r;
         uint32_t bytes;
-        while (room && (r = outbox_next(&s->outbox, &bytes, durable))) {
+        while (room && !s->opening && (r = outbox_next(&s->outbox, &bytes, durable))) {
             room = pump_one(s, p, r, bytes);
             n += room;
         }
@@ -240,9 +240,14 @@ static int place_of(const struct session *s, unsigned executor)
     return bound ? m->executors[executor]->place : -1;
 }
 
-static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text)
+static void note_end(struct session *s, uint64_t task, const struct flm__outcome *o, const char *text,
+                     const struct flm__usage *usage, int cause)
 {
     struct note *note = notes_add(&s->notes, task);
+    reasons_count(s->reasons.ended, o->reason);
+    note->cause = (uint8_t)cause;
+    if (usage)
+        note->usage = *usage;
     note->state = o->state;
     note->reason = o->reason;
     note->code = o->code;
@@ -269,7 +274,7 @@ static bool tell_ending(struct session *s, const struct flm__record *r, const st
     if ((s->client || s->detached) && !write_outcome(s, r, 0, &outcome, end->text, NULL, 0, NULL))
         return false;
     count_end(s, end->state);
-    note_end(s, r->task, &outcome, end->text);
+    note_end(s, r->task, &outcome, end->text, end->usage, end->cause);
     return true;
 }
 
@@ -365,7 +370,7 @@ static bool deliver_slow(struct executor *e, struct session *s, struct task_ref 
         return false;
     count_end(s, outcome.state);
     if (outcome.state != FLM_TASK_SUCCEED)
-        note_end(s, r->task, &outcome, parts->text);
+        note_end(s, r->task, &outcome, parts->text, &parts->usage, FLM_REASON_NONE);
     return true;
 }
 
@@ -388,8 +393,9 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
     return true;
 }
 
-/* What became of one result record. WAITS: for its payload; STARVES: for memory. */
-enum taken { TAKEN, WAITS, STARVES, LIED };
+/* What became of one result record. PASSED: nobody needs it. WAITS: for its payload; STARVES: for memory.
+ */
+enum taken { TAKEN, PASSED, WAITS, STARVES, LIED };
 
 static enum taken take_slow(struct executor *e, struct task_ref ref, const struct flm__record *r,
                             const char *record)
@@ -417,16 +423,19 @@ static enum taken take_slow(struct executor *e, struct task_ref ref, const struc
     return STARVES;
 }
 
+static enum taken take_unexpected(struct executor *e, const struct flm__record *r, const char *record,
+                                  uint32_t bytes);
+
 static inline __attribute__((always_inline)) enum taken
 take_result(struct executor *e, const struct flm__record *r, const char *record, uint32_t bytes)
 {
     struct session *s = e->session;
     if (e->n == 0 || r->type != FLM__RESULT)
-        return LIED;
+        return take_unexpected(e, r, record, bytes);
     struct task_ref ref = executor_inflight(e, 0)->ref;
     struct flm__record *task = queue_record(ref);
     if (task->task != r->task || s->number != r->session)
-        return LIED;
+        return take_unexpected(e, r, record, bytes);
     if (__builtin_expect((r->flags & (FLM__RECORD_OUTCOME | FLM__RECORD_BLOB)) || task->lane, 0)) {
         enum taken taken = take_slow(e, ref, r, record);
         if (taken != TAKEN)
@@ -443,12 +452,39 @@ take_result(struct executor *e, const struct flm__record *r, const char *record,
     return TAKEN;
 }
 
+/* It is not for the first task that the executor was sent: only one that comes from an earlier session
+ * manager may do that. */
+static __attribute__((noinline)) enum taken take_unexpected(struct executor *e, const struct flm__record *r,
+                                                            const char *record, uint32_t bytes)
+{
+    enum taken taken;
+    switch (survivor_sent(e, r, record)) {
+    case SURVIVOR_CLAIMED:
+        taken = take_result(e, r, record, bytes);
+        if (taken != TAKEN)
+            return taken;
+        e->done++;
+        e->received--; /* counted by the caller */
+        outbound_credit(e->session);
+        return PASSED;
+    case SURVIVOR_PASSED:
+        return PASSED;
+    case SURVIVOR_WAITS:
+        e->stalled = true;
+        return WAITS;
+    default:
+        return LIED;
+    }
+}
+
 /* Learns from n results how long tasks take, and so how many to send ahead. */
 static void adapt(struct executor *e, unsigned n)
 {
     struct manager *m = e->session->manager;
-    double sample = (double)(m->now - e->since_ns) / n;
+    int64_t took = m->now - e->since_ns;
+    double sample = (double)took / n;
     e->since_ns = m->now;
+    e->busy_ns += took;
     e->done += n;
     if (e->task_ns == 0 || sample > 4 * e->task_ns)
         e->task_ns = sample;
@@ -488,8 +524,13 @@ unsigned outbound_drain_executor(struct executor *e)
         const char *record = (const char *)data + at;
         uint32_t bytes = flm__record_read(record, n - at, &r);
         taken = bytes && e->session ? take_result(e, &r, record, bytes) : LIED;
-        if (taken != TAKEN)
-            break;
+        if (__builtin_expect(taken != TAKEN, 0)) {
+            if (taken != PASSED)
+                break;
+            e->received++;
+            at += bytes;
+            continue;
+        }
         at += bytes;
         results++;
     }
@@ -527,11 +568,16 @@ unsigned outbound_drain_relay(struct node *node)
             enum taken taken = take_result(e, &r, record, bytes);
             if (taken == WAITS || taken == STARVES)
                 break;
-            e->received += taken == LIED; /* the agent has counted it too */
-            if (taken == LIED && !e->dying)
-                executor_lies(e, "the executor answered with something that is not the result of its task");
+            if (__builtin_expect(taken != TAKEN, 0)) {
+                e->received++; /* the agent has counted it too */
+                if (taken == LIED && !e->dying)
+                    executor_lies(
+                        e, "the executor answered with something that is not the result of its task");
+            }
             of_lane += taken == TAKEN;
             results += taken == TAKEN;
+        } else if (e && executor_wire_lane(e) == r.lane) {
+            e->received++; /* of a session that nobody remembers */
         }
         at += bytes;
     }

@@ -6,7 +6,9 @@
 #include "manager/auth.h"
 #include "manager/blob_store.h"
 #include "manager/client.h"
+#include "manager/backend.h"
 #include "manager/node.h"
+#include "manager/rejoin.h"
 #include "net/ring.h"
 
 #include <errno.h>
@@ -182,7 +184,7 @@ void peer_check_links(struct manager *m)
     struct peer *p, *next;
     DL_FOREACH_SAFE(m->peers, p, next)
     if (p->state != PEER_GONE && p->link && !flm__ring_is(p->link) && m->fabric_ops->failed(p->link))
-        peer_end(p, "its fabric link has failed");
+        peer_refuse(p, FLM_EDISCONNECTED, "its fabric link has failed");
     else if ((p->state == PEER_NEW || p->state == PEER_CHALLENGED) &&
              m->now - p->since > GREETING_MS * 1000000LL) {
         m->refused++;
@@ -309,11 +311,18 @@ void peer_welcome(struct peer *p)
     ready.version = FLM__PROTOCOL_VERSION;
     ready.instance = m->instance;
     ready.lease_ms = m->options.loss_ms / 2;
+    Flm__Rejoin rejoin = FLM__REJOIN__INIT;
+    if (m->rejoin)
+        rejoin_describe(m, &rejoin);
+    ready.rejoin = &rejoin;
+    rc = h->came ? rejoin_admit(p, &error) : 0;
     snprintf(p->name, sizeof(p->name), "%s", h->name);
     p->incarnation = h->incarnation;
     if (!flm__conn_is_unix(p->conn))
         p->pid = h->pid; /* on its own node; for people */
-    if (h->role == FLM__ROLE__ROLE_CLIENT) {
+    if (rc < 0) {
+        /* not ours, or ours no more */
+    } else if (h->role == FLM__ROLE__ROLE_CLIENT) {
         rc = wants_fabric ? offer_fabric(p, &ready, address, &size, &error)
                           : make_ring(p, &ready, fds, &error);
         p->state = PEER_CLIENT;
@@ -324,6 +333,12 @@ void peer_welcome(struct peer *p)
         p->state = PEER_NODE;
         if (rc == 0 && p->node->relay)
             rc = offer_fabric(p, &ready, address, &size, &error);
+    } else if (h->role == FLM__ROLE__ROLE_BACKEND && h->came) {
+        FLM__MESSAGE(welcome, ready, READY, &ready);
+        if (peer_send(p, &welcome, NULL, 0) == 0)
+            backend_adopt(m, p);
+        peer_end(p, "its connection is the backend's now");
+        return;
     } else {
         rc = flm__error_set(&error, FLM_EPROTO, "only clients and node agents are greeted here");
     }

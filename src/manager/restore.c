@@ -45,6 +45,10 @@ struct gathered {
     size_t n_results, room_results;
     uint64_t last_task, taken, counted;
     uint64_t succeed, failed, cancelled;
+    struct core_time core_time;
+    struct losses losses;
+    struct reasons reasons;
+    struct notes notes;
     UT_hash_handle hh;
 };
 
@@ -170,6 +174,8 @@ static void drop(struct restoration *r, struct gathered *g)
         drop_result(&g->records);
     set_clear(&g->seen);
     set_clear(&g->finished);
+    losses_clear(&g->losses);
+    notes_clear(&g->notes);
     free(g->results);
     free(g);
 }
@@ -190,6 +196,10 @@ static int take_session(struct restoration *r, struct gathered *g, const void *p
     g->succeed = stored->succeed;
     g->failed = stored->failed;
     g->cancelled = stored->cancelled;
+    for (size_t i = 0; i < REASONS; i++) {
+        g->reasons.ended[i] = i < stored->n_ended ? stored->ended[i] : 0;
+        g->reasons.lost[i] = i < stored->n_lost ? stored->lost[i] : 0;
+    }
     if (stored->results > g->counted)
         g->counted = stored->results;
     if (stored->taken > g->taken)
@@ -286,11 +296,29 @@ static int take_task(struct restoration *r, struct gathered *g, const struct flm
     return set_add(&g->seen, record.task) ? 0 : no_memory(r);
 }
 
+/* What flmctl tells of a task that did not succeed. */
+static void take_note(struct gathered *g, const struct flm__record *record, const char *payload,
+                      const struct flm__outcome *o)
+{
+    struct note *note = notes_add(&g->notes, record->task);
+    uint32_t room = record->size - (uint32_t)sizeof(*o);
+    note->state = o->state;
+    note->reason = o->reason;
+    note->code = o->code;
+    note->attempts = o->attempts;
+    snprintf(note->message, sizeof(note->message), "%.*s", (int)(o->text < room ? o->text : room),
+             payload + sizeof(*o));
+}
+
 static void count(struct gathered *g, const struct flm__record *record, const char *payload)
 {
     struct flm__outcome outcome = {.state = FLM_TASK_SUCCEED};
     if (record->flags & FLM__RECORD_OUTCOME && record->size >= sizeof(outcome))
         memcpy(&outcome, payload, sizeof(outcome));
+    if (outcome.state != FLM_TASK_SUCCEED) {
+        reasons_count(g->reasons.ended, outcome.reason);
+        take_note(g, record, payload, &outcome);
+    }
     if (outcome.state == FLM_TASK_SUCCEED)
         g->succeed++;
     else if (outcome.state == FLM_TASK_FAILED)
@@ -357,6 +385,33 @@ static int take_taken(struct restoration *r, struct gathered *g, const void *pay
     return 0;
 }
 
+static int take_loss(struct restoration *r, struct gathered *g, const void *payload, uint32_t size,
+                     uint64_t position)
+{
+    struct loss loss;
+    if (size != sizeof(loss))
+        return makes_no_sense(r, "the loss of a task", position);
+    memcpy(&loss, payload, sizeof(loss));
+    return losses_add(&g->losses, &loss) ? 0 : no_memory(r);
+}
+
+static int64_t sum_of(const struct core_time *t)
+{
+    return t->useful_ns + t->wasted_ns + t->running_ns;
+}
+
+static int take_core_time(struct restoration *r, struct gathered *g, const void *payload, uint32_t size,
+                          uint64_t position)
+{
+    struct core_time t;
+    if (size != sizeof(t))
+        return makes_no_sense(r, "a record of times", position);
+    memcpy(&t, payload, sizeof(t));
+    if (sum_of(&t) >= sum_of(&g->core_time))
+        g->core_time = t;
+    return 0;
+}
+
 static int take_application(struct restoration *r, const void *payload, uint32_t size, uint64_t position)
 {
     Flm__Application *d = flm__application__unpack(NULL, size, payload);
@@ -403,6 +458,10 @@ static int take_record(void *arg, const struct flm__journal_record *header, cons
         return take_result(r, g, header, payload, position);
     case DURABLE_TAKEN:
         return take_taken(r, g, payload, header->size, position);
+    case DURABLE_LOST:
+        return take_loss(r, g, payload, header->size, position);
+    case DURABLE_CORE_TIME:
+        return take_core_time(r, g, payload, header->size, position);
     case DURABLE_FORGOTTEN:
         drop(r, g);
         return 0;
@@ -449,6 +508,7 @@ static int give_tasks(struct restoration *r, struct gathered *g, struct session 
         struct flm__record *record = queue_record(refs[i]);
         void *large = kept_large(record);
         record->session = s->number;
+        record->lane = losses_of(&g->losses, record->task);
         if (!make_blob(r, record)) {
             free(refs);
             return r->error->code;
@@ -508,7 +568,7 @@ static int make_session(struct restoration *r, struct gathered *g)
     struct application *a = application_restore(m, stored->application, false);
     if (!a)
         return no_memory(r);
-    struct session *s = session_restore(m, a, stored->spec, r->error);
+    struct session *s = session_restore(m, a, stored, r->error);
     application_release(a);
     if (!s)
         return r->error->code;
@@ -521,6 +581,10 @@ static int make_session(struct restoration *r, struct gathered *g)
     s->retried = stored->retried;
     s->created_ns = stored->created_ns;
     s->closed_ns = stored->closed_ns;
+    s->reasons = g->reasons;
+    s->notes = g->notes;
+    g->notes = (struct notes){0};
+    core_time_restore(s, &g->core_time);
     s->common = g->common;
     g->common = NULL;
     if (s->results)

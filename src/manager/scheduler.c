@@ -1,6 +1,7 @@
 #include "manager/scheduler.h"
 
 #include "manager/end_time.h"
+#include "manager/rejoin.h"
 
 #include <stdlib.h>
 #include <utlist.h>
@@ -198,6 +199,8 @@ void scheduler_run(struct manager *m)
     unsigned n = 0, executors = 0;
     bool short_of = false;
     m->schedule = false;
+    if (m->rejoin && rejoin_gathers(m))
+        return; /* what seems to wait may be running on an executor that is about to come back */
     charge(m);
     kill_overdue(m);
     for (unsigned i = 0; i < m->n_executors; i++)

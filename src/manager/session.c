@@ -43,11 +43,56 @@ struct session *session_by_id(struct manager *m, const char *id)
     return s;
 }
 
+struct session *session_by_serial(struct manager *m, uint64_t serial)
+{
+    for (struct session *s = m->sessions; s; s = s->hh.next)
+        if (s->durability && s->serial == serial)
+            return s;
+    return NULL;
+}
+
 struct session *session_by_number(struct manager *m, uint32_t number)
 {
     uint32_t index = number & ((1u << INDEX_BITS) - 1);
     struct session *s = index < m->session_numbers ? m->session_by_number[index] : NULL;
     return s && s->number == number ? s : NULL;
+}
+
+struct session *session_known_as(struct manager *m, uint32_t serial, uint32_t number)
+{
+    struct session *s = session_by_number(m, number);
+    return s && s->durability && s->serial == serial ? s : NULL;
+}
+
+/* Room in the table for this index. */
+static int grow_numbers(struct manager *m, uint32_t index, flm_error *error)
+{
+    uint32_t had = m->session_numbers, room = had ? had : 64;
+    while (room <= index)
+        room *= 2;
+    struct session **more =
+        room == had ? m->session_by_number : realloc(m->session_by_number, room * sizeof(*more));
+    if (!more)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for a session");
+    memset(more + had, 0, (room - had) * sizeof(*more));
+    m->session_by_number = more;
+    m->session_numbers = room;
+    return 0;
+}
+
+/* The number that it had with an earlier session manager, if that is free: there may be executors in it. */
+static int take_number_again(struct session *s, uint32_t number, flm_error *error)
+{
+    struct manager *m = s->manager;
+    uint32_t index = number & ((1u << INDEX_BITS) - 1);
+    int rc = number ? grow_numbers(m, index, error) : 0;
+    if (rc < 0 || !number || m->session_by_number[index])
+        return rc;
+    if (number >> INDEX_BITS > (m->next_session & 0xffff))
+        m->next_session = number >> INDEX_BITS;
+    s->number = number;
+    m->session_by_number[index] = s;
+    return 0;
 }
 
 /* A free index and a new generation. */
@@ -59,15 +104,9 @@ static int take_number(struct manager *m, struct session *s, flm_error *error)
             break;
     if (i == 1u << INDEX_BITS)
         return flm__error_set(error, FLM_EFULL, "there are %u open sessions; no more are possible", i);
-    if (i == m->session_numbers) {
-        uint32_t room = i ? 2 * i : 64;
-        struct session **more = realloc(m->session_by_number, room * sizeof(*more));
-        if (!more)
-            return flm__error_set(error, FLM_ENOMEM, "no memory for a session");
-        memset(more + i, 0, (room - i) * sizeof(*more));
-        m->session_by_number = more;
-        m->session_numbers = room;
-    }
+    int rc = grow_numbers(m, i, error);
+    if (rc < 0)
+        return rc;
     if ((++m->next_session & 0xffff) == 0)
         m->next_session++; /* no number is 0 */
     s->number = i | (m->next_session & 0xffff) << INDEX_BITS;
@@ -167,7 +206,7 @@ static double least_served(struct manager *m)
 static int enter(struct session *s, const Flm__SessionSpec *spec, flm_error *error)
 {
     int rc = s->id[0] ? 0 : choose_id(s, spec->id, error);
-    if (rc == 0)
+    if (rc == 0 && !s->number)
         rc = take_number(s->manager, s, error);
     if (rc < 0)
         return rc;
@@ -184,8 +223,9 @@ static int enter(struct session *s, const Flm__SessionSpec *spec, flm_error *err
     return 0;
 }
 
+/* id "": as the spec says; number 0: any. */
 static struct session *session_new(struct manager *m, struct application *a, const char *id,
-                                   const Flm__SessionSpec *spec, flm_error *error)
+                                   uint32_t number, const Flm__SessionSpec *spec, flm_error *error)
 {
     struct session *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -195,8 +235,10 @@ static struct session *session_new(struct manager *m, struct application *a, con
     s->manager = m;
     s->application = application_hold(a);
     snprintf(s->id, sizeof(s->id), "%s", id);
-    if (results_new(s, spec->results, error) == 0 && enter(s, spec, error) == 0)
+    if (take_number_again(s, number, error) == 0 && results_new(s, spec->results, error) == 0 &&
+        enter(s, spec, error) == 0)
         return s;
+    give_number(s);
     results_free(s);
     application_release(a);
     free(s);
@@ -232,7 +274,7 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
         flm__error_set(error, FLM_EBIND, "no executor can be started: the session manager is about to end");
     else if (check_durability(m, spec->durability, spec->results, error) == 0 &&
              results_make_file(spec->results, error) == 0) {
-        s = session_new(m, a, "", spec, error);
+        s = session_new(m, a, "", 0, spec, error);
         if (!s && spec->results[0])
             unlink(spec->results);
     }
@@ -256,13 +298,14 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
     return s;
 }
 
-struct session *session_restore(struct manager *m, struct application *a, const Flm__SessionSpec *spec,
+struct session *session_restore(struct manager *m, struct application *a, const Flm__StoredSession *stored,
                                 flm_error *error)
 {
+    const Flm__SessionSpec *spec = stored->spec;
     struct session *older = session_by_id(m, spec->id);
     if (older) /* that it has given way was not recorded any more */
         give_way(older);
-    return session_new(m, a, spec->id, spec, error);
+    return session_new(m, a, spec->id, stored->number, spec, error);
 }
 
 void session_attach(struct session *s, struct peer *client)
@@ -271,6 +314,7 @@ void session_attach(struct session *s, struct peer *client)
     s->client = client;
     s->clients++;
     s->given_up = false; /* by an earlier one */
+    s->grace_ns = 0;
     s->last_task = session_newest(s);
     s->refused = 0;
     s->attached_bytes = s->finished_bytes + session_held_bytes(s);
@@ -301,12 +345,38 @@ void session_detach(struct session *s)
     unlink_from(&s->client->attached, s, true);
     if (s->in_blocked)
         unlink_from(&s->client->blocked, s, false);
-    s->in_blocked = false;
+    s->in_blocked = s->opening = false;
     client_drop_syncs(s); /* they know the client */
     s->client = NULL;
     s->manager->forget |= s->state == SESSION_CLOSED;
     if (!s->detached)
         outbound_drop(s);
+}
+
+void session_client_lost(struct session *s)
+{
+    unsigned grace = s->manager->options.client_grace_s;
+    if (!s->detached && grace && s->state == SESSION_OPEN)
+        s->detached = s->graced = true; /* so results wait, too */
+    session_detach(s);
+    if (!s->detached) {
+        session_cancel(s, "its client is gone");
+    } else if (s->graced) {
+        s->grace_ns = s->manager->now + grace * 1000000000LL;
+        events_add(&s->events, 0, 0, -1, "its client is gone; it may come back for %u s", grace);
+    }
+}
+
+void session_end_graces(struct manager *m)
+{
+    for (struct session *s = m->sessions; s; s = s->hh.next) {
+        if (!s->grace_ns || m->now < s->grace_ns)
+            continue;
+        s->grace_ns = 0;
+        s->detached = s->graced = false;
+        outbound_drop(s);
+        session_cancel(s, "its client is gone and has not come back in time");
+    }
 }
 
 void session_close(struct session *s)

@@ -6,11 +6,13 @@
 
 #include "manager/application.h"
 #include "manager/blob_store.h"
+#include "manager/core_time.h"
 #include "manager/events.h"
 #include "manager/outbox.h"
 #include "manager/peer.h"
 #include "manager/places.h"
 #include "manager/queue.h"
+#include "manager/reasons.h"
 
 #include <flm/client.h>
 
@@ -23,12 +25,16 @@ struct session {
     enum session_state state;
     struct application *application; /* counted reference */
     struct peer *client;             /* attached; NULL: none */
+    uint64_t client_key;             /* of the last that was: the same when it comes again */
     struct session *next_attached, *next_blocked;
     bool in_blocked;
     bool detached; /* outlives its clients, so their results are kept until they are acknowledged */
     uint64_t told, told_events; /* of tables.c */
     bool deleted;               /* goes as soon as it can */
-    bool given_up;              /* the client has closed it, and stays attached for the results that wait */
+    int64_t
+        grace_ns;  /* detached only until then, for its client to come back; 0: it is there, or no matter */
+    bool graced;   /* it is detached for nothing else */
+    bool given_up; /* the client has closed it, and stays attached for the results that wait */
     UT_hash_handle hh;
 
     unsigned min_instances, max_instances, weight, delay_release_ms, deadline_ms, retry_limit, ranks;
@@ -61,6 +67,7 @@ struct session {
     uint64_t clients;        /* so many have attached */
     uint64_t fetching_task;  /* of a durable session, which has one at a time */
     struct deferred *syncs;  /* requests to answer when all is durable */
+    bool opening;            /* one of them opens the session: its client does not know it yet */
 
     bool paused;
     bool sweeping;       /* its waiting tasks are being ended, */
@@ -74,7 +81,10 @@ struct session {
     uint64_t too_long_succeed; /* then */
     struct events events;
     struct notes notes; /* exceptional tasks */
+    struct reasons reasons;
     struct places places;
+    struct core_time core_time; /* of executors that have left it, and of lost attempts; running_ns 0 */
+    int64_t core_time_recorded; /* sum of what was */
     int64_t created_ns, closed_ns;
     int64_t rate_ns;
     uint64_t rate_done;
@@ -83,6 +93,11 @@ struct session {
 };
 
 struct session *session_by_id(struct manager *m, const char *id);
+/* The durable session with this number in the journal that agents know by that number; NULL: there is none.
+ */
+struct session *session_known_as(struct manager *m, uint32_t serial, uint32_t number);
+/* The durable one with this number in the journal, also one that has given its id to another. */
+struct session *session_by_serial(struct manager *m, uint64_t serial);
 /* By the number in records; NULL also for a number that is past. */
 struct session *session_by_number(struct manager *m, uint32_t number);
 
@@ -94,11 +109,15 @@ enum { SESSION_CANCEL_WANTED = 0x80 };
 struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, struct blob *common,
                                struct peer *client, flm_error *error);
 /* A session of the journal, as it was created; see restore.c. */
-struct session *session_restore(struct manager *m, struct application *a, const Flm__SessionSpec *spec,
+struct session *session_restore(struct manager *m, struct application *a, const Flm__StoredSession *stored,
                                 flm_error *error);
 void session_attach(struct session *s, struct peer *client);
 /* The client is gone or gives it up. */
 void session_detach(struct session *s);
+/* Its connection was lost: what it does not outlive is cancelled, at once or after the grace. */
+void session_client_lost(struct session *s);
+/* Cancels those whose grace is over. */
+void session_end_graces(struct manager *m);
 
 /* No more tasks; Closed when the last is finished. */
 void session_close(struct session *s);
@@ -154,7 +173,7 @@ static inline uint64_t session_credit(const struct session *s)
 /* Id of the newest task that is not lost when its client is: who opens the session goes on behind it. */
 static inline uint64_t session_newest(const struct session *s)
 {
-    return s->refused ? s->refused - 1 : s->last_task;
+    return s->refused && s->refused <= s->last_task ? s->refused - 1 : s->last_task;
 }
 
 /* Results wait beyond the limit: no more tasks are started. */

@@ -73,6 +73,9 @@ void verbs_fill_session(Flm__SessionView *v, struct session *s)
     v->trouble = s->trouble[0] ? s->trouble : s->too_long;
     if (s->results)
         results_view(s->results, v);
+    struct core_time spent = core_time_of(s);
+    v->useful_s = (double)spent.useful_ns / 1e9;
+    v->wasted_s = (double)spent.wasted_ns / 1e9;
 }
 
 void verbs_list_sessions(struct peer *p, uint64_t id)
@@ -142,6 +145,9 @@ void verbs_get_session(struct peer *p, uint64_t id, const char *name)
     v.events = (Flm__Event **)pointers;
     v.n_places = s->places.n;
     v.places = (Flm__PlaceView **)place_pointers;
+    v.n_ended = v.n_lost = REASONS;
+    v.ended = s->reasons.ended;
+    v.lost = s->reasons.lost;
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
     r.n_sessions = 1;
@@ -234,6 +240,10 @@ static void fill_note(Flm__TaskView *v, const struct session *s, const struct no
     v->executor = note->executor;
     set_place(v, s, note->place);
     v->message = (char *)(uintptr_t)note->message;
+    v->cause = note->cause;
+    v->user_us = note->usage.user_us;
+    v->system_us = note->usage.system_us;
+    v->max_rss_kib = note->usage.max_rss_kib;
 }
 
 static int by_id(const void *a, const void *b)

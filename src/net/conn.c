@@ -108,6 +108,20 @@ void flm__conn_free(struct flm__conn *c)
     free(c);
 }
 
+struct flm__conn *flm__conn_move(struct flm__conn *c)
+{
+    struct flm__conn *moved = malloc(sizeof(*moved));
+    int old = c->fd, fd = moved ? fcntl(old, F_DUPFD_CLOEXEC, 3) : -1;
+    if (fd < 0) {
+        free(moved);
+        return NULL;
+    }
+    *moved = *c;
+    moved->fd = fd;
+    *c = (struct flm__conn){.fd = old, .eof = true};
+    return moved;
+}
+
 int flm__conn_fd(const struct flm__conn *c)
 {
     return c->fd;

@@ -22,6 +22,9 @@ struct flm__conn *flm__conn_new(int fd);
 /* The same, but the socket is closed also when there is no memory. */
 struct flm__conn *flm__conn_new_take(int fd);
 void flm__conn_free(struct flm__conn *conn); /* closes; NULL is allowed */
+/* The same connection on another descriptor, for another owner; all that is left of conn is to be freed.
+ * NULL: no memory, or no descriptor. */
+struct flm__conn *flm__conn_move(struct flm__conn *conn);
 int flm__conn_fd(const struct flm__conn *conn);
 bool flm__conn_is_unix(const struct flm__conn *conn);
 

@@ -293,3 +293,43 @@ struct flm__link *flm__ring_open(int memfd, uint32_t bytes, bool server, int pee
     up->shared = (struct ring_shared *)(r->headers + HEADER_BYTES);
     return &r->link;
 }
+
+struct flm__link *flm__ring_take_over(int memfd, uint32_t bytes, int peer_bell, flm_error *error)
+{
+    struct flm__link *link = flm__ring_open(memfd, bytes, true, peer_bell, error);
+    if (!link)
+        return NULL;
+    struct ring *r = ring_of(link);
+    struct half *halves[] = {&r->out, &r->in};
+    uint64_t tails[2], heads[2];
+    for (int i = 0; i < 2; i++) {
+        tails[i] = atomic_load(&halves[i]->shared->tail);
+        heads[i] = atomic_load(&halves[i]->shared->head);
+        r->broken |= tails[i] - heads[i] > r->size;
+    }
+    r->out.mine = tails[0];
+    r->out.theirs = r->broken ? tails[0] : heads[0];
+    r->in.mine = r->in.theirs = heads[1];
+    ring_disarm(link); /* the dead one may have been asleep */
+    return link;
+}
+
+uint64_t flm__ring_written(const struct flm__link *link)
+{
+    return atomic_load(&((const struct ring *)link)->in.shared->tail);
+}
+
+uint64_t flm__ring_read(const struct flm__link *link)
+{
+    return ((const struct ring *)link)->in.mine;
+}
+
+/* The descriptor keeps its number, so that a thread that is about to ring needs no lock. */
+int flm__ring_change_bell(struct flm__link *link, int peer_bell)
+{
+    struct ring *r = ring_of(link);
+    if (dup3(peer_bell, r->peer_bell, O_CLOEXEC) < 0)
+        return FLM_EFULL;
+    ring_bell(r);
+    return 0;
+}

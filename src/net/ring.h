@@ -24,6 +24,17 @@ int flm__ring_create(uint32_t bytes, int *memfd, flm_error *error);
  * (only kept by the caller, not used here). peer_bell: eventfd to ring; duplicated. memfd is borrowed. */
 struct flm__link *flm__ring_open(int memfd, uint32_t bytes, bool server, int peer_bell, flm_error *error);
 
+/* The server's side of a ring whose server is dead: goes on where that was. */
+struct flm__link *flm__ring_take_over(int memfd, uint32_t bytes, int peer_bell, flm_error *error);
+
+/* How far the peer has written, and how far we have read: positions count bytes for ever. The first may be
+ * called by any thread. */
+uint64_t flm__ring_written(const struct flm__link *link);
+uint64_t flm__ring_read(const struct flm__link *link);
+
+/* Another bell in place of the peer's (borrowed); it is rung at once. Any thread. FLM_EFULL. */
+int flm__ring_change_bell(struct flm__link *link, int peer_bell);
+
 /* True when the link is a ring. */
 bool flm__ring_is(const struct flm__link *link);
 

@@ -89,6 +89,7 @@ void agent_stop(struct agent *agent, int status, const char *format, ...)
     va_end(args);
     agent->stopping = true;
     agent->status = status;
+    uv_timer_stop(&agent->rejoining);
     if (agent->options->log_to_stderr) /* else flmd, or who lost it, has more to say */
         agent_say(agent, "ends: %s", agent->why);
     for (unsigned i = 0; i < agent->n_slots; i++) {
@@ -291,7 +292,8 @@ int agent_init(struct agent *agent, const struct node_options *options, flm_erro
     uv_timer_init(&agent->loop, &agent->pings);
     uv_timer_init(&agent->loop, &agent->ending);
     uv_timer_init(&agent->loop, &agent->finishing);
-    agent->pings.data = agent->ending.data = agent->finishing.data = agent;
+    uv_timer_init(&agent->loop, &agent->rejoining);
+    agent->pings.data = agent->ending.data = agent->finishing.data = agent->rejoining.data = agent;
     start_signal(agent, &agent->on_child, on_child, SIGCHLD);
     start_signal(agent, &agent->on_term, on_end_signal, SIGTERM);
     start_signal(agent, &agent->on_int, on_end_signal, SIGINT);
@@ -320,7 +322,7 @@ static void run_hot(struct agent *agent)
 {
     int64_t now = flm__now_ns(), moved = now, looked = now;
     int64_t spin = relay_asks_kernel(agent->relay) ? SPIN_KERNEL_NS : SPIN_NS;
-    while (!agent->stopped && now - moved < spin) {
+    while (!agent->stopped && !agent->lost_ns && now - moved < spin) {
         bool any = relay_turn(agent->relay);
         now = flm__now_ns();
         if (any)
@@ -337,12 +339,13 @@ static void run_hot(struct agent *agent)
 int agent_run(struct agent *agent)
 {
     while (!agent->stopped) {
-        if (agent->relay) {
+        if (agent->relay && !agent->lost_ns) {
             run_hot(agent);
-            if (agent->stopped || !relay_arm(agent->relay))
+            if (agent->stopped || agent->lost_ns || !relay_arm(agent->relay))
                 continue;
             uv_run(&agent->loop, UV_RUN_ONCE);
-            relay_disarm(agent->relay);
+            if (!agent->lost_ns)
+                relay_disarm(agent->relay);
         } else {
             uv_run(&agent->loop, UV_RUN_ONCE);
         }

@@ -1,13 +1,15 @@
 /* node/agent.h - the node agent: one connection to flmd, one slot per lane, one thread.
  *
- * agent.c has the loop and the end; manager_side.c what flmd says; attach.c how executors come in;
- * slot.c the life of a lane; relay.c moves records where there is no ring between flmd and executors.
+ * agent.c has the loop and the end; manager_side.c what flmd says, rejoin.c what happens when it is lost;
+ * attach.c how executors come in; slot.c the life of a lane; relay.c moves records where there is no ring
+ * between flmd and executors.
  */
 #ifndef FLM_NODE_AGENT_H
 #define FLM_NODE_AGENT_H
 
 #include "net/watch.h"
 #include "base/oom.h"
+#include "net/rejoin.h"
 #include "node/options.h"
 #include "node/slot.h"
 
@@ -22,12 +24,16 @@ struct agent {
     struct placement placement;
     struct slot *slots; /* one per lane */
     unsigned n_slots;
-    char directory[108]; /* of our socket */
-    bool own_directory;  /* we made it */
-    int directory_lock;  /* open and locked while it is ours */
-    char socket[128];    /* "unix:PATH", for executors */
-    char executor[4096]; /* the program */
-    struct flm__watch *manager;
+    char directory[108];        /* of our socket */
+    bool own_directory;         /* we made it */
+    int directory_lock;         /* open and locked while it is ours */
+    char socket[128];           /* "unix:PATH", for executors */
+    char executor[4096];        /* the program */
+    struct flm__watch *manager; /* NULL: lost, and perhaps there will be another (rejoin.c) */
+    struct flm__rejoin rejoin;
+    int64_t lost_ns; /* then it was; 0: it is there */
+    uint64_t losses;
+    uv_timer_t rejoining;
     struct relay *relay; /* NULL: flmd has rings with our executors */
     struct attach *attach;
     struct flm__oom oom;
@@ -66,6 +72,12 @@ void agent_slot_empty(struct agent *agent);
 
 /* manager_side.c: connects, says hello, opens the relay if there is to be one. */
 int manager_connect(struct agent *agent, flm_error *error);
+/* The same with the next session manager, after a loss. FLM_ECLOSED: it will not have us. */
+int manager_reconnect(struct agent *agent, flm_error *error);
+
+/* rejoin.c: flmd is lost. Executors in durable sessions finish what they run and hold the results, until
+ * there is another session manager or the time for that is over. */
+void rejoin_begin(struct agent *agent, const char *why);
 
 /* attach.c: the socket that executors connect to. */
 int attach_open(struct agent *agent, flm_error *error);

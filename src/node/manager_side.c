@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CONNECT_MS = 10000 };
+enum { CONNECT_MS = 10000, RECONNECT_MS = 5000 };
 
 /* Who a message is about. */
 struct about {
@@ -104,6 +104,9 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_SHUTDOWN:
         agent_stop(agent, 0, "flmd is ending: %s", m->shutdown->text);
         break;
+    case FLM__MESSAGE__BODY_REFUSED:
+        agent_stop(agent, 1, "flmd has given this node up: %s", m->refused->text);
+        break;
     default: /* of a newer version */
         break;
     }
@@ -111,16 +114,28 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
 
 static void on_end(void *arg, int code)
 {
-    struct agent *agent = arg;
-    agent_stop(agent, 1, "the connection to flmd: %s", flm_strerror(code));
+    char why[100];
+    snprintf(why, sizeof(why), "the connection to flmd: %s", flm_strerror(code));
+    rejoin_begin(arg, why);
 }
 
 /* ---- the beginning ----------------------------------------------------------------------------- */
 
+/* flmd may be another one by the time that a job starts. */
+static int dial_latest(const char *file, int64_t deadline_ns)
+{
+    struct flm__rejoin latest = {0};
+    snprintf(latest.file, sizeof(latest.file), "%s", file);
+    return flm__rejoin_dial(&latest, deadline_ns, NULL);
+}
+
 static int dial(const struct agent *agent, int64_t deadline_ns, flm_error *error)
 {
+    int fd = agent->options->rejoin_file ? dial_latest(agent->options->rejoin_file, deadline_ns) : -1;
+    if (fd >= 0)
+        return fd;
     char *list = strdup(agent->options->endpoint), *rest = NULL;
-    int fd = flm__error_set(error, FLM_EINVAL, "--endpoint names no endpoint");
+    fd = flm__error_set(error, FLM_EINVAL, "--endpoint names no endpoint");
     if (!list)
         return flm__error_set(error, FLM_ENOMEM, "no memory");
     for (char *one = strtok_r(list, ",", &rest); one && fd < 0; one = strtok_r(NULL, ",", &rest))
@@ -138,6 +153,7 @@ static int say_hello(struct agent *agent, struct flm__conn *conn, int64_t deadli
     Flm__Slot **list = calloc(agent->n_slots, sizeof(*list));
     Flm__Node node = FLM__NODE__INIT;
     Flm__Hello hello = FLM__HELLO__INIT;
+    Flm__Came came = FLM__CAME__INIT;
     int fds[FLM__FRAME_FDS], rc = FLM_ENOMEM;
     unsigned n_fds = 0;
     for (unsigned i = 0; slots && list && i < agent->n_slots; i++) {
@@ -157,8 +173,16 @@ static int say_hello(struct agent *agent, struct flm__conn *conn, int64_t deadli
     hello.role = FLM__ROLE__ROLE_AGENT;
     hello.pid = (int32_t)getpid();
     hello.name = (char *)(uintptr_t) "flm-node";
-    hello.provider = (char *)(uintptr_t)(o->provider ? o->provider : o->relay ? "auto" : "");
+    hello.provider = (char *)(uintptr_t)(o->provider                ? o->provider
+                                         : o->relay || agent->relay ? "auto"
+                                                                    : "");
     hello.node = &node;
+    if (agent->lost_ns) {
+        flm__rejoin_introduce(&agent->rejoin, &came);
+        for (unsigned i = 0; i < agent->n_slots; i++)
+            came.executors += slot_survives(&agent->slots[i]);
+        hello.came = &came;
+    }
     if (slots && list && flm__random(&hello.incarnation, sizeof(hello.incarnation)) == 0)
         rc = flm__handshake(conn, &hello, o->secret_file, deadline_ns, ready, fds, &n_fds, error);
     else
@@ -208,29 +232,37 @@ static int open_relay(struct agent *agent, struct flm__conn *conn, const Flm__Re
 {
     char address[FLM__FABRIC_ADDRESS_MAX];
     size_t size = sizeof(address);
-    if (!*ready->provider && !agent->options->relay && !agent->options->provider && flm__conn_is_unix(conn))
+    if (!*ready->provider && !agent->options->relay && !agent->options->provider && !agent->relay &&
+        flm__conn_is_unix(conn))
         return 0; /* flmd is on this node, and has rings with our executors */
     if (!*ready->provider)
         return flm__error_set(error, FLM_ENOTSUP,
                               "flmd offers no fabric, which this node needs (is its module "
                               "flm-fabric.so installed where flmd runs?)");
-    int rc = relay_open(agent, flm__conn_fd(conn), ready, address, &size, &agent->relay, error);
+    int rc = agent->relay
+                 ? relay_reconnect(agent->relay, flm__conn_fd(conn), ready, address, &size, error)
+                 : relay_open(agent, flm__conn_fd(conn), ready, address, &size, &agent->relay, error);
     return rc < 0 ? rc : give_address(conn, address, size, deadline_ns, error);
 }
 
-int manager_connect(struct agent *agent, flm_error *error)
+/* Over this socket. */
+static int greet(struct agent *agent, int fd, int64_t deadline, flm_error *error)
 {
-    int64_t deadline = flm__now_ns() + (int64_t)CONNECT_MS * 1000000;
-    int fd = dial(agent, deadline, error);
-    if (fd < 0)
-        return fd;
     struct flm__conn *conn = flm__conn_new_take(fd);
     if (!conn)
         return flm__error_set(error, FLM_ENOMEM, "no memory for the connection to flmd");
+    if (agent->lost_ns && !agent->relay && !flm__conn_is_unix(conn)) {
+        flm__conn_free(conn);
+        return flm__error_set(error, FLM_ECLOSED, "it is on another node, and our executors have no relay");
+    }
     Flm__Message *ready = NULL;
     int rc = say_hello(agent, conn, deadline, &ready, error);
+    if (rc == 0 && agent->lost_ns)
+        rc = flm__rejoin_check(&agent->rejoin, ready->ready, error);
     if (rc == 0)
         rc = open_relay(agent, conn, ready->ready, deadline, error);
+    if (rc == 0)
+        flm__rejoin_learn(&agent->rejoin, ready->ready);
     if (ready)
         flm__message__free_unpacked(ready, NULL);
     if (rc < 0) {
@@ -238,8 +270,22 @@ int manager_connect(struct agent *agent, flm_error *error)
         return rc;
     }
     agent->manager = flm__watch_new_take(&agent->loop, conn, on_message, on_end, agent);
-    if (!agent->manager)
-        return flm__error_set(error, FLM_ENOMEM, "no memory for the connection to flmd");
-    flm__watch_read(agent->manager); /* what came behind the greeting */
-    return 0;
+    return agent->manager ? 0 : flm__error_set(error, FLM_ENOMEM, "no memory for the connection to flmd");
+}
+
+int manager_connect(struct agent *agent, flm_error *error)
+{
+    int64_t deadline = flm__now_ns() + (int64_t)CONNECT_MS * 1000000;
+    int fd = dial(agent, deadline, error);
+    int rc = fd < 0 ? fd : greet(agent, fd, deadline, error);
+    if (rc == 0)
+        flm__watch_read(agent->manager); /* what came behind the greeting */
+    return rc;
+}
+
+int manager_reconnect(struct agent *agent, flm_error *error)
+{
+    int64_t deadline = flm__now_ns() + (int64_t)RECONNECT_MS * 1000000;
+    int fd = flm__rejoin_dial(&agent->rejoin, deadline, error);
+    return fd < 0 ? fd : greet(agent, fd, deadline, error);
 }

@@ -27,6 +27,7 @@ enum {
     KEY_WORLD,
     KEY_EXECUTOR,
     KEY_LOSS,
+    KEY_REJOIN_FILE,
     KEY_GRACE,
     KEY_TOPOLOGY,
     KEY_LOG
@@ -35,6 +36,8 @@ enum {
 static const struct argp_option table[] = {
     {"endpoint", 'e', "ENDPOINT", 0, "where flmd listens: unix:PATH or tcp:HOST:PORT, or a list of these",
      0},
+    {"rejoin-file", KEY_REJOIN_FILE, "FILE", 0,
+     "where flmd says in its state directory where it listens by now; before --endpoint", 0},
     {"name", 'N', "NAME", 0, "name of this node (default: what the batch system calls it, or the host's)",
      0},
     {"block", KEY_BLOCK, "ID", 0, "the allocation that this node belongs to (default: the job, or local)",
@@ -124,6 +127,9 @@ static error_t parse_executor(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_EXECUTOR:
         o->executor = arg;
+        return 0;
+    case KEY_REJOIN_FILE:
+        o->rejoin_file = arg;
         return 0;
     case KEY_LOSS:
         o->loss_ms = (unsigned)flm__argp_number(state, "--loss-time", arg, 100, 86400000);

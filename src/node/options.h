@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 struct node_options {
-    const char *endpoint; /* of flmd; a list is tried in order */
-    const char *name;     /* of this node */
-    const char *block;    /* the job's id, "local" without one */
+    const char *endpoint;    /* of flmd; a list is tried in order */
+    const char *rejoin_file; /* says where it listens by now, better than endpoint; NULL: there is none */
+    const char *name;        /* of this node */
+    const char *block;       /* the job's id, "local" without one */
     uint64_t block_number;
     struct placement_options placement;
     const char *secret_file;

@@ -201,6 +201,11 @@ long process_peak_kib(void)
     return kib;
 }
 
+uint64_t process_us(const struct timeval *t)
+{
+    return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_usec;
+}
+
 void process_describe(int status, const struct rusage *usage, long ours_kib, char *text, size_t size)
 {
     double cpu = (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +

@@ -45,6 +45,8 @@ long process_peak_kib(void);
  * process counts from its start what we had when we started it, ours_kib: less than that is not known, and
  * not told. */
 struct rusage;
+struct timeval;
+uint64_t process_us(const struct timeval *t);
 void process_describe(int status, const struct rusage *usage, long ours_kib, char *text, size_t size);
 
 #endif

@@ -41,7 +41,7 @@ static int move_result(struct relay *r, struct lane *l, const char *data, size_t
 {
     struct flm__record rec;
     *bytes = flm__record_read(data, n, &rec);
-    if (!*bytes || rec.type != FLM__RESULT)
+    if (!*bytes || (rec.type != FLM__RESULT && rec.type != FLM__SETTLED))
         return FLM_EPROTO;
     char *room = flm__link_reserve(r->link, *bytes);
     if (!room) {
@@ -93,7 +93,7 @@ static bool is_drained(const struct relay *r, struct lane *l)
 bool relay_lane_drain(struct relay *r, unsigned lane)
 {
     struct lane *l = &r->lanes[lane];
-    if (!l->ring)
+    if (!l->ring || !r->link)
         return true;
     move_results(r, l);
     flm__link_flush(r->link);
@@ -138,7 +138,8 @@ bool relay_turn(struct relay *r)
     flm__link_flush(r->link);
     if (r->ops->failed(r->link) && !r->agent->stopping) {
         agent_say(r->agent, "the link to flmd over %s has failed", r->link->ops->name);
-        agent_stop(r->agent, 1, "the link to flmd has failed");
+        rejoin_begin(r->agent, "the link to flmd has failed");
+        return false;
     }
     return moved;
 }
@@ -174,7 +175,7 @@ bool relay_arm(struct relay *r)
     for (unsigned i = 0; quiet && i < r->n_lanes; i++)
         if (r->lanes[i].ring)
             quiet = arm_lane(r, &r->lanes[i]);
-    int fd = r->ops->fd(r->fabric);
+    int fd = r->fabric_poll ? r->ops->fd(r->fabric) : -1;
     if (quiet && fd >= 0)
         quiet = r->ops->arm(r->fabric);
     if (!quiet)
@@ -265,6 +266,20 @@ static int open_fabric(struct relay *r, int fd, const Flm__Ready *ready, void *a
     return rc;
 }
 
+static void watch_fabric(struct relay *r)
+{
+    int fd = r->ops->fd(r->fabric);
+    if (fd < 0)
+        return;
+    r->fabric_poll = calloc(1, sizeof(*r->fabric_poll));
+    if (!r->fabric_poll || uv_poll_init(&r->agent->loop, r->fabric_poll, fd) < 0) {
+        free(r->fabric_poll);
+        r->fabric_poll = NULL;
+        return; /* the timer looks */
+    }
+    uv_poll_start(r->fabric_poll, UV_READABLE, on_fabric);
+}
+
 int relay_open(struct agent *agent, int fd, const Flm__Ready *ready, void *address, size_t *size,
                struct relay **out, flm_error *error)
 {
@@ -290,10 +305,7 @@ int relay_open(struct agent *agent, int fd, const Flm__Ready *ready, void *addre
     r->bell_poll.data = r;
     uv_poll_start(&r->bell_poll, UV_READABLE, on_bell);
     uv_timer_init(&agent->loop, &r->fabric_timer);
-    if (r->ops->fd(r->fabric) >= 0) {
-        uv_poll_init(&agent->loop, &r->fabric_poll, r->ops->fd(r->fabric));
-        uv_poll_start(&r->fabric_poll, UV_READABLE, on_fabric);
-    }
+    watch_fabric(r);
     *out = r;
     return 0;
 }
@@ -304,19 +316,74 @@ static void close_handle(uv_handle_t *handle)
         uv_close(handle, NULL);
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void close_fabric(struct relay *r)
+{
+    if (r->fabric_poll)
+        uv_close((uv_handle_t *)r->fabric_poll, on_closed);
+    r->fabric_poll = NULL;
+    relay_conceal_all(r);
+    flm__link_destroy(r->link);
+    r->link = NULL;
+    if (r->fabric)
+        r->ops->close(r->fabric);
+    r->fabric = NULL;
+}
+
+void relay_disconnect(struct relay *r)
+{
+    for (unsigned i = 0; i < r->n_lanes; i++) {
+        struct lane *l = &r->lanes[i];
+        if (!l->ring)
+            continue;
+        relay_drop_held(r, l);
+        l->held_start = l->held_end = l->held_room = 0;
+        flm__link_flush(l->ring); /* the executor is to see where the tasks end */
+    }
+    close_fabric(r);
+    uv_timer_stop(&r->fabric_timer);
+    relay_common_retire(r);
+    for (unsigned i = 0; i < r->n_lanes; i++) {
+        bool draining = r->lanes[i].draining;
+        r->lanes[i].draining = false;
+        if (draining)
+            slot_drained(&r->agent->slots[i]);
+    }
+}
+
+int relay_reconnect(struct relay *r, int fd, const Flm__Ready *ready, void *address, size_t *size,
+                    flm_error *error)
+{
+    close_fabric(r); /* of an attempt that got so far, and no further */
+    int rc = open_fabric(r, fd, ready, address, size, error);
+    if (rc < 0)
+        close_fabric(r);
+    else
+        watch_fabric(r);
+    return rc;
+}
+
+void relay_lane_restart(struct relay *r, unsigned lane, uint64_t began)
+{
+    struct lane *l = &r->lanes[lane];
+    l->put = began;
+    l->relayed = l->returned_from = l->returned_upto = 0;
+}
+
 void relay_close(struct relay *r)
 {
     if (!r)
         return;
     close_handle((uv_handle_t *)&r->bell_poll);
-    close_handle((uv_handle_t *)&r->fabric_poll);
     close_handle((uv_handle_t *)&r->fabric_timer);
     for (unsigned i = 0; i < r->n_lanes; i++)
         relay_lane_close(r, i);
-    relay_conceal_all(r);
-    flm__link_destroy(r->link);
     relay_common_close(r);
-    r->ops->close(r->fabric);
+    close_fabric(r);
     close(r->bell);
     free(r->lanes);
 }

@@ -25,6 +25,14 @@ struct common;
  * address (*size in and out). fd: the connection to flmd. */
 int relay_open(struct agent *agent, int fd, const Flm__Ready *ready, void *address, size_t *size,
                struct relay **out, flm_error *error);
+/* flmd is lost: nothing moves until there is another. Rings, and what is in them for flmd, stay. */
+void relay_disconnect(struct relay *relay);
+/* As relay_open. */
+int relay_reconnect(struct relay *relay, int fd, const Flm__Ready *ready, void *address, size_t *size,
+                    flm_error *error);
+/* The executor has taken stock: it has begun so many tasks, and is sent others from here on. */
+void relay_lane_restart(struct relay *relay, unsigned lane, uint64_t began);
+
 /* Closes all; the memory is for relay_free, once the loop has let go of its handles. NULL is allowed. */
 void relay_close(struct relay *relay);
 void relay_free(struct relay *relay);

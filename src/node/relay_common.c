@@ -95,3 +95,9 @@ void relay_common_close(struct relay *relay)
     while (relay->commons)
         free_common(relay->commons);
 }
+
+void relay_common_retire(struct relay *relay)
+{
+    for (struct common *c = relay->commons; c; c = c->next)
+        c->session = 0;
+}

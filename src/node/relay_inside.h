@@ -48,14 +48,14 @@ struct relay {
     struct agent *agent;
     const struct flm__fabric_ops *ops;
     struct flm__fabric *fabric;
-    struct flm__link *link; /* to flmd */
+    struct flm__link *link; /* to flmd; NULL, and no fabric: it is lost */
     struct lane *lanes;
     unsigned n_lanes;
-    unsigned first; /* lane that is looked at first in the next turn */
-    int bell;       /* executors ring it */
-    uv_poll_t bell_poll, fabric_poll;
-    uv_timer_t fabric_timer; /* for a provider without a descriptor */
-    bool blocked;            /* results wait for room on the link to flmd */
+    unsigned first;                    /* lane that is looked at first in the next turn */
+    int bell;                          /* executors ring it */
+    uv_poll_t bell_poll, *fabric_poll; /* fabric_poll NULL: none */
+    uv_timer_t fabric_timer;           /* for a provider without a descriptor */
+    bool blocked;                      /* results wait for room on the link to flmd */
     uint64_t blob_ids;
     struct exposed *exposed;
     struct common *commons;
@@ -124,5 +124,7 @@ void relay_forget_announced(struct lane *lane);
 void relay_conceal_all(struct relay *relay);
 
 void relay_common_close(struct relay *relay);
+/* flmd is lost: its numbers mean nothing to the next one. */
+void relay_common_retire(struct relay *relay);
 
 #endif

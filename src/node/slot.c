@@ -18,7 +18,6 @@
 enum {
     START_MS = 30000, /* to connect, for a single process */
     START_WORLD_MS = 120000,
-    REPLACE_MS = 2000,   /* between SIGTERM and SIGKILL of a process that makes room */
     SIGNALLED_MS = 1000, /* for a signal to reach all processes of a job */
     CLOSED_MS = 2000,    /* for a process that has closed its connection to end */
     BACKOFF_MS = 100,
@@ -61,8 +60,13 @@ void slot_set_state(struct slot *slot, enum slot_state to)
 
 void slot_init(struct slot *slot, struct agent *agent, unsigned lane)
 {
-    *slot = (struct slot){
-        .agent = agent, .lane = lane, .place = &agent->placement.slots[lane], .page_fd = -1, .bind_fd = -1};
+    *slot = (struct slot){.agent = agent,
+                          .lane = lane,
+                          .place = &agent->placement.slots[lane],
+                          .page_fd = -1,
+                          .bind_fd = -1,
+                          .ring_fd = -1,
+                          .ring_bell = -1};
     slot->log.executor = lane;
     uv_timer_init(&agent->loop, &slot->timer);
     slot->timer.data = slot;
@@ -82,6 +86,7 @@ static void clear_life(struct slot *slot)
         close(slot->page_fd);
     slot->page = NULL;
     slot->page_fd = -1;
+    slot_drop_kept(slot);
     if (slot->agent->relay)
         relay_lane_close(slot->agent->relay, slot->lane);
     slot->pid = 0;
@@ -95,7 +100,7 @@ static void clear_life(struct slot *slot)
 
 void slot_leave_session(struct slot *slot)
 {
-    slot->session = 0;
+    slot->session = slot->serial = 0;
     slot->log.session[0] = 0;
     if (slot->common)
         relay_common_release(slot->agent->relay, slot->common);
@@ -204,6 +209,9 @@ static void tell_lost(struct slot *slot)
         lost.began = slot->page ? slot->page->began : 0;
         lost.relayed = slot->agent->relay ? relay_lane_relayed(slot->agent->relay, slot->lane) : 0;
     }
+    lost.user_us = process_us(&slot->usage.ru_utime);
+    lost.system_us = process_us(&slot->usage.ru_stime);
+    lost.max_rss_kib = slot->usage.ru_maxrss > slot->inherited_kib ? (uint64_t)slot->usage.ru_maxrss : 0;
     lost.text = text;
     lost.expected = slot->expected;
     FLM__MESSAGE(m, executor_lost, EXECUTOR_LOST, &lost);
@@ -315,7 +323,7 @@ void slot_fail(struct slot *slot, const char *text)
 void slot_replace(struct slot *slot)
 {
     slot->replaced = true;
-    slot_end(slot, 0, NULL, REPLACE_MS);
+    slot_end(slot, 0, NULL, SLOT_REPLACE_MS);
 }
 
 static void slot_move_on(struct slot *slot)

@@ -14,6 +14,7 @@
 
 struct agent;
 struct common;
+struct held_blob;
 
 enum slot_state {
     SLOT_EMPTY,     /* no process; after a failure it waits for the next try */
@@ -63,11 +64,18 @@ struct slot {
     char last_line[160]; /* that it wrote to stderr, as long as it has not */
     long inherited_kib;  /* of memory, that usage counts though they were the agent's */
     int64_t heard_ns;
+    int ring_fd, ring_bell; /* of its ring with flmd, for the next one; -1: none */
+    uint32_t ring_bytes;
+    struct { /* after a loss of flmd, what the executor says */
+        uint64_t round, began, task;
+    } stock;
+    struct held_blob *blobs; /* large outputs that wait for the next flmd */
 
     /* from life to life */
     uint32_t announced; /* life that flmd knows and was not told the end of; 0: none */
     uint32_t restarts;
     uint32_t session; /* flmd's number; 0: none */
+    uint32_t serial;  /* of it in flmd's journal; 0: not durable */
     unsigned backoff_ms;
     unsigned failures;     /* lives in a row that never connected */
     Flm__Bind *bind;       /* to be given as soon as the right process is there; owned */
@@ -108,6 +116,11 @@ void slot_exited(struct slot *slot, int status, const struct rusage *usage);
 
 /* The agent was told to end: so was a process that has just ended. */
 void slot_end_of_job(struct slot *slot);
+
+/* slot_back.c: flmd is lost, and the next one is there: it is told of those that survive. */
+void slot_manager_lost(struct slot *slot);
+bool slot_survives(const struct slot *slot);
+void slot_tell_back(struct slot *slot);
 
 /* GONE: moves on once nothing of it is left in the relay. */
 void slot_drained(struct slot *slot);

@@ -15,6 +15,15 @@ void slot_tell_up(struct slot *slot, int32_t pid);
 /* Ends the process so that another kind can take the lane; flmd is told of the new one only. */
 void slot_replace(struct slot *slot);
 
+/* slot_back.c: keeps what the next flmd will need: of the ring with this one (takes two descriptors), and
+ * of a large output while there is none. */
+void slot_keep_ring(struct slot *slot, int *fds, uint32_t bytes);
+void slot_hold_blob(struct slot *slot, const Flm__Blob *blob, int *fd);
+void slot_take_stock(struct slot *slot, const Flm__Stock *stock);
+void slot_drop_kept(struct slot *slot);
+
+enum { SLOT_REPLACE_MS = 2000 }; /* between SIGTERM and SIGKILL of a process that makes room */
+
 /* It has closed its connection, so it is about to end by itself; how, its status will tell. */
 void slot_closed(struct slot *slot);
 

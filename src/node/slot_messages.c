@@ -27,6 +27,7 @@ static void give_bind(struct slot *slot)
     FLM__MESSAGE(m, bind, BIND, bind);
     flm__watch_send(slot->watch, &m, &slot->bind_fd, has_common);
     slot->session = bind->session;
+    slot->serial = bind->serial;
     slot->log.executor = bind->executor;
     snprintf(slot->log.session, sizeof(slot->log.session), "%s", bind->session_id);
     slot->heard_ns = flm__now_ns();
@@ -87,7 +88,10 @@ static void on_blob(struct slot *slot, Flm__Message *m, int *fds, unsigned n_fds
     }
     m->blob->lane = slot->lane;
     m->blob->life = slot->life;
-    forward(slot, m, fds, 1);
+    if (slot->agent->lost_ns)
+        slot_hold_blob(slot, m->blob, &fds[0]);
+    else
+        forward(slot, m, fds, 1);
 }
 
 static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
@@ -113,6 +117,9 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         break;
     case FLM__MESSAGE__BODY_BLOB:
         on_blob(slot, m, fds, n_fds);
+        break;
+    case FLM__MESSAGE__BODY_STOCK:
+        slot_take_stock(slot, m->stock);
         break;
     default: /* PONG has said what it had to say */
         break;
@@ -195,14 +202,21 @@ void slot_ping(struct slot *slot, uint64_t number, int64_t now_ns, int64_t inter
 static void take_ring(struct slot *slot, Flm__Message *m, int *fds, unsigned n_fds)
 {
     slot->log.executor = m->executor_ring->executor;
-    if (slot->agent->relay || slot->state != SLOT_UP)
+    if (slot->agent->relay)
         return;
+    if (slot->state != SLOT_UP) { /* another flmd at the other end of the ring that it has */
+        if (n_fds == 1)
+            flm__watch_send(slot->watch, m, fds, 1);
+        return;
+    }
     if (n_fds != 3) {
         agent_say(slot->agent, "flmd sent a ring without its descriptors");
         return;
     }
     int all[4] = {fds[0], fds[1], fds[2], slot->page_fd};
     flm__watch_send(slot->watch, m, all, 4);
+    if (slot->agent->rejoin.ms)
+        slot_keep_ring(slot, fds, m->executor_ring->bytes);
     slot_set_state(slot, SLOT_IDLE);
     give_bind(slot);
 }
@@ -275,7 +289,7 @@ void slot_from_manager(struct slot *slot, Flm__Message *m, int *fds, unsigned n_
         take_unbind(slot, m);
         break;
     case FLM__MESSAGE__BODY_KILL:
-        slot_end(slot, m->kill->reason, m->kill->text, 0);
+        slot_end(slot, m->kill->reason, m->kill->text, m->kill->gently ? SLOT_REPLACE_MS : 0);
         break;
     case FLM__MESSAGE__BODY_RECALL:
     case FLM__MESSAGE__BODY_CANCEL:

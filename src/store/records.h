@@ -17,6 +17,8 @@ enum durable_type {
     DURABLE_FORGOTTEN = 8,    /* no payload: the session is not remembered any more */
     DURABLE_CLOCK = 9,        /* int64_t: what follows is as new as this, ns since 1970 */
     DURABLE_PLACE = 10,       /* value: an executor; payload: the node where it is from here on */
+    DURABLE_CORE_TIME = 11,   /* struct core_time: the one with the largest sum counts */
+    DURABLE_LOST = 12,        /* struct loss: the one with the most attempts of a task counts */
 };
 
 /* Flags of TASK and RESULT: in place of the reference at its end the payload has the large payload itself.

@@ -47,7 +47,7 @@ static bool nothing_to_do(const struct flmexec_options *o)
     return false;
 }
 
-/* Becomes `flmrun [-n N] -- flmexec ...`: the flmrun beside this program, else
+/* Becomes `flmrun [-n N] [--state-dir DIR [--resume]] -- flmexec ...`: the flmrun beside this program, else
  * the one in PATH. */
 static int run_in_private_instance(const struct flmexec_options *o, int argc, char **argv)
 {
@@ -59,13 +59,19 @@ static int run_in_private_instance(const struct flmexec_options *o, int argc, ch
         flmexec_die(FLMEXEC_TROUBLE, "cannot read /proc/self/exe: %s", strerror(errno));
     self[n] = 0;
     snprintf(flmrun, sizeof(flmrun), "%.*s/flmrun", (int)(strrchr(self, '/') - self), self);
-    char **list = flmexec_alloc((size_t)(argc + 6) * sizeof(*list));
+    char **list = flmexec_alloc((size_t)(argc + 9) * sizeof(*list));
     int k = 0;
     list[k++] = (char *)"flmrun";
     if (o->jobs) {
         snprintf(jobs, sizeof(jobs), "%u", o->jobs);
         list[k++] = (char *)"-n";
         list[k++] = jobs;
+    }
+    if (o->state_dir) {
+        list[k++] = (char *)"--state-dir";
+        list[k++] = (char *)(uintptr_t)o->state_dir;
+        if (o->resume)
+            list[k++] = (char *)"--resume";
     }
     list[k++] = (char *)"--";
     list[k++] = self;

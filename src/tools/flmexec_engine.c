@@ -1,14 +1,21 @@
 #define _GNU_SOURCE 1
 #include "flmexec_engine.h"
 
+#include "flmexec_text.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 static const int64_t ask_every_ns = 1000000000;
+
+/* Outputs that wait for their turn are kept by the session manager; the job whose turn it is must be able
+ * to start, however many they are. flmexec gives no more jobs when they become many. */
+#define RESULT_BYTES (UINT64_C(1) << 40)
 
 static int64_t now_ns(void)
 {
@@ -17,8 +24,40 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* Our environment. Without what belongs to this batch job where the run may go on in another one: there
+ * its agents have their own. */
+static const char **make_environment(bool durable)
+{
+    static const char *const of_job[] = {
+        "SLURM", "PBS_", "TMPDIR=", "FLM_", "HOSTNAME=", "XDG_RUNTIME_DIR="};
+    size_t n = 0, k = 0;
+    while (environ[n])
+        n++;
+    const char **list = flmexec_alloc((n + 1) * sizeof(*list));
+    for (size_t i = 0; i < n; i++) {
+        bool left_out = false;
+        for (size_t j = 0; j < sizeof(of_job) / sizeof(*of_job); j++)
+            left_out |= durable && strncmp(environ[i], of_job[j], strlen(of_job[j])) == 0;
+        if (!left_out)
+            list[k++] = environ[i];
+    }
+    list[k] = NULL;
+    return list;
+}
+
+static void name_application(struct flmexec_engine *e, const char *session)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (session)
+        snprintf(e->application, sizeof(e->application), "%s", session);
+    else
+        snprintf(e->application, sizeof(e->application), "flmexec-%d-%lx", (int)getpid(),
+                 (unsigned long)(t.tv_sec ^ t.tv_nsec));
+}
+
 /* An application of our own: its environment and folder are ours. */
-static int register_application(struct flmexec_engine *e, flm_error *error)
+static int register_application(struct flmexec_engine *e, const char *session, flm_error *error)
 {
     char folder[PATH_MAX];
     if (!getcwd(folder, sizeof(folder))) {
@@ -27,38 +66,44 @@ static int register_application(struct flmexec_engine *e, flm_error *error)
                  strerror(errno));
         return FLM_EIO;
     }
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    snprintf(e->application, sizeof(e->application), "flmexec-%d-%lx", (int)getpid(),
-             (unsigned long)(t.tv_sec ^ t.tv_nsec));
+    const char **environment = make_environment(session != NULL);
+    name_application(e, session);
     struct flm_application a = {.size = sizeof(a),
                                 .name = e->application,
                                 .shim = FLM_SHIM_EXEC,
                                 .exec_mode = FLM_EXEC_CAPTURE,
-                                .environment = (const char *const *)environ,
+                                .environment = environment,
                                 .working_directory = folder,
                                 .description = "a run of flmexec",
                                 .temporary = 1};
-    int rc = flm_register_application(e->client, &a, 0, error);
+    int rc = flm_register_application(e->client, &a, session != NULL, error);
+    free(environment);
     e->registered = rc == 0;
     return rc;
 }
 
-int flmexec_engine_open(struct flmexec_engine *e, unsigned jobs, flm_error *error)
+int flmexec_engine_open(struct flmexec_engine *e, unsigned jobs, const char *name, flm_error *error)
 {
     memset(e, 0, sizeof(*e));
     struct flm_connect_options connect = {.size = sizeof(connect), .name = "flmexec"};
     e->client = flm_connect(NULL, &connect, error);
     if (!e->client)
         return error->code;
-    int rc = register_application(e, error);
+    int rc = register_application(e, name, error);
     if (rc)
         return rc;
     struct flm_session_options options = {.size = sizeof(options),
                                           .application = e->application,
                                           .flags = FLM_NONBLOCK,
                                           .max_instances = jobs};
-    e->session = flm_create_session(e->client, &options, error);
+    if (name) {
+        options.id = name;
+        options.flags |= FLM_KEEP_RESULTS; /* until their outputs are written */
+        options.durability = FLM_DURABILITY_JOURNAL;
+        options.result_bytes = RESULT_BYTES;
+    }
+    e->session = name ? flm_open_session(e->client, &options, error)
+                      : flm_create_session(e->client, &options, error);
     return e->session ? 0 : error->code;
 }
 
@@ -107,17 +152,28 @@ const char *flmexec_engine_node(struct flmexec_engine *e, unsigned executor)
     return ":";
 }
 
-void flmexec_engine_close(struct flmexec_engine *e, bool cancel)
+bool flmexec_engine_core_time(struct flmexec_engine *e, double *useful_s, double *wasted_s)
+{
+    struct flm_session_view *view = NULL;
+    if (flm_get_session(e->client, flm_session_id(e->session), &view, NULL) < 0)
+        return false;
+    *useful_s = view->useful_s;
+    *wasted_s = view->wasted_s;
+    flm_free_sessions(view, 1);
+    return true;
+}
+
+void flmexec_engine_close(struct flmexec_engine *e, enum flmexec_leave how)
 {
     if (e->executors)
         flm_free_executors(e->executors, e->n_executors);
     e->executors = NULL;
     e->n_executors = 0;
-    if (e->session && cancel)
+    if (e->session && how == ENGINE_CANCEL)
         flm_cancel_session(e->session, NULL);
-    else if (e->session)
+    else if (e->session && how == ENGINE_CLOSE)
         flm_close_session(e->session, NULL);
-    if (e->registered)
+    if (e->registered && how != ENGINE_LEAVE)
         flm_unregister_application(e->client, e->application, NULL);
     flm_disconnect(e->client);
     memset(e, 0, sizeof(*e));

@@ -21,8 +21,9 @@ struct flmexec_engine {
 };
 
 /* Connects to FLM_ENDPOINT and opens a session on at most `jobs` executors (0:
- * all). 0 or an error. */
-int flmexec_engine_open(struct flmexec_engine *e, unsigned jobs, flm_error *error);
+ * all); with a name one that outlives us, perhaps begun by an earlier flmexec.
+ * 0 or an error. */
+int flmexec_engine_open(struct flmexec_engine *e, unsigned jobs, const char *name, flm_error *error);
 
 /* Gives a job to Flame: its id, or FLM_EAGAIN, or another error. input stays as
  * it is until the result is taken. */
@@ -34,7 +35,13 @@ unsigned flmexec_engine_slots(struct flmexec_engine *e, unsigned jobs);
 /* The name of an executor's node; ":" when it is not known. */
 const char *flmexec_engine_node(struct flmexec_engine *e, unsigned executor);
 
-/* Ends everything; with cancel what still runs, too. */
-void flmexec_engine_close(struct flmexec_engine *e, bool cancel);
+/* Core-seconds that the session's executors have spent on jobs that ended, and on attempts that were cut
+ * off. False: not known. */
+bool flmexec_engine_core_time(struct flmexec_engine *e, double *useful_s, double *wasted_s);
+
+/* CLOSE: nothing is left to be done. CANCEL: ends what still runs. LEAVE: the
+ * session goes on without us. */
+enum flmexec_leave { ENGINE_CLOSE, ENGINE_CANCEL, ENGINE_LEAVE };
+void flmexec_engine_close(struct flmexec_engine *e, enum flmexec_leave how);
 
 #endif

@@ -46,7 +46,7 @@ void flmexec_order_add(struct flmexec_run *run, struct flmexec_job *job)
 
 static void report(struct flmexec_run *run, struct flmexec_job *job)
 {
-    if (job->outcome.message[0] || run->log.fd >= 0)
+    if (job->outcome.message[0] || run->log.fd >= 0 || flmexec_is_durable(run))
         flmexec_output_flush(&run->output);
     if (run->output.closed) {
         flmexec_stop(run, STOP_CLOSED, "nobody reads the output");
@@ -58,6 +58,11 @@ static void report(struct flmexec_run *run, struct flmexec_job *job)
         flmexec_job_report(job, &run->log, run->o->command.shell != NULL, run->messages > MESSAGES_MAX);
     if (rc)
         flmexec_stop(run, STOP_TROUBLE, "cannot write the joblog '%s': %s", run->o->joblog, strerror(rc));
+    rc = !flmexec_is_durable(run) ? 0
+         : job->outcome.not_run   ? flmexec_state_give(&run->state, job, 0)
+                                  : flmexec_state_reported(&run->state, job);
+    if (rc)
+        flmexec_stop(run, STOP_TROUBLE, "cannot write '%s': %s", run->state.path, strerror(rc));
 }
 
 static void forget(struct flmexec_run *run, struct flmexec_job *job)
@@ -69,6 +74,7 @@ static void forget(struct flmexec_run *run, struct flmexec_job *job)
 
 static void release_held(struct flmexec_run *run, struct flmexec_job *job)
 {
+    run->held--;
     int rc = flmexec_output_release(&run->output, job->tag, &job->held);
     if (rc)
         flmexec_stop(run, STOP_TROUBLE, "cannot read back the output of job %" PRIu64 ": %s", job->seq,
@@ -130,6 +136,7 @@ static void finish_job(struct flmexec_run *run, struct flmexec_job *job, const s
         release_in_turn(run);
         return;
     }
+    run->held++;
     int rc = flmexec_output_hold(&run->output, &job->held, p->data, p->out, p->err);
     if (rc)
         flmexec_stop(run, STOP_TROUBLE,
@@ -147,10 +154,14 @@ static bool try_again(struct flmexec_run *run, struct flmexec_job *job, const st
     if (job->tries >= run->o->tries)
         return false;
     job->ended = false;
-    job->next = NULL;
-    *run->again_end = job;
-    run->again_end = &job->next;
+    flmexec_give_again(run, job);
     return true;
+}
+
+/* A session that outlives us had no room on its disk. */
+static bool not_recorded(const struct flmexec_run *run, const struct flm_result *r)
+{
+    return flmexec_is_durable(run) && r->reason == FLM_REASON_SERVICE && r->code == FLM_EIO;
 }
 
 void flmexec_take(struct flmexec_run *run, const struct flm_result *r)
@@ -158,11 +169,12 @@ void flmexec_take(struct flmexec_run *run, const struct flm_result *r)
     struct flmexec_job *job;
     struct flmexec_parts parts;
     int64_t task = (int64_t)r->task;
+    run->kept += r->size + 1;
     HASH_FIND(hh, run->given, &task, sizeof(task), job);
     if (!job)
         return;
     HASH_DEL(run->given, job);
-    if (r->reason == FLM_REASON_DISCONNECTED) { /* as if never given */
+    if (r->reason == FLM_REASON_DISCONNECTED || not_recorded(run, r)) { /* as if never given */
         flmexec_stop(run, STOP_TROUBLE, "%s", r->message[0] ? r->message : flm_strerror(FLM_EDISCONNECTED));
         return;
     }
@@ -185,9 +197,11 @@ void flmexec_refused(struct flmexec_run *run, struct flmexec_job *job, int code)
 
 void flmexec_finish(struct flmexec_run *run)
 {
+    /* Those that wait for their turn come again. */
+    bool forget_all = flmexec_is_durable(run) && run->stop > STOP_NOW;
     for (uint64_t i = run->released; i < run->made; i++) {
         struct flmexec_job *job = run->ring[i & (run->ring_size - 1)];
-        if (job && job->ended)
+        if (job && job->ended && !forget_all)
             release_held(run, job);
         else if (job)
             forget(run, job);

@@ -1,7 +1,7 @@
 #define _GNU_SOURCE 1
 #include "flmexec_options.h"
 
-#include <flm/error.h>
+#include <flm/client.h>
 
 #include <argp.h>
 #include <errno.h>
@@ -25,6 +25,8 @@ enum {
     KEY_RESULTS,
     KEY_SHELL,
     KEY_CITE,
+    KEY_STATE_DIR,
+    KEY_SESSION,
 };
 
 static const struct argp_option rows[] = {
@@ -53,6 +55,15 @@ static const struct argp_option rows[] = {
      "word with spaces or characters that mean something to a shell",
      2},
     {"quote", 'q', 0, 0, "Never use a shell", 2},
+    {"state-dir", KEY_STATE_DIR, "DIR", 0,
+     "The run outlives flmexec and its session manager, whose --state-dir this is; default FLM_STATE_DIR, "
+     "which flmrun --state-dir sets",
+     2},
+    {"session", KEY_SESSION, "NAME", 0,
+     "Name of the run in --state-dir, where there are several; default flmexec", 2},
+    {"resume", KEY_RESUME, 0, 0,
+     "Go on with the run in --state-dir; else leave out the jobs that the joblog has", 2},
+    {"resume-failed", KEY_RESUME_FAILED, 0, 0, "The same, and run again the jobs that failed", 2},
     {0, 0, 0, 0, "Output", 3},
     {"keep-order", 'k', 0, 0, "Outputs in the order of the arguments; this is the default", 3},
     {"unordered", KEY_UNORDERED, 0, 0, "Outputs as jobs end", 3},
@@ -60,8 +71,6 @@ static const struct argp_option rows[] = {
     {"results", KEY_RESULTS, "DIR", 0,
      "Keep stdout, stderr and seq of each job in DIR, as GNU parallel does", 3},
     {"joblog", KEY_JOBLOG, "FILE", 0, "A line per job that has ended: times, exit status, command", 3},
-    {"resume", KEY_RESUME, 0, 0, "Leave out the jobs that the joblog has", 3},
-    {"resume-failed", KEY_RESUME_FAILED, 0, 0, "Leave out the jobs that succeeded by the joblog", 3},
     {"progress", KEY_PROGRESS, 0, 0, "Show progress on stderr also when it is no terminal", 3},
     {"bar", KEY_PROGRESS, 0, OPTION_ALIAS, 0, 3},
     {"eta", KEY_PROGRESS, 0, OPTION_ALIAS, 0, 3},
@@ -320,6 +329,26 @@ static error_t parse_input_option(int key, char *arg, struct flmexec_inputs *in)
     }
 }
 
+static error_t parse_resume_option(int key, char *arg, struct flmexec_options *o)
+{
+    switch (key) {
+    case KEY_RESUME_FAILED:
+        o->resume_failed = true;
+        /* fall through */
+    case KEY_RESUME:
+        o->resume = true;
+        return 0;
+    case KEY_STATE_DIR:
+        o->state_dir = arg;
+        return 0;
+    case KEY_SESSION:
+        o->session = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 static error_t parse_output_option(int key, char *arg, struct flmexec_options *o)
 {
     switch (key) {
@@ -337,12 +366,6 @@ static error_t parse_output_option(int key, char *arg, struct flmexec_options *o
         return 0;
     case KEY_JOBLOG:
         o->joblog = arg;
-        return 0;
-    case KEY_RESUME_FAILED:
-        o->resume_failed = true;
-        /* fall through */
-    case KEY_RESUME:
-        o->resume = true;
         return 0;
     case KEY_PROGRESS:
         o->progress = PROGRESS_ON;
@@ -392,6 +415,8 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         break;
     }
     error_t rc = parse_input_option(key, arg, &p->o->inputs);
+    if (rc == ARGP_ERR_UNKNOWN)
+        rc = parse_resume_option(key, arg, p->o);
     return rc == ARGP_ERR_UNKNOWN ? parse_output_option(key, arg, p->o) : rc;
 }
 
@@ -426,10 +451,24 @@ static void print_version(FILE *stream, struct argp_state *state)
     fprintf(stream, "flmexec (Flame) %s\n", flm_version());
 }
 
+static void finish_resume(struct flmexec_options *o)
+{
+    if (o->resume && !o->joblog && !o->state_dir)
+        flmexec_die(FLMEXEC_USAGE,
+                    "--resume needs --joblog FILE or --state-dir DIR, which say what is done");
+    if (strlen(o->session) > FLM_MAX_NAME || strcspn(o->session, "/") != strlen(o->session))
+        flmexec_die(FLMEXEC_USAGE,
+                    "--session: '%s' is no name for a session: up to %d letters, digits and . _ - : @ +",
+                    o->session, FLM_MAX_NAME);
+}
+
 void flmexec_options_parse(struct flmexec_options *o, int argc, char **argv)
 {
     struct parsing p = {.o = o, .shell_name = "sh"};
-    *o = (struct flmexec_options){.tries = 1, .inner = getenv(FLMEXEC_INNER) != NULL};
+    *o = (struct flmexec_options){.tries = 1, .inner = getenv(FLMEXEC_INNER) != NULL, .session = "flmexec"};
+    o->state_dir = getenv("FLM_STATE_DIR");
+    if (o->state_dir && !o->state_dir[0])
+        o->state_dir = NULL;
     o->inputs.per_job = 1;
     o->inputs.delimiter = '\n';
     argp_err_exit_status = FLMEXEC_USAGE;
@@ -441,8 +480,9 @@ void flmexec_options_parse(struct flmexec_options *o, int argc, char **argv)
     finish_command(&p);
     if (o->tries == 0)
         o->tries = 1;
-    if (o->resume && !o->joblog)
-        flmexec_die(FLMEXEC_USAGE, "--resume needs --joblog FILE: the file says which jobs are done");
+    o->words = p.words;
+    o->n_words = p.n_words;
+    finish_resume(o);
     if (p.shell && p.no_shell)
         flmexec_die(FLMEXEC_USAGE, "--shell and --quote say the opposite");
 }

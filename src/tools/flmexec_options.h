@@ -24,6 +24,9 @@ struct flmexec_options {
     bool inner; /* flmexec has started itself again */
     bool resume, resume_failed;
     const char *joblog, *results;
+    const char *state_dir, *session; /* state_dir NULL: the run ends with us */
+    char *const *words;              /* the command as it was given */
+    int n_words;
     enum flmexec_halt_when halt;
     enum flmexec_halt_why halt_why;
     uint64_t halt_count;

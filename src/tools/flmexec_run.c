@@ -67,7 +67,8 @@ static struct flmexec_job *next_job(struct flmexec_run *run)
         job->next = NULL;
         return job;
     }
-    while (!run->inputs_ended && run->made - run->released < ORDER_MAX && run->commands < COMMANDS_MAX) {
+    while (!run->inputs_ended && run->kept < KEPT_MAX && run->made - run->released < ORDER_MAX &&
+           run->commands < COMMANDS_MAX) {
         enum flmexec_next next = flmexec_inputs_next(&run->o->inputs, &a);
         run->inputs_ended = next == NEXT_END;
         run->inputs_wait = next == NEXT_WAIT;
@@ -98,18 +99,32 @@ static unsigned window(struct flmexec_run *run)
     return run->o->halt == HALT_SOON ? flmexec_engine_slots(&run->engine, run->o->jobs) : WINDOW_MAX;
 }
 
+/* Its id, or an error of flm_submit_task. */
+static int64_t submit(struct flmexec_run *run, struct flmexec_job *job)
+{
+    if (!job->input_size)
+        return FLM_EINVAL;
+    int rc = flmexec_is_durable(run)
+                 ? flmexec_state_give(&run->state, job, flm_submitted(run->engine.session) + 1)
+                 : 0;
+    if (rc) {
+        flmexec_stop(run, STOP_TROUBLE, "cannot write '%s': %s", run->state.path, strerror(rc));
+        return FLM_EAGAIN;
+    }
+    return flmexec_engine_submit(&run->engine, job->input, job->input_size, run->o->timeout_ms);
+}
+
 static void give_jobs(struct flmexec_run *run)
 {
     unsigned most = window(run);
     struct flmexec_job *job;
     run->inputs_wait = run->no_room = false;
     while (!run->stop && HASH_COUNT(run->given) < most && (job = next_job(run))) {
-        int64_t task = job->input_size ? flmexec_engine_submit(&run->engine, job->input, job->input_size,
-                                                               run->o->timeout_ms)
-                                       : FLM_EINVAL;
+        job->tries++;
+        int64_t task = submit(run, job);
+        job->tries -= task <= 0;
         if (task > 0) {
             job->task = task;
-            job->tries++;
             HASH_ADD(hh, run->given, task, sizeof(job->task), job);
         } else if (task == FLM_EAGAIN) {
             run->no_room = true;
@@ -136,6 +151,15 @@ static bool take_results(struct flmexec_run *run)
     if (n < 0)
         flmexec_stop(run, got_signal ? STOP_SIGNAL : STOP_TROUBLE, "%s", flm_strerror(n));
     return n > 0;
+}
+
+/* What has been taken is done with once nothing of it waits here. */
+static void acknowledge(struct flmexec_run *run)
+{
+    if (!run->kept || run->held || run->again || run->stop)
+        return;
+    flm_acknowledge(run->engine.session);
+    run->kept = 0;
 }
 
 static void sleep_until_something(struct flmexec_run *run)
@@ -173,9 +197,13 @@ static void run_jobs(struct flmexec_run *run)
             flmexec_stop(run, STOP_CLOSED, "nobody reads the output");
         give_jobs(run);
         bool any = take_results(run);
+        if (flmexec_is_durable(run))
+            acknowledge(run);
         progress_show(&run->progress, run->skipped + run->succeeded + run->failed, run->failed);
         if (is_over(run))
             return;
+        if (!any && flmexec_is_durable(run))
+            flmexec_reclaim(run);
         if (!any)
             sleep_until_something(run);
     }
@@ -190,9 +218,12 @@ static void say_how_it_went(const struct flmexec_run *run)
     uint64_t ended = run->succeeded + run->failed;
     if (run->stop == STOP_SIGNAL || run->stop == STOP_TROUBLE)
         flmexec_warn("%s: stopped when %" PRIu64 " jobs had ended%s", run->why, ended,
-                     run->o->joblog ? "; --resume goes on from there" : "");
+                     run->o->joblog || run->o->state_dir ? "; --resume goes on from there" : "");
     else if (run->stop == STOP_NOW || run->stop == STOP_SOON)
         flmexec_warn("stopped by %s; %" PRIu64 " jobs have ended", run->why, ended);
+    if (run->failed_before && run->stop != STOP_CLOSED)
+        flmexec_warn("%" PRIu64 " jobs had failed before; --resume-failed runs them again",
+                     run->failed_before);
     if (!run->failed || run->stop == STOP_CLOSED)
         return;
     if (o->message[0])
@@ -201,6 +232,18 @@ static void say_how_it_went(const struct flmexec_run *run)
         snprintf(how, sizeof(how), "exit status %d", o->exit_value);
     flmexec_warn("%" PRIu64 " of %" PRIu64 " jobs failed; %s job %" PRIu64 " (%s)", run->failed, ended,
                  run->failed == 1 ? "it was" : "the first by number was", run->first_failed.seq, how);
+}
+
+/* Of a run in several pieces. */
+static void say_core_time(struct flmexec_run *run)
+{
+    double useful, wasted;
+    if (!flmexec_is_durable(run) || !run->o->resume || run->stop || run->succeeded + run->failed == 0)
+        return;
+    if (flmexec_engine_core_time(&run->engine, &useful, &wasted))
+        flmexec_warn(
+            "all jobs have ended; core-seconds: %.1f useful, %.1f wasted on attempts that were cut off",
+            useful, wasted);
 }
 
 static int exit_status(const struct flmexec_run *run)
@@ -218,8 +261,16 @@ static int exit_status(const struct flmexec_run *run)
             return FLMEXEC_OK; /* what was looked for has been found */
         /* fall through */
     default:
-        return run->failed ? FLMEXEC_SOME_FAILED : FLMEXEC_OK;
+        return run->failed || run->failed_before ? FLMEXEC_SOME_FAILED : FLMEXEC_OK;
     }
+}
+
+/* What becomes of the session. */
+static enum flmexec_leave how_to_leave(const struct flmexec_run *run)
+{
+    if (flmexec_is_durable(run) && run->stop > STOP_NOW)
+        return ENGINE_LEAVE;
+    return run->stop > STOP_SOON ? ENGINE_CANCEL : ENGINE_CLOSE;
 }
 
 int flmexec_run(struct flmexec_options *o)
@@ -229,21 +280,26 @@ int flmexec_run(struct flmexec_options *o)
     flmexec_joblog_open(&run.log, o->joblog, o->resume, o->resume_failed);
     flmexec_output_init(&run.output, o->tag);
     flmexec_inputs_open(&o->inputs);
+    flmexec_state_open(&run.state, o);
     catch_signals();
-    if (flmexec_engine_open(&run.engine, o->jobs, &error)) {
-        flmexec_engine_close(&run.engine, true);
+    if (flmexec_engine_open(&run.engine, o->jobs, o->state_dir ? o->session : NULL, &error)) {
+        flmexec_engine_close(&run.engine, o->state_dir ? ENGINE_LEAVE : ENGINE_CANCEL);
         flmexec_die(FLMEXEC_TROUBLE, "%s", error.text);
     }
+    if (flmexec_is_durable(&run))
+        flmexec_adopt(&run, signal_pipe[0]);
     progress_begin(&run.progress, o->progress, "flmexec", 0);
     if (run.progress.on)
         progress_set_total(&run.progress, flmexec_inputs_count(&o->inputs));
     run_jobs(&run);
     progress_end(&run.progress);
     HASH_CLEAR(hh, run.given);
-    flmexec_engine_close(&run.engine, run.stop > STOP_SOON);
+    say_core_time(&run);
+    flmexec_engine_close(&run.engine, how_to_leave(&run));
     flmexec_finish(&run);
     flmexec_output_fini(&run.output);
     flmexec_joblog_close(&run.log);
+    flmexec_state_close(&run.state);
     say_how_it_went(&run);
     return exit_status(&run);
 }

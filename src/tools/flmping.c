@@ -1,4 +1,5 @@
 /* flmping - round trips and throughput of a session manager and its executors. */
+#include "tools/connection.h"
 #include "tools/flmping.h"
 #include "tools/program_folder.h"
 #include "tools/quantity.h"
@@ -255,7 +256,9 @@ static flm_client *connect_to_manager(const struct flmping_options *o, flm_error
     return flm_connect(o->endpoint,
                        &(struct flm_connect_options){.size = sizeof(struct flm_connect_options),
                                                      .name = "flmping",
-                                                     .provider = o->provider},
+                                                     .provider = o->provider,
+                                                     .on_connection = connection_tell,
+                                                     .on_connection_arg = (char *)(uintptr_t) "flmping"},
                        error);
 }
 

@@ -187,6 +187,18 @@ static int cannot_start(const char *name, int errno_value)
     return STATUS_CANNOT;
 }
 
+/* CMD knows where its sessions can be durable; the instance may be inside another one, which has another
+ * place. */
+static void tell_state_dir(const struct flmrun_options *o)
+{
+    char *path = o->state_dir ? realpath(o->state_dir, NULL) : NULL;
+    if (path)
+        setenv("FLM_STATE_DIR", path, 1);
+    else
+        unsetenv("FLM_STATE_DIR");
+    free(path);
+}
+
 static int run_command(struct flmrun *run)
 {
     char *end = strpbrk(run->ready.text, " \n"), *more = end && *end == ' ' ? end + 1 : NULL;
@@ -196,6 +208,7 @@ static int run_command(struct flmrun *run)
         *end = 0;
     if (run->options.verbose)
         say("FLM_ENDPOINT=%s", run->ready.text);
+    tell_state_dir(&run->options);
     pid_t pid = start_command(run->options.command, run->ready.text, more ? more : run->options.slots,
                               &run->instance, &run->mask);
     if (pid < 0)

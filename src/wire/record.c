@@ -22,6 +22,13 @@ bool flm__result_split(const struct flm__record *r, const void *payload, struct 
         memcpy(&out->outcome, p, sizeof(out->outcome));
         p += sizeof(out->outcome);
         left -= sizeof(out->outcome);
+        if (r->flags & FLM__RECORD_USAGE) {
+            if (left < sizeof(out->usage))
+                return false;
+            memcpy(&out->usage, p, sizeof(out->usage));
+            p += sizeof(out->usage);
+            left -= sizeof(out->usage);
+        }
         uint32_t text = flm__record_padded(out->outcome.text);
         if (out->outcome.text > FLM__MESSAGE_MAX || text > left)
             return false;

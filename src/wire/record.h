@@ -31,13 +31,17 @@ enum flm__record_type {
                         sent since it was opened */
     FLM__ACK = 4, /* client -> manager: it is done with so many results of the session (task; counted since
                      the session began) and need not see them again. No payload. */
+    FLM__SETTLED = 5, /* executor -> manager, after the loss of an earlier one: whatever it had begun is
+                         answered before this. task: the round. No payload. */
 };
 
 enum flm__record_flags {
-    FLM__RECORD_BLOB = 1,      /* payload is a struct flm__blob_ref */
-    FLM__RECORD_DEADLINE = 2,  /* TASK: the payload begins with uint64_t, deadline in ms */
-    FLM__RECORD_OUTCOME = 4,   /* RESULT that did not plainly succeed: the payload begins with a
-                                  struct flm__outcome */
+    FLM__RECORD_BLOB = 1,     /* payload is a struct flm__blob_ref */
+    FLM__RECORD_DEADLINE = 2, /* TASK: the payload begins with uint64_t, deadline in ms */
+    FLM__RECORD_OUTCOME = 4,  /* RESULT that did not plainly succeed: the payload begins with a
+                                 struct flm__outcome */
+    FLM__RECORD_USAGE =
+        16, /* RESULT of an executor, with an outcome: behind that comes a struct flm__usage */
     FLM__RECORD_UNCOUNTED = 8, /* RESULT of a task that was never taken; an ACK does not count it */
 };
 
@@ -72,6 +76,11 @@ static inline uint32_t flm__duration_to_cookie(int64_t ns)
     return cookie;
 }
 
+/* What the process of a failed task has used. */
+struct flm__usage {
+    uint64_t user_us, system_us, max_rss_kib;
+};
+
 /* Where a large payload lies. On a node the bytes are in a memfd announced on
  * the control connection under the same id; between nodes they are read by RMA. */
 struct flm__blob_ref {
@@ -85,8 +94,8 @@ enum {
     FLM__RECORD_HEADER = 24,
     FLM__INLINE_MAX = 32 * 1024, /* larger payloads are blobs */
     FLM__MESSAGE_MAX = 400,
-    /* The largest record there is: an outcome with a message and an inline output. */
-    FLM__RECORD_MAX = FLM__RECORD_HEADER + 16 + FLM__MESSAGE_MAX + FLM__INLINE_MAX + 8,
+    /* The largest record there is: an outcome with usage, a message and an inline output. */
+    FLM__RECORD_MAX = FLM__RECORD_HEADER + 16 + 24 + FLM__MESSAGE_MAX + FLM__INLINE_MAX + 8,
 };
 
 static inline uint32_t flm__record_padded(uint32_t payload)
@@ -140,8 +149,9 @@ static inline const void *flm__record_payload(const void *record)
  * the record has none. Returns false when the parts do not fit. */
 struct flm__result_parts {
     struct flm__outcome outcome;
-    const char *text;   /* outcome.text bytes, not terminated */
-    const void *output; /* inline bytes or a struct flm__blob_ref */
+    struct flm__usage usage; /* all 0: not known */
+    const char *text;        /* outcome.text bytes, not terminated */
+    const void *output;      /* inline bytes or a struct flm__blob_ref */
     uint32_t size;
     bool blob;
 };

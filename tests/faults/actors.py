@@ -58,6 +58,8 @@ class Client:
         self.tasks = max(camp.o.tasks // share, 20)
         self.lives, self.process, self.done, self.kill_after = 0, None, False, 0
         self.fault = None
+        # Goes on with another flmd by opening the session again, or leaves that to the library.
+        self.goes_on = draw.choice(["-r", "-y"])
 
     def log(self, life):
         return os.path.join(self.camp.top, f"{self.name}.{life}")
@@ -66,7 +68,7 @@ class Client:
         self.lives += 1
         command = [self.camp.steady, "-I", self.name, "-l", self.camp.library, "-D", self.durability,
                    "-n", str(self.tasks), "-s", str(self.input), "-o", str(self.output),
-                   "-u", str(self.us), "-r", "60", "-m", "200", "-L", self.log(self.lives)]
+                   "-u", str(self.us), self.goes_on, "60", "-m", "200", "-L", self.log(self.lives)]
         if self.take:
             command.append("-T")
         if self.kill_after:

@@ -11,6 +11,7 @@
 #     job OPTION... -- COMMAND...  runs it as a batch job and waits; fills $status, $out, $err
 #     submit OPTION... -- COMMAND  the same without waiting; the job's number in $job
 #     job_end                      waits for that
+#     guide_script NAME            prints the script that doc/slurm.md calls so
 # shellcheck shell=bash disable=SC2034 # what `job` fills is for the tests
 
 if [ -z "${FLM_TEST_OWN_NETWORK:-}" ] && [ "$(id -u)" = 0 ] && unshare -n ip link set lo up 2>/dev/null; then
@@ -77,6 +78,11 @@ submit() {
 job_end() {
     wait_for "job $job ends" test -e "$job_file.status"
     status=$(cat "$job_file.status") out=$(cat "$job_file.out") err=$(cat "$job_file.err")
+}
+
+guide_script() {
+    awk -v name="# $1" '/^```/ { inside = !inside; n = 0; next } inside && ++n == 1 { first = $0 }
+        inside && n == 2 && $0 == name { print first; on = 1 } !inside { on = 0 } on' "$FLM_SRCDIR/doc/slurm.md"
 }
 
 # Only says something when it takes too long.

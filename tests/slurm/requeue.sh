@@ -4,7 +4,7 @@
 # shellcheck disable=SC2016 # what is quoted is for the shells that wait_for starts
 cluster 2
 
-awk '/^```sh$/ { inside = 1; next } /^```/ { inside = 0 } inside' "$FLM_SRCDIR/doc/slurm.md" >long.sbatch
+guide_script long.sbatch >long.sbatch
 check_match 'the guide has the script' "$(cat long.sbatch)" 'flmrun --state-dir'
 export HOME=$TEST_DIR
 cat >my_client <<END

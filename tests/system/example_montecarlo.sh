@@ -108,6 +108,59 @@ check_equal 'Ctrl-C ends it' 130 $?
 check_equal 'and shows what there is' 'true true' "$(jq -r '"\(.interrupted) \(.samples > 0)"' <interrupted.log)"
 engine_end
 
+# In pieces: killed, killed with its session manager, ended in order; what is acknowledged is in the file.
+piece() {
+    start piece flm-montecarlo --resume --json -n 40e6 -t 400 --payoff=call -o whole.h5
+}
+done_tasks() { flmctl -o json list | jq -r '[.[] | select(.id == "montecarlo").succeed] | last // 0'; }
+export -f done_tasks
+slowly() { # one executor, at a tenth of its speed, so that the run is not over before it is cut
+    engine -n 1 --state-dir "$TEST_DIR/state"
+    wait_for 'the executor is there' bash -c '[ "$(flmctl -o json list -e | jq "[.[] | select(.pid > 0)] | length")" = 1 ]'
+    slow=$(executors)
+    (while kill -STOP "$slow" && sleep 0.05 && kill -CONT "$slow"; do sleep 0.005; done) 2>/dev/null &
+    brake=$!
+}
+if h5dump --version >/dev/null 2>&1; then
+    export FLM_STATE_DIR=$TEST_DIR/state
+    slowly
+    piece
+    wait_for 'some tasks are done' bash -c '[ "$(done_tasks)" -gt 40 ]'
+    kill -KILL "$pid"
+    piece
+    wait_for 'more are done' bash -c '[ "$(done_tasks)" -gt 100 ]'
+    kill -KILL "$pid" $brake "$flmd"
+    wait 2>/dev/null
+    rm -f run/flmd.sock
+    slowly
+    piece
+    wait_for 'still more are done' bash -c '[ "$(done_tasks)" -gt 150 ]'
+    kill "$pid"
+    wait "$pid"
+    check_equal 'SIGTERM ends a piece, and shows what there is' '130 true' "$? $(jq .interrupted <piece.log)"
+    check_status 'a run is not begun over an earlier one' 1 flm-montecarlo -n 40e6 -t 400 --payoff=call -o new.h5
+    check_contains 'it says what to do' "$err" '--resume goes on with it'
+    check_status 'another run is refused' 1 flm-montecarlo --resume -n 40e6 -t 400 --payoff=call --seed=2 -o whole.h5
+    check_contains 'by name' "$err" 'whole.h5 is of another run: it computes call, seed 1'
+    check_status 'a file of another session is, too' 1 flm-montecarlo --resume -n 40e6 -t 400 --payoff=call -o new.h5
+    check_status 'so is what is no HDF5' 1 flm-montecarlo --resume -n 40e6 -t 400 --payoff=call -o piece.log
+    kill $brake
+    kill -KILL "$slow" # in the middle of a task
+    piece
+    wait "$pid"
+    check_equal 'the last piece ends well' 0 $?
+    pieces=$(digits <piece.log)
+    check_equal 'core-seconds are told' true "$(jq '.useful_core_seconds > 0 and .wasted_core_seconds > 0' <piece.log)"
+    check 'a run that is complete' flm-montecarlo --resume --json -n 40e6 -t 400 --payoff=call -o whole.h5
+    check_equal 'is shown again' "$pieces" "$(digits <<<"$out")"
+    check_status '--resume without a file' 2 flm-montecarlo --resume --no-output
+    engine_end
+    unset FLM_STATE_DIR FLM_ENDPOINT
+    check 'the same in one piece' flm-montecarlo --inproc --json -n 40e6 -t 400 --payoff=call -o one.h5
+    check_equal 'has the same digits' "$pieces" "$(digits <<<"$out")"
+    check_equal 'and the same history' "$(h5dump -y -d convergence one.h5 | tail -n +2)" "$(h5dump -y -d convergence whole.h5 | tail -n +2)"
+fi
+
 unset FLM_ENDPOINT
 check 'as a user runs it' flmrun -n 2 -- flm-montecarlo --json --no-output -n 3e6 --seed=7
 check_equal 'it has the same digits' "$inproc" "$(digits <<<"$out")"

@@ -3,16 +3,17 @@
  *
  *     steady -I ID -l SERVICE.so [-D none|journal|sync] [-n TASKS] [-s INPUT_SIZE] [-o OUTPUT_SIZE] [-u US]
  *            [-L LOG] [-k RESULTS] [-d] [-c] [-r SECONDS] [-T] [-m TASKS] [-a] [-p]
- *            [-R BYTES]
+ *            [-R BYTES] [-y SECONDS]
  *
  * Opens session ID, submits what it lacks of TASKS, takes all results, checks each and writes its task's id
  * into LOG. -d only submits, until all is durable; -k kills itself after so many results; -c closes the
- * session in the end; -r goes on with a session manager that comes again within so many seconds; -T takes
- * results by flm_take_results; -a submits large inputs as fast as it can; -p stops itself before that, and
- * says when it is done; -R is result_bytes;
- * -m asks whether all is durable after each so many tasks, and tells LOG also when the session was opened
+ * session in the end; -r goes on with a session manager that comes again within so many seconds, by opening
+ * the session again; -y leaves that to the library; -T takes results by flm_take_results; -a submits large
+ * inputs as fast as it can; -p stops itself before that, and says when it is done; -R is result_bytes; -m
+ * asks whether all is durable after each so many tasks, and tells LOG also when the session was opened
  * ("open LAST-TASK"), up to where all is durable ("durable TASK"), and which tasks were refused, failed or
  * had a wrong output ("refused TASK", ...). Prints "delivered N wrong N failed N submitted N durable N".
+ * With -y results that come more than once while the session is open are wrong, and so is any other end.
  * Exit status 0 when nothing was wrong and nothing failed.
  */
 #define _GNU_SOURCE
@@ -30,7 +31,7 @@ static struct {
     const char *id, *library, *log;
     uint64_t tasks, kill_after, sync_each;
     uint32_t input, output, us;
-    int durability, seconds;
+    int durability, seconds, reconnect;
     uint64_t result_bytes;
     bool submit_only, close, take, ahead, pause;
 } o;
@@ -38,7 +39,9 @@ static struct {
 static FILE *log_file;
 static char **inputs; /* of -a */
 static uint64_t n_inputs;
-static uint64_t delivered, wrong, failed, lost, refused;
+static uint64_t delivered, wrong, failed, lost, refused, twice;
+static unsigned char *seen; /* of the tasks, since the session was opened */
+static bool was_open;       /* it was, in the present attempt */
 
 /* A line of the log, there at once: the next thing may be the end of this process. */
 static void tell(const char *what, uint64_t task)
@@ -69,6 +72,8 @@ static void note(const struct flm_result *r)
         tell("wrong", r->task);
         return;
     }
+    if (seen && r->task <= o.tasks)
+        twice += seen[r->task]++ != 0;
     delivered++;
     if (log_file) {
         fprintf(log_file, "%lu\n", (unsigned long)r->task);
@@ -154,14 +159,29 @@ static int say_refused(flm_error *e)
     return e->code = FLM_EIO;
 }
 
+static void on_connection(int event, const char *text, void *arg)
+{
+    (void)arg;
+    if (event == FLM_CONNECTION_GIVEN_UP)
+        fprintf(stderr, "steady: %s\n", text);
+}
+
 /* One life of the session manager. 0, or an error. */
 static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
 {
     uint64_t refused_before = refused;
-    flm_client *c = flm_connect(NULL, NULL, e);
+    struct flm_connect_options connect = {.size = sizeof(connect),
+                                          .reconnect_ms = o.reconnect ? o.reconnect * 1000 : -1,
+                                          .on_connection = on_connection};
+    flm_client *c = flm_connect(NULL, &connect, e);
     flm_session *s = c ? open_session(c, e) : NULL;
+    was_open = s != NULL;
     if (s)
         tell("open", flm_submitted(s));
+    if (o.reconnect) {
+        free(seen);
+        seen = calloc(o.tasks + 1, 1);
+    }
     if (o.pause)
         raise(SIGSTOP);
     int rc = s ? submit(s) : e->code;
@@ -181,6 +201,8 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
         *submitted = flm_submitted(s);
     if (rc == 0 && lost)
         rc = FLM_EDISCONNECTED;
+    if (s && rc == FLM_EDISCONNECTED)
+        flm_sync(s, durable, e); /* says why */
     if (rc == 0 && refused != refused_before)
         rc = say_refused(e);
     if (rc == 0 && o.close)
@@ -192,7 +214,7 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
 static void options(int argc, char **argv)
 {
     int c;
-    while ((c = getopt(argc, argv, "I:l:D:n:s:o:u:L:k:dcr:TapR:m:")) != -1)
+    while ((c = getopt(argc, argv, "I:l:D:n:s:o:u:L:k:dcr:TapR:m:y:")) != -1)
         switch (c) {
         case 'I':
             o.id = optarg;
@@ -229,6 +251,9 @@ static void options(int argc, char **argv)
             break;
         case 'r':
             o.seconds = atoi(optarg);
+            break;
+        case 'y':
+            o.reconnect = o.seconds = atoi(optarg);
             break;
         case 'a':
             o.ahead = true;
@@ -272,6 +297,8 @@ int main(int argc, char **argv)
         rc = attend(&e, &submitted, &durable);
         if (delivered != before)
             last = now_s();
+        if (o.reconnect && was_open && rc < 0 && rc != FLM_EIO)
+            break; /* but for tasks that a full disk refused, nothing reaches us */
         if (rc == 0 || !o.seconds || now_s() - last > o.seconds)
             break;
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
@@ -283,7 +310,10 @@ int main(int argc, char **argv)
         fclose(log_file);
     if (rc < 0)
         fprintf(stderr, "steady: %s: %s\n", flm_error_name(rc), e.text);
+    free(seen);
+    if (twice)
+        printf("%lu came twice; ", (unsigned long)twice);
     printf("delivered %lu wrong %lu failed %lu submitted %lu durable %lu\n", (unsigned long)delivered,
            (unsigned long)wrong, (unsigned long)failed, (unsigned long)submitted, (unsigned long)durable);
-    return rc < 0 || wrong || failed != (o.seconds ? refused : 0);
+    return rc < 0 || wrong || twice || failed != (o.seconds ? refused : 0);
 }

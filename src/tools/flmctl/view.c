@@ -1,4 +1,5 @@
 /* flmctl view - all there is to know of a session or of one of its tasks. */
+#define _GNU_SOURCE
 #include "tools/flmctl/flmctl.h"
 
 #include <stdio.h>
@@ -43,6 +44,8 @@ static void report_session(struct report *r, const struct flm_session_view *s)
         {"min_instances", "Min instances", 0},
         {"max_instances", "Max instances", 0},
         {"weight", "Weight", 0},
+        {"useful_s", "Core-seconds useful", 0},
+        {"wasted_s", "Core-seconds wasted", 0},
         {"created", "Created", 0},
         {"closed", "Closed", 0},
     };
@@ -66,6 +69,8 @@ static void report_session(struct report *r, const struct flm_session_view *s)
     report_number(r, s->min_instances);
     report_number(r, s->max_instances);
     report_number(r, s->weight);
+    report_real(r, s->useful_s);
+    report_real(r, s->wasted_s);
     report_time(r, s->created_ns);
     report_time(r, s->closed_ns);
 }
@@ -107,6 +112,22 @@ static void report_places(struct report *r, const struct flm_session_view *s)
     }
 }
 
+static void report_reasons(struct report *r, const struct flm_session_view *s)
+{
+    static const struct report_column columns[] = {
+        {"reason", "Went wrong", 0},
+        {"tasks", "Tasks", REPORT_RIGHT},
+        {"lost", "Attempts lost", REPORT_RIGHT},
+    };
+    report_table(r, "reasons", COLUMNS(columns));
+    for (int i = 0; i < s->n_reasons; i++) {
+        report_row(r);
+        report_text(r, flm_reason_name(s->reasons[i].reason));
+        report_number(r, (int64_t)s->reasons[i].tasks);
+        report_number(r, (int64_t)s->reasons[i].lost);
+    }
+}
+
 static int view_session(struct flmctl *ctl, const char *id)
 {
     struct flm_session_view *s = NULL;
@@ -122,6 +143,7 @@ static int view_session(struct flmctl *ctl, const char *id)
         report_session(r, s);
         report_results(r, s);
         report_places(r, s);
+        report_reasons(r, s);
         flmctl_report_executors(r, executors, n_executors, id);
         if (with_tasks)
             flmctl_report_tasks(r, tasks, n_tasks);
@@ -139,6 +161,30 @@ static int view_session(struct flmctl *ctl, const char *id)
     return rc;
 }
 
+/* Exit status or signal by name. */
+static void report_ended_by(struct report *r, const struct flm_task_view *t)
+{
+    int reason = t->reason == FLM_REASON_RETRY_LIMIT ? t->cause : t->reason;
+    const char *name = t->code > 0 ? sigabbrev_np(t->code) : NULL;
+    char text[80];
+    if (reason == FLM_REASON_EXIT)
+        snprintf(text, sizeof(text), "exit status %d", t->code);
+    else if ((reason == FLM_REASON_SIGNAL || reason == FLM_REASON_OUT_OF_MEMORY) && name)
+        snprintf(text, sizeof(text), "SIG%s%s", name,
+                 reason == FLM_REASON_OUT_OF_MEMORY ? " for lack of memory" : "");
+    else
+        snprintf(text, sizeof(text), "%s", reason != t->reason && reason ? flm_reason_name(reason) : "");
+    report_text(r, text);
+}
+
+static void report_usage(struct report *r, const struct flm_task_view *t)
+{
+    bool known = t->max_rss_kib || t->user_s > 0 || t->system_s > 0;
+    known ? report_real(r, t->user_s) : report_none(r);
+    known ? report_real(r, t->system_s) : report_none(r);
+    t->max_rss_kib ? report_number(r, (int64_t)t->max_rss_kib) : report_none(r);
+}
+
 static void report_task(struct report *r, const struct flm_task_view *t)
 {
     static const struct report_column columns[] = {
@@ -146,6 +192,7 @@ static void report_task(struct report *r, const struct flm_task_view *t)
         {"state", "State", 0},
         {"reason", "Reason", 0},
         {"code", "Code", 0},
+        {"ended_by", "Ended by", 0},
         {"message", "Message", 0},
         {"attempts", "Lost attempts", 0},
         {"executor", "Executor", 0},
@@ -154,6 +201,9 @@ static void report_task(struct report *r, const struct flm_task_view *t)
         {"input_bytes", "Bytes of input", 0},
         {"started", "Started", 0},
         {"deadline_ms", "Deadline (ms)", 0},
+        {"user_s", "User time (s)", 0},
+        {"system_s", "System time (s)", 0},
+        {"max_rss_kib", "Most memory (KiB)", 0},
     };
     report_record(r, "task", COLUMNS(columns));
     report_row(r);
@@ -164,6 +214,7 @@ static void report_task(struct report *r, const struct flm_task_view *t)
         report_number(r, t->code);
     else
         report_none(r);
+    report_ended_by(r, t);
     report_text(r, t->message);
     report_number(r, t->attempts);
     if (t->executor >= 0)
@@ -178,6 +229,7 @@ static void report_task(struct report *r, const struct flm_task_view *t)
         report_number(r, (int64_t)t->deadline_ms);
     else
         report_none(r);
+    report_usage(r, t);
 }
 
 static int view_task(struct flmctl *ctl, const char *id, const char *number)
