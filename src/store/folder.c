@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static const char lock_file[] = "lock", ending[] = ".flj";
-enum { DIGITS = 16 };
+enum { DIGITS = 16, TRIES = 40, PAUSE_US = 50000 };
 
 struct flm__segment_name flm__segment_name(uint64_t first)
 {
@@ -97,7 +97,12 @@ static int lock(struct flm__folder *f, bool make, flm_error *error)
             return 0;
         return flm__error_errno(error, FLM_EIO, errno, "cannot open %s/%s", f->path, lock_file);
     }
-    if (flock(f->lock, LOCK_EX | LOCK_NB)) {
+    /* A program that a killed flmd was about to start has the lock until it begins. */
+    for (int i = 0; flock(f->lock, LOCK_EX | LOCK_NB); i++) {
+        if (errno == EWOULDBLOCK && make && i < TRIES) {
+            usleep(PAUSE_US);
+            continue;
+        }
         if (errno == EWOULDBLOCK)
             return busy(f, error);
         return flm__error_errno(error, FLM_EIO, errno, "cannot lock %s/%s", f->path, lock_file);

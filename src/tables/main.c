@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -234,6 +235,8 @@ int main(int argc, char **argv)
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_PDEATHSIG,
+          SIGKILL); /* what flmd leaves behind when it is killed is its successor's alone */
     struct flm__conn *conn = flm__conn_new_take(FLMD);
     snprintf(path, sizeof(path), "%s/flame.sqlite", argv[1]);
     if (!conn)
