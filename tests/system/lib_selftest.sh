@@ -12,6 +12,7 @@ try() {
         echo "$1"
     } >inner.sh
     run env -u FLM_TEST_ID bash inner.sh
+    out=$(grep -v '^# took [0-9]* s$' <<<"$out")
 }
 
 try 'check_equal same a a'
