@@ -52,8 +52,8 @@ def number(field, value):
     return varint(field << 3) + varint(value)
 def part(field, body):
     return varint(field << 3 | 2) + varint(len(body)) + body
-def frame(body):
-    return struct.pack("<III", 0x314d4c46, len(body), 0) + body
+def frame(body, number):
+    return struct.pack("<IIII", 0x324d4c46, len(body), 0, number) + body
 def parts(body):  # the fields that are bytes
     out, i = {}, 0
     def read():
@@ -82,7 +82,7 @@ class Peer:
     def __init__(self, munge=1):
         self.s = socket.create_connection(("127.0.0.1", port), 20)
         self.nonce = os.urandom(32)
-        self.s.sendall(frame(part(1, number(1, 1) + number(2, 1) + number(3, 1) + part(7, self.nonce) + number(11, munge))))
+        self.s.sendall(frame(part(1, number(1, 2) + number(2, 2) + number(3, 1) + part(7, self.nonce) + number(11, munge)), 1))
         challenge = parts(self.receive()[2])
         self.instance, self.theirs, self.credential = challenge[1], challenge[2], challenge.get(4)
         self.has_hmac = 3 in challenge
@@ -95,12 +95,12 @@ class Peer:
                     raise EOFError
                 got += more
             return got
-        return parts(exactly(struct.unpack("<III", exactly(12))[1]))
+        return parts(exactly(struct.unpack("<IIII", exactly(16))[1]))
     def text(self, label=b"flame 1 peer"):
         return label + b"|" + self.instance + b"|" + self.nonce + self.theirs
     def answer(self, credential=None, proof=None, times=1):
         body = (part(1, proof) if proof else b"") + (part(2, credential) if credential else b"")
-        self.s.sendall(frame(part(3, body)) * times)
+        self.s.sendall(b"".join(frame(part(3, body), 2 + n) for n in range(times)))
     def verdict(self):
         got = self.receive()
         return "in" if 4 in got else parts(got[5])[2].decode()

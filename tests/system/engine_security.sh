@@ -29,15 +29,16 @@ before=$(refused)
 python3 - "$port" "$TEST_DIR/run/flmd.sock" <<'END'
 import os, random, socket, struct, sys
 random.seed(7)
-MAGIC = 0x314d4c46
-def frame(body, size=None, fds=0, magic=MAGIC):
-    return struct.pack("<III", magic, len(body) if size is None else size, fds) + body
+MAGIC = 0x324d4c46
+def frame(body, size=None, fds=0, magic=MAGIC, number=1):
+    return struct.pack("<IIII", magic, len(body) if size is None else size, fds, number) + body
 def field(number, value):  # a varint field
     return bytes([number << 3]) + bytes([value])
 hello_v9 = bytes([1 << 3 | 2, 4]) + field(1, 9) + field(2, 9)  # Message.hello: version 9 only
 cases = [b"", b"GET / HTTP/1.1\r\n\r\n", os.urandom(100), frame(b"", size=0xffffffff), frame(b"\xff" * 8),
          frame(b"x" * 20, size=1000), frame(b"", fds=5), frame(b"", fds=99), frame(hello_v9), frame(b"\x0a\x02\x18\x01"),
-         frame(bytes([2 << 3 | 2, 0])), frame(bytes([6 << 3 | 2, 0]))]
+         frame(bytes([2 << 3 | 2, 0])), frame(bytes([6 << 3 | 2, 0])), frame(hello_v9, number=2),
+         frame(hello_v9, number=0)]
 cases += [frame(os.urandom(random.randrange(200))) for _ in range(300)]
 for n, case in enumerate(cases):
     for family, address in ((socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))), (socket.AF_UNIX, sys.argv[2])):
