@@ -28,7 +28,7 @@ def memory_bytes(pid, what="VmRSS"):
 
 
 class Instance:
-    """flmd with n executors in a folder of its own; a context manager."""
+    """flmd with n executors in a folder of its own, FOLDER in options; a context manager."""
 
     def __init__(self, bindir, n, *options):
         self.bindir, self.n, self.options = bindir, n, options
@@ -39,9 +39,7 @@ class Instance:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("FLM_")}
         self.env.update(FLM_ENDPOINT=endpoint, XDG_RUNTIME_DIR=self.folder)
         self.log = open(f"{self.folder}/log", "w+")
-        self.flmd = subprocess.Popen(
-            [f"{self.bindir}/flmd", "-n", str(self.n), "--endpoint", endpoint, *self.options],
-            env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.start()
         end = time.monotonic() + 20
         while len(self.executors()) < self.n:
             if self.flmd.poll() is not None or time.monotonic() > end:
@@ -51,6 +49,23 @@ class Instance:
                 raise RuntimeError(f"flmd did not start: {text.strip()}")
             time.sleep(0.02)
         return self
+
+    def start(self):
+        options = [str(o).replace("FOLDER", self.folder) for o in self.options]
+        self.flmd = subprocess.Popen(
+            [f"{self.bindir}/flmd", "-n", str(self.n), "--endpoint", self.env["FLM_ENDPOINT"], *options],
+            env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+
+    def restart(self):
+        """After SIGKILL: seconds until it answers again."""
+        self.flmd.kill()
+        self.flmd.wait()
+        begin = time.perf_counter()
+        self.start()
+        while self.ctl("status") is None:
+            if self.flmd.poll() is not None or time.perf_counter() > begin + 60:
+                raise RuntimeError("flmd did not start again")
+        return time.perf_counter() - begin
 
     def __exit__(self, *_):
         if self.flmd.poll() is None:
@@ -64,10 +79,10 @@ class Instance:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def ctl(self, *args):
-        """What flmctl says, or None."""
+        """What flmctl says, None where it failed or said nothing."""
         done = subprocess.run([f"{self.bindir}/flmctl", "-o", "json", *args], env=self.env,
                               stdin=subprocess.DEVNULL, capture_output=True)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        return json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else None
 
     def executors(self):
         return self.ctl("list", "-e") or []
