@@ -190,6 +190,14 @@ static uint32_t slot_of(const flm_client *c, const struct flm__blob_read *b)
     return flm__deliver_slot(c, &r);
 }
 
+/* Of an inherited task: it has a slot already when its result comes again. */
+static void note_read(flm_client *c, const struct flm__blob_read *b)
+{
+    flm_session *s = flm__session_by_number(c, b->session);
+    if (s && b->result.task <= s->inherited)
+        s->reads_lost++;
+}
+
 unsigned flm__blob_deliver_reads(flm_client *c)
 {
     unsigned n = 0;
@@ -205,6 +213,7 @@ unsigned flm__blob_deliver_reads(flm_client *c)
         } else {
             flm__client_lost(c, b->status, "an output could not be read from the session manager: %s",
                              flm_strerror(b->status));
+            note_read(c, b);
         }
         free_read(b);
         n++;
@@ -216,11 +225,9 @@ void flm__blob_note_reads(flm_client *c)
 {
     const struct flm__blob_read *b;
     DL_FOREACH(c->reads, b)
-    {
-        flm_session *s = flm__session_by_number(c, b->session);
-        if (s && b->result.task <= s->inherited)
-            s->reads_lost++;
-    }
+    note_read(c, b);
+    LL_FOREACH(c->reads_done, b)
+    note_read(c, b);
 }
 
 void flm__blob_free_reads(flm_client *c)

@@ -136,6 +136,7 @@ struct flm_client {
     uint64_t delivered;       /* results given to callbacks or kept, since the beginning */
 
     flm_session *sessions, *by_number, *queued_sessions;
+    unsigned opening; /* sessions: their first records may be there before they are */
     int timeout_ms;
     struct flm__reconnect *reconnect; /* NULL: never */
     unsigned connections;             /* that were lost */

@@ -58,13 +58,19 @@ uint32_t flm__inherited_slot(flm_client *c, const struct flm__record *r)
     return slot;
 }
 
+/* After a reconnect they come again, and the session manager takes no word about what it has not sent. */
+static uint64_t come(const flm_session *s, uint64_t results)
+{
+    return results < s->taken ? results : s->taken;
+}
+
 uint64_t flm__done_with(const flm_session *s)
 {
     const flm_client *c = s->client;
     if (c->silent)
-        return s->done_before_silence;
+        return come(s, s->done_before_silence);
     if (s->flags & FLM_KEEP_RESULTS && !s->given_up)
-        return s->released;
+        return come(s, s->released);
     if (c->reads || c->reads_done) /* these come out of order */
         return s->acknowledged;
     /* After a reconnect results come again that are held already. */

@@ -17,12 +17,29 @@ static void give_back(flm_client *c, size_t bytes)
     flm__progress_let_out(c);
 }
 
+/* Another thread waits for the answer that a session is open: what has come for that is left until it knows
+ * the session. */
+static size_t before_unknown(flm_client *c, const char *data, size_t n)
+{
+    struct flm__record r;
+    uint32_t bytes;
+    size_t at = 0;
+    while (at < n && (bytes = flm__record_read(data + at, n - at, &r)) != 0) {
+        if (!flm__session_by_number(c, r.session))
+            return at;
+        at += bytes;
+    }
+    return n;
+}
+
 static unsigned drain(flm_client *c)
 {
     const void *data;
     size_t n = c->garbled ? 0 : flm__link_peek(c->link, &data);
     size_t at = 0, given = 0;
     unsigned records = 0;
+    if (__builtin_expect(c->opening && !c->lost, 0))
+        n = before_unknown(c, data, n);
     if (n == 0)
         return 0;
     c->in_callback = true; /* once for all of them */

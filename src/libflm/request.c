@@ -73,6 +73,11 @@ static int await_reply(flm_client *c, struct flm__call *call, enum flm__request_
     LL_PREPEND(c->calls, call);
     int rc = mode == FLM__REQUEST_ALONE ? await_alone(c, call, timeout_ms) : flm__wait_until(c, &wait);
     LL_DELETE(c->calls, call);
+    if (rc == 0 && call->reply && call->connection != c->connections) {
+        /* Numbers in it mean nothing to whom we are connected to now. */
+        flm__message__free_unpacked(call->reply, NULL);
+        call->reply = NULL;
+    }
     if (rc == FLM_EDISCONNECTED || (rc == 0 && !call->reply))
         return flm__client_lost_error(c, error);
     if (rc == FLM_ETIMEDOUT)

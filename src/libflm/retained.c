@@ -159,8 +159,7 @@ void flm__retained_trim(flm_session *s)
 void flm__retained_recorded(flm_session *s, uint64_t task)
 {
     if (task > s->recorded)
-        s->recorded = task;
-    flm__retained_trim(s);
+        s->recorded = task; /* and the next turn drops them: a task may just be being sent */
 }
 
 void flm__retained_refused(flm_session *s, uint64_t task)
@@ -173,6 +172,7 @@ void flm__retained_refused(flm_session *s, uint64_t task)
 
 bool flm__retained_rewind(flm_session *s, uint64_t task)
 {
+    bool whole = task >= s->recorded && task >= s->dropped_task;
     s->unsent = 0;
     s->resend_chunk = s->retained_first;
     s->resend = s->retained_first ? first_of(s->retained_first) : NULL;
@@ -182,7 +182,7 @@ bool flm__retained_rewind(flm_session *s, uint64_t task)
             s->unsent += r->task > task && !is_over(s, r);
     if (task > s->recorded)
         s->recorded = task;
-    return task >= s->dropped_task;
+    return whole;
 }
 
 /* The next that is to be sent; NULL: none. */

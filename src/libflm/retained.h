@@ -25,7 +25,7 @@ void flm__retained_undo(flm_session *s, void **owned);
 
 /* Drops what is recorded; asks the manager. Once per turn. */
 void flm__retained_trim(flm_session *s);
-/* The manager has recorded all up to this task. */
+/* The manager has recorded all up to this task; the next trim drops them. */
 void flm__retained_recorded(flm_session *s, uint64_t task);
 /* This one was refused: it is not recorded, though it has a result. */
 void flm__retained_refused(flm_session *s, uint64_t task);
@@ -35,7 +35,7 @@ static inline bool flm__retained_full(const flm_session *s)
     return s->retained_bytes >= FLM__RETAINED_MAX;
 }
 
-/* What is newer than `task` is to be sent again. False: not all of that is here. */
+/* What is newer than `task` is to be sent again. False: not all of that is here, or was recorded. */
 bool flm__retained_rewind(flm_session *s, uint64_t task);
 /* Sends of that what can be: 0 when all is sent, else an error as of flm__task_send. */
 int flm__retained_resend(flm_session *s, unsigned *n);

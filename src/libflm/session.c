@@ -189,16 +189,21 @@ static flm_session *create(flm_client *c, const struct flm_session_options *o, b
     }
     request.verb_case = FLM__REQUEST__VERB_CREATE_SESSION;
     request.create_session = &spec;
+    spec.key = c->key;
     if (o->common_size) {
         if (flm__blob_common(c, o->common, o->common_size, &ref, &common, error) < 0)
             return NULL;
         spec.common = &ref;
     }
+    c->opening++;
     if (flm__request(c, &request, &common.fd, common.fd >= 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply,
                      error) == 0) {
         s = new_session(c, reply->reply, o, error);
         flm__message__free_unpacked(reply, NULL);
     }
+    c->opening--;
+    if (c->shared)
+        flm__wait_notify(c); /* what other threads have left for this session */
     flm__blob_common_done(c, &common);
     return s;
 }

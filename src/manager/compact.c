@@ -136,7 +136,7 @@ unsigned compact_some(struct durable *d)
     struct slice l = {.durable = d, .left = SLICE_BYTES};
     struct session *s;
     if (d->compaction.next_serial == 0) {
-        if (!write_applications(d))
+        if (!write_applications(d) || !durable_last_serial(d, d->compaction.last_serial))
             return 0;
         d->compaction.next_serial = 1;
     }

@@ -361,6 +361,18 @@ void durable_forget(struct session *s)
         flm__journal_put(d->journal, record);
 }
 
+bool durable_last_serial(struct durable *d, uint32_t serial)
+{
+    if (!serial || session_by_serial(d->manager, serial))
+        return true;
+    struct flm__journal_record *record = begin(d, NULL, DURABLE_FORGOTTEN, 0);
+    if (!record)
+        return false;
+    record->session = serial;
+    flm__journal_put(d->journal, record);
+    return true;
+}
+
 void durable_place(struct session *s, unsigned executor, const char *node)
 {
     struct durable *d = s->manager->durable;

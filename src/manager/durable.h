@@ -91,6 +91,9 @@ void durable_touch(struct session *s, unsigned what);
 bool durable_session(struct session *s);
 bool durable_common(struct session *s);
 void durable_forget(struct session *s);
+/* Numbers of sessions go on behind the highest that the journal has: keeps that there, when its session is
+ * no more. False: not now. */
+bool durable_last_serial(struct durable *d, uint32_t serial);
 /* Where the session's executors are, for its file of results. */
 void durable_place(struct session *s, unsigned executor, const char *node);
 /* Lets the segments go that neither we nor a file of results needs. */

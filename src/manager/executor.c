@@ -340,7 +340,7 @@ void executor_up(struct executor *e, const Flm__ExecutorUp *up)
 {
     struct manager *m = executor_manager(e);
     flm_error error = {0};
-    if (e->session && (e->state != EXECUTOR_BINDING || e->dying)) {
+    if (e->dying || (e->session && e->state != EXECUTOR_BINDING)) {
         /* Its predecessor is over, with all of its results that are to come. */
         if (!e->dying) {
             e->death.began = 0;

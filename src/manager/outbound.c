@@ -502,9 +502,11 @@ static void adapt(struct executor *e, unsigned n)
 /* After a batch of n results. */
 static void batch_done(struct executor *e, unsigned n)
 {
-    if (!n || !e->session)
-        return;
     struct session *s = e->session;
+    if (e->dying && (!n || !s))
+        executor_settle(e); /* what nobody needed was the last that it had to send */
+    if (!n || !s)
+        return;
     adapt(e, n);
     outbound_credit(s);
     if (e->n == 0 || session_unfinished(s) == 0 || e->dying)
@@ -515,7 +517,7 @@ unsigned outbound_drain_executor(struct executor *e)
 {
     const void *data;
     size_t n = flm__link_peek(e->link, &data), at = 0;
-    unsigned results = 0;
+    unsigned results = 0, passed = 0;
     if (n == 0)
         return 0;
     enum taken taken = TAKEN;
@@ -528,6 +530,7 @@ unsigned outbound_drain_executor(struct executor *e)
             if (taken != PASSED)
                 break;
             e->received++;
+            passed++;
             at += bytes;
             continue;
         }
@@ -539,7 +542,7 @@ unsigned outbound_drain_executor(struct executor *e)
     if (taken == LIED && !e->dying)
         executor_lies(e, "the executor answered with something that is not the result of its task");
     batch_done(e, results);
-    return results;
+    return results + passed;
 }
 
 unsigned outbound_drain_relay(struct node *node)

@@ -243,7 +243,7 @@ static void is_back(struct manager *m, bool is_backend, const char *name)
 {
     struct rejoin *r = m->rejoin;
     struct awaited *a, *next;
-    if (!r)
+    if (!r || m->stopping) /* the file is gone, and nothing is to begin any more */
         return;
     DL_FOREACH_SAFE(r->awaited, a, next)
     if (a->is_backend == is_backend && (is_backend || strcmp(a->name, name) == 0))

@@ -287,6 +287,8 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
     if (s->durability && !durable_begin(s)) {
         flm__error_set(error, FLM_EIO, "the session could not be recorded: the journal has no room");
         session_free(s);
+        if (spec->results[0])
+            unlink(spec->results);
         return NULL;
     }
     if (s->results)

@@ -114,6 +114,8 @@ static void take_session(struct executor *e, const Flm__ExecutorBack *b)
     e->recalling = true;
     e->back = BACK_RUNS;
     e->back_round = b->round;
+    if (bound && s->results)
+        durable_place(s, e->id, e->node->name); /* it may have been another executor before */
     if (bound)
         take_running(e, s, b);
     if (e->n)

@@ -38,7 +38,8 @@ static bool have_stock(struct agent *agent)
     bool all = true;
     for (unsigned i = 0; i < agent->n_slots; i++) {
         struct slot *slot = &agent->slots[i];
-        if (slot->state != SLOT_BOUND || slot->stock.round == agent->losses)
+        bool asked = slot->serial && (slot->state == SLOT_BOUND || slot->state == SLOT_BINDING);
+        if (!asked || slot->stock.round == agent->losses)
             continue;
         all = false;
         if (flm__now_ns() - agent->lost_ns > STOCK_MS * 1000000LL)

@@ -146,7 +146,8 @@ bool relay_turn(struct relay *r)
 
 void relay_tick(struct relay *r, int64_t now_ns)
 {
-    r->ops->tick(r->fabric, now_ns);
+    if (r->fabric) /* else flmd is lost */
+        r->ops->tick(r->fabric, now_ns);
 }
 
 bool relay_asks_kernel(const struct relay *r)

@@ -149,6 +149,10 @@ static void receive_task(struct fake_manager *m, const struct flm__record *r, co
 {
     struct flm__task_parts parts;
     struct fake_blob blob = {0};
+    if (r->type == FLM__ACK) {
+        m->acknowledged = r->task;
+        return;
+    }
     if (r->type != FLM__TASK || !flm__task_split(r, payload, &parts)) {
         mistake(m, "a record of type %u and %u bytes", r->type, r->size);
         return;
@@ -484,6 +488,7 @@ void fake_hang_up(struct fake_manager *m, void *unused)
     m->link = NULL;
     memset(m->last_id, 0, sizeof(m->last_id));
     m->n_sessions = 0;
+    m->acknowledged = 0;
 }
 
 /* ---- the thread ------------------------------------------------------------------------ */

@@ -68,6 +68,7 @@ struct fake_manager {
     struct fake_task *tasks; /* held */
     size_t n_tasks, tasks_room;
     uint64_t n_received, n_answered, n_requests;
+    uint64_t acknowledged;   /* by a record of this connection */
     uint64_t last_id[4096];  /* of a task, by session */
     uint64_t returned_bytes; /* of tasks that were answered: what credit is made of */
     uint32_t n_sessions;
