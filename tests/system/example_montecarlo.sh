@@ -150,7 +150,8 @@ if h5dump --version >/dev/null 2>&1; then
     wait "$pid"
     check_equal 'the last piece ends well' 0 $?
     pieces=$(digits <piece.log)
-    check_equal 'core-seconds are told' true "$(jq '.useful_core_seconds > 0 and .wasted_core_seconds > 0' <piece.log)"
+    # how many were cut off is luck: tests/system/failures.sh has one that is
+    check_equal 'core-seconds are told' true "$(jq '.useful_core_seconds > 0 and .wasted_core_seconds >= 0' <piece.log)"
     check 'a run that is complete' flm-montecarlo --resume --json -n 40e6 -t 400 --payoff=call -o whole.h5
     check_equal 'is shown again' "$pieces" "$(digits <<<"$out")"
     check_status '--resume without a file' 2 flm-montecarlo --resume --no-output
