@@ -68,9 +68,9 @@ struct fake_manager {
     struct fake_task *tasks; /* held */
     size_t n_tasks, tasks_room;
     uint64_t n_received, n_answered, n_requests;
-    uint64_t acknowledged;   /* by a record of this connection */
-    uint64_t last_id[4096];  /* of a task, by session */
-    uint64_t returned_bytes; /* of tasks that were answered: what credit is made of */
+    _Atomic uint64_t acknowledged; /* by a record of this connection */
+    uint64_t last_id[4096];        /* of a task, by session */
+    uint64_t returned_bytes;       /* of tasks that were answered: what credit is made of */
     uint32_t n_sessions;
     char session_id[FLM_MAX_NAME + 1], application[FLM_MAX_NAME + 1];
     char *common;
