@@ -15,7 +15,7 @@
 
 char *launch_find_module(const char *module, flm_error *error)
 {
-    static const char *const place[] = {"", "../lib/flame/", "../lib/flame/.libs/"};
+    static const char *const place[] = {"", ".libs/", "../lib/flame/", "../lib/flame/.libs/"};
     char here[PATH_MAX], path[PATH_MAX + 300];
     ssize_t n = readlink("/proc/self/exe", here, sizeof(here) - 1);
     char *found = NULL;

@@ -11,8 +11,9 @@
  *
  * Progress. By default (FLM_PROGRESS_CALLER) there is no hidden thread:
  * callbacks run inside flm_wait, flm_poll, flm_take_results, flm_invoke,
- * flm_sync, flm_close_session, flm_cancel_session and inside an flm_run_task
- * that must wait for room; never anywhere else. flm_fd joins any event loop.
+ * flm_sync, flm_close_session, flm_cancel_session, inside an flm_run_task that
+ * must wait for room and an flm_update_common_data that must wait for another
+ * manager; never anywhere else. flm_fd joins any event loop.
  * With FLM_PROGRESS_THREAD a thread of the library runs the callbacks, for
  * programs that compute for long between calls. A callback may submit tasks
  * (that never waits: what finds no room is kept in the client's memory and sent
@@ -182,6 +183,23 @@ FLM_API flm_session *flm_open_session(flm_client *client, const struct flm_sessi
  * opens a session again goes on with the task after that one: what is not among them has not arrived. */
 FLM_API uint64_t flm_submitted(const flm_session *session);
 
+/* Gives the session new common data, also when it had none; 1 .. FLM_MAX_PAYLOAD
+ * bytes, which are copied. Tasks that are submitted after this has returned see
+ * them or newer ones (flm_task_common); those that were submitted before see what
+ * is newest when they begin to run. *version (NULL: not wanted) is what the new
+ * data are called: greater than before (by one, unless another update is under
+ * way or has failed). In a session with durability they are durable then. 0 or
+ * an error: FLM_EINVAL (also in a callback), FLM_ETOOBIG,
+ * FLM_ECLOSED, FLM_ENOMEM, FLM_EAGAIN (the journal has no room): all is as it was;
+ * FLM_ETIMEDOUT, FLM_EDISCONNECTED: it is not known whether it is. */
+FLM_API int flm_update_common_data(flm_session *session, const void *data, size_t size, uint64_t *version,
+                                   flm_error *error);
+
+/* The version of the session's common data that this client knows of: 1 after
+ * flm_create_session with common data, in a session that was opened again what
+ * it had then, later what flm_update_common_data said; 0: it has none. */
+FLM_API uint64_t flm_common_version(const flm_session *session);
+
 /* The id of a session; valid as long as the handle. */
 FLM_API const char *flm_session_id(const flm_session *session);
 
@@ -209,6 +227,8 @@ enum flm_reason {
                                      signal or status */
     FLM_REASON_BIND = 11,         /* no executor could enter the session */
     FLM_REASON_DISCONNECTED = 12, /* made by the library: the manager is gone, the outcome unknown */
+    FLM_REASON_REFUSED = 13,      /* never taken, since it could not be recorded (a full disk): the message
+                                     says why. A session takes none after it until it is opened again */
 };
 FLM_API const char *flm_reason_name(int reason); /* "service", "exit", ...; never NULL */
 FLM_API const char *flm_task_state_name(int state); /* "Pending", ...; never NULL */
@@ -295,7 +315,8 @@ FLM_API int flm_fd(flm_client *client);
 FLM_API int flm_flush(flm_client *client);
 
 /* *task: up to this id all tasks are durable (with durability none: received
- * by the manager). Waits. */
+ * by the manager). Waits, at most the client's timeout_ms for the manager's
+ * answer (FLM_ETIMEDOUT: nothing is wrong with the tasks; ask again). */
 FLM_API int flm_sync(flm_session *session, uint64_t *task, flm_error *error);
 
 /* Asks to cancel one task. Its result comes as usual: CANCELLED if it was in

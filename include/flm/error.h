@@ -54,7 +54,8 @@ extern "C" {
     X(EBUSY, -25, "in use")                                                                \
     X(EPERM, -26, "not permitted")                                                         \
     X(EINTERNAL, -27, "a mistake in Flame itself; please report it")                       \
-    X(ECOMMAND, -28, "the command failed")
+    X(ECOMMAND, -28, "the command failed")                                                 \
+    X(ESTALE, -29, "there is another version by now")
 
 enum flm_error_code {
     FLM_OK = 0,

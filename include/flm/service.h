@@ -27,13 +27,15 @@ extern "C" {
 #define FLM_SERVICE_ABI 1u
 
 /* What a service learns when its executor enters a session. Lives until
- * on_session_leave has returned. */
+ * on_session_leave has returned. The common data change between tasks when the
+ * client updates them: then so does what stands here, and the memory of the
+ * older version is gone. */
 struct flm_session_info {
     const char *session;     /* the session's id */
     const char *application; /* the application's name */
     const void *common;      /* common data: read-only, page aligned, one copy per node; NULL: none */
     size_t common_size;      /* bytes */
-    uint64_t common_version; /* 1, 2, ... */
+    uint64_t common_version; /* 1, 2, ...; 0: there are none */
     unsigned executor;       /* number of this executor in the instance */
     unsigned cores;          /* cores of the slot */
     int rank, ranks;         /* in the MPI world of the executor; 0 of 1 without MPI */
@@ -43,9 +45,12 @@ struct flm_session_info {
 /* One task, as the service sees it; valid during on_task_invoke. */
 struct flm_task_context;
 
+/* Which MPI a service is compiled with. */
+enum flm_mpi_kind { FLM_MPI_NONE = 0, FLM_MPI_OPEN_MPI = 1, FLM_MPI_MPICH = 2 };
+
 struct flm_service {
     uint32_t abi; /* FLM_SERVICE_ABI */
-    uint32_t reserved;
+    uint32_t mpi; /* enum flm_mpi_kind: FLM_MPI of <flm/mpi.h> when its tasks need a communicator, else 0 */
     const char *name;
     /* 0, or an error: the executor does not enter. *state is given to the others. */
     int (*on_session_enter)(const struct flm_session_info *info, void **state);
@@ -78,6 +83,13 @@ FLM_API int flm_task_set_output(struct flm_task_context *task, const void *data,
 FLM_API int flm_task_fail(struct flm_task_context *task, int code, const char *format, ...)
     FLM_PRINTF(3, 4);
 
+/* The common data of the session as they are for this task (page aligned,
+ * read-only, one copy per node; NULL: none), their size in bytes and their
+ * version: the newest when the task began to run, and at least the one that was
+ * the newest when it was submitted. size and version may be NULL. Valid until
+ * on_task_invoke returns. */
+FLM_API const void *flm_task_common(const struct flm_task_context *task, size_t *size, uint64_t *version);
+
 FLM_API uint64_t flm_task_id(const struct flm_task_context *task);
 
 /* True once somebody asked to cancel this task or its session: a long task
@@ -91,10 +103,19 @@ FLM_API bool flm_task_cancelled(const struct flm_task_context *task);
 /* Milliseconds left until the deadline of this task; -1: it has none. */
 FLM_API int64_t flm_task_time_left_ms(const struct flm_task_context *task);
 
+/* MPI_Comm * of the ranks that run this task together, for <flm/mpi.h>; NULL: one process runs it. */
+FLM_API const void *flm_task_mpi_comm(const struct flm_task_context *task);
+
 /* For shim `self`: attaches this process to the node agent that started it and
  * serves until it is told to end. argc and argv are those of main. Returns the
  * exit status for main. Started by hand it says so and returns 2. */
 FLM_API int flm_service_run(const struct flm_service *service, int argc, char **argv);
+
+/* For libraries that make an executor of a process which no node agent has started, as flm_mpi_init does: serves
+ * on behalf of the process at the other end of fd (flm-guest), which an agent has started, until that end is
+ * closed. services: NULL-terminated; each serves the applications, of shim `so`, that have its name. 0: told to
+ * end, or the agent is gone, and the task that ran has returned; else an error. The caller closes fd. */
+FLM_API int flm_service_attend(const struct flm_service *const *services, int fd, flm_error *error);
 
 #ifdef __cplusplus
 }

@@ -8,11 +8,11 @@
  *   world=CMD     starts MPI ranks, "{n}" stands for how many (default: mpirun -n {n})
  */
 #define _GNU_SOURCE
-#include <flm/backend.h>
+#include "../parts/words.h"
+#include "../parts/world.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,6 @@
 enum {
     NODES_MAX = 64,
     GRACE_MS = 5000, /* between SIGTERM and SIGKILL of an agent, which ends its executors meanwhile */
-    WORLD_MAX = 512,
     ARGUMENTS_MAX = 256,
 };
 
@@ -51,24 +50,21 @@ struct local {
     const struct flm_backend_host *host;
     unsigned nodes;
     char host_name[128];
-    char world[WORLD_MAX];
-    char world_words[2 * WORLD_MAX]; /* of the last answer */
+    char *world;
+    char *world_words; /* of the last answer */
     struct block *blocks;
     struct agent *agents;
     int ending; /* fini has been called: freed with the last block */
 };
 
-static int fail(flm_error *error, int code, const char *format, ...) FLM_PRINTF(3, 4);
-static int fail(flm_error *error, int code, const char *format, ...)
+/* Frees it if it has ended and nothing of it is left. */
+static void settle(struct local *local)
 {
-    va_list args;
-    if (!error)
-        return code;
-    va_start(args, format);
-    error->code = code;
-    vsnprintf(error->text, sizeof(error->text), format, args);
-    va_end(args);
-    return code;
+    if (!local->ending || local->blocks)
+        return;
+    free(local->world);
+    free(local->world_words);
+    free(local);
 }
 
 static int set(struct local *local, const char *option, flm_error *error)
@@ -78,18 +74,16 @@ static int set(struct local *local, const char *option, flm_error *error)
         errno = 0;
         unsigned long n = strtoul(option + 6, &end, 10);
         if (errno || *end || n < 1 || n > NODES_MAX)
-            return fail(error, FLM_EINVAL, "backend local: %s: nodes is a number from 1 to %d", option,
-                        NODES_MAX);
+            return plugin_fail(error, FLM_EINVAL, "backend local: %s: nodes is a number from 1 to %d",
+                               option, NODES_MAX);
         local->nodes = (unsigned)n;
         return 0;
     }
     if (strncmp(option, "world=", 6) == 0) {
-        if (snprintf(local->world, WORLD_MAX, "%s", option + 6) >= WORLD_MAX)
-            return fail(error, FLM_EINVAL, "backend local: the world command is too long");
-        return 0;
+        return plugin_text(&local->world, option + 6, error);
     }
-    return fail(error, FLM_EINVAL, "backend local has no option '%.100s': it knows nodes and world",
-                option);
+    return plugin_fail(error, FLM_EINVAL, "backend local has no option '%.100s': it knows nodes and world",
+                       option);
 }
 
 static int local_init(const struct flm_backend_host *host, const char *const *configuration, void **state,
@@ -97,18 +91,18 @@ static int local_init(const struct flm_backend_host *host, const char *const *co
 {
     struct local *local = calloc(1, sizeof(*local));
     if (!local)
-        return fail(error, FLM_ENOMEM, "backend local: no memory");
+        return plugin_fail(error, FLM_ENOMEM, "backend local: no memory");
     local->host = host;
     local->nodes = 1;
-    snprintf(local->world, sizeof(local->world), "mpirun -n {n}");
     if (gethostname(local->host_name, sizeof(local->host_name) - 1) < 0 || !local->host_name[0])
         snprintf(local->host_name, sizeof(local->host_name), "localhost");
-    for (; *configuration; configuration++) {
-        int rc = set(local, *configuration, error);
-        if (rc < 0) {
-            free(local);
-            return rc;
-        }
+    int rc = plugin_text(&local->world, "mpirun -n {n}", error);
+    for (; rc == 0 && *configuration; configuration++)
+        rc = set(local, *configuration, error);
+    if (rc < 0) {
+        local->ending = 1;
+        settle(local);
+        return rc;
     }
     *state = local;
     return 0;
@@ -126,8 +120,7 @@ static void free_block(struct block *block)
     }
     if (block->kill_timer)
         block->local->host->cancel_timer(block->local->host->handle, block->kill_timer);
-    if (block->local->ending && !block->local->blocks)
-        free(block->local);
+    settle(block->local);
     free(block);
 }
 
@@ -193,7 +186,7 @@ static int start_agent(struct local *local, struct block *block, const struct fl
     size_t n = 0;
     struct agent *agent = calloc(1, sizeof(*agent));
     if (!agent)
-        return fail(error, FLM_ENOMEM, "backend local: no memory");
+        return plugin_fail(error, FLM_ENOMEM, "backend local: no memory");
     agent->index = request->node ? index_of(local, request->node) : lowest_free_index(local);
     agent->block = block;
     if (request->node)
@@ -215,7 +208,7 @@ static int start_agent(struct local *local, struct block *block, const struct fl
     if (agent->pid < 0) {
         int rc = agent->pid;
         free(agent);
-        return fail(error, rc, "cannot start the node agent %s: %s", argv[0], flm_strerror(rc));
+        return plugin_fail(error, rc, "cannot start the node agent %s: %s", argv[0], flm_strerror(rc));
     }
     agent->next = local->agents;
     local->agents = agent;
@@ -254,13 +247,14 @@ static int local_get_block(void *state, const struct flm_block_request *request,
     struct local *local = state;
     unsigned nodes = request->nodes ? request->nodes : local->nodes;
     if (!request->agent_command || !request->agent_command[0])
-        return fail(error, FLM_EINVAL, "backend local: there is no agent command");
+        return plugin_fail(error, FLM_EINVAL, "backend local: there is no agent command");
     if (nodes > NODES_MAX)
-        return fail(error, FLM_EINVAL, "backend local starts at most %d agents on this machine, not %u",
-                    NODES_MAX, nodes);
+        return plugin_fail(error, FLM_EINVAL,
+                           "backend local starts at most %d agents on this machine, not %u", NODES_MAX,
+                           nodes);
     struct block *block = calloc(1, sizeof(*block));
     if (!block)
-        return fail(error, FLM_ENOMEM, "backend local: no memory");
+        return plugin_fail(error, FLM_ENOMEM, "backend local: no memory");
     block->local = local;
     block->number = request->block;
     block->next = local->blocks;
@@ -289,7 +283,8 @@ static int local_release_block(void *state, uint64_t number, flm_error *error)
             return 0;
         }
     }
-    return fail(error, FLM_ENOTFOUND, "backend local: there is no block %llu", (unsigned long long)number);
+    return plugin_fail(error, FLM_ENOTFOUND, "backend local: there is no block %llu",
+                       (unsigned long long)number);
 }
 
 static void local_fini(void *state)
@@ -298,8 +293,7 @@ static void local_fini(void *state)
     for (struct block *b = local->blocks; b; b = b->next)
         release(b);
     local->ending = 1;
-    if (!local->blocks)
-        free(local);
+    settle(local);
 }
 
 static int local_dry_run(void *state, const struct flm_block_request *request, char *text, size_t size,
@@ -326,23 +320,7 @@ static int local_world_command(void *state, unsigned ranks, const char *const *p
                                size_t n, flm_error *error)
 {
     struct local *local = state;
-    char *mark = strstr(local->world, "{n}");
-    if (mark)
-        snprintf(local->world_words, sizeof(local->world_words), "%.*s%u%s", (int)(mark - local->world),
-                 local->world, ranks, mark + 3);
-    else
-        snprintf(local->world_words, sizeof(local->world_words), "%s", local->world);
-    size_t used = 0;
-    char *rest = NULL;
-    for (char *word = strtok_r(local->world_words, " ", &rest); word && used < n;
-         word = strtok_r(NULL, " ", &rest))
-        argv[used++] = word;
-    for (; *program && used < n; program++)
-        argv[used++] = *program;
-    if (used >= n)
-        return fail(error, FLM_ETOOBIG, "the command for a world has more than %zu words", n - 1);
-    argv[used] = NULL;
-    return 0;
+    return world_words(local->world, &local->world_words, ranks, program, argv, n, error);
 }
 
 FLM_API const struct flm_backend flm_backend = {

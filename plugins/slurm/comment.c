@@ -30,5 +30,5 @@ void comment_set(struct slurm *s, uint32_t job, const char *text)
     if (job_comment(job, text, why, sizeof(why)))
         return;
     s->no_comments = true;
-    slurm_log(s, "Slurm takes no comment on job %u: %s; none is tried any more", job, why);
+    plugin_log(s->host, "Slurm takes no comment on job %u: %s; none is tried any more", job, why);
 }

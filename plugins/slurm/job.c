@@ -180,16 +180,16 @@ int job_ask(uint32_t job, int64_t *end_time_s, bool *commented, flm_error *error
     if (slurm_load_job(&answer, job, SHOW_ALL) != SLURM_SUCCESS) {
         int e = slurm_get_errno();
         if (e == ESLURM_INVALID_JOB_ID)
-            return slurm_fail(
+            return plugin_fail(
                 error, FLM_ENOTFOUND,
                 "Slurm knows no job %u (any more), although SLURM_JOB_ID names it: start in a "
                 "job of its own, or with --backend local",
                 job);
-        return slurm_fail(error, FLM_EIO, "Slurm does not answer: %s", slurm_strerror(e));
+        return plugin_fail(error, FLM_EIO, "Slurm does not answer: %s", slurm_strerror(e));
     }
     int rc = 0;
     if (answer->record_count == 0 || !runs(&answer->job_array[0]))
-        rc = slurm_fail(
+        rc = plugin_fail(
             error, FLM_ENOTFOUND,
             "the Slurm job %u, which SLURM_JOB_ID names, does not run (any more): start in a job "
             "of its own, or with --backend local",

@@ -11,7 +11,6 @@
 #include "slurm.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,31 +22,9 @@ enum {
     GRACE_S = 20, /* Slurm's KillWait is 30 s unless a site says otherwise */
 };
 
-int slurm_fail(flm_error *error, int code, const char *format, ...)
-{
-    va_list args;
-    if (!error)
-        return code;
-    va_start(args, format);
-    error->code = code;
-    vsnprintf(error->text, sizeof(error->text), format, args);
-    va_end(args);
-    return code;
-}
-
-void slurm_log(const struct slurm *s, const char *format, ...)
-{
-    char text[400];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    s->host->log(s->host->handle, text);
-}
-
 void slurm_settle(struct slurm *s)
 {
-    if (!s->ending || s->steps || s->jobs)
+    if (!s->ending || s->steps || s->jobs.list)
         return;
     for (unsigned i = 0; i < s->n_srun_options; i++)
         free(s->srun_options[i]);
@@ -55,29 +32,10 @@ void slurm_settle(struct slurm *s)
     free(s);
 }
 
-static int number(const char *name, const char *text, unsigned long high, unsigned *out, flm_error *error)
-{
-    char *end;
-    errno = 0;
-    unsigned long n = strtoul(text, &end, 10);
-    if (errno || *end || *text < '0' || *text > '9' || n < 1 || n > high)
-        return slurm_fail(error, FLM_EINVAL, "backend slurm: %s is a number from 1 to %lu, not '%.60s'",
-                          name, high, text);
-    *out = (unsigned)n;
-    return 0;
-}
-
-static int set_text(char **out, const char *text, flm_error *error)
-{
-    free(*out);
-    *out = strdup(text);
-    return *out ? 0 : slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
-}
-
 static int set_grace(struct slurm *s, const char *text, flm_error *error)
 {
     unsigned seconds;
-    int rc = number("grace", text, 86400, &seconds, error);
+    int rc = plugin_number("backend slurm: grace", text, 86400, &seconds, error);
     if (rc == 0)
         snprintf(s->grace, sizeof(s->grace), "%u", seconds);
     return rc;
@@ -86,24 +44,24 @@ static int set_grace(struct slurm *s, const char *text, flm_error *error)
 static int set(struct slurm *s, const char *option, flm_error *error)
 {
     if (strncmp(option, "executors=", 10) == 0)
-        return number("executors", option + 10, EXECUTORS_MAX, &s->executors, error);
+        return plugin_number("backend slurm: executors", option + 10, EXECUTORS_MAX, &s->executors, error);
     if (strncmp(option, "grace=", 6) == 0)
         return set_grace(s, option + 6, error);
     if (strncmp(option, "ask=", 4) == 0)
-        return number("ask", option + 4, 86400, &s->ask_s, error);
+        return plugin_number("backend slurm: ask", option + 4, 86400, &s->ask_s, error);
     if (strncmp(option, "output=", 7) == 0)
-        return set_text(&s->output, option + 7, error);
+        return plugin_text(&s->output, option + 7, error);
     if (strncmp(option, "srun=", 5) == 0) {
         if (s->n_srun_options == SLURM_SITE_OPTIONS)
-            return slurm_fail(error, FLM_ETOOBIG, "backend slurm takes at most %d options for srun",
-                              SLURM_SITE_OPTIONS);
+            return plugin_fail(error, FLM_ETOOBIG, "backend slurm takes at most %d options for srun",
+                               SLURM_SITE_OPTIONS);
         s->srun_options[s->n_srun_options] = strdup(option + 5);
         if (!s->srun_options[s->n_srun_options])
-            return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
+            return plugin_fail(error, FLM_ENOMEM, "backend slurm: no memory");
         s->n_srun_options++;
         return 0;
     }
-    return slurm_fail(
+    return plugin_fail(
         error, FLM_EINVAL,
         "backend slurm has no option '%.100s': it knows executors, grace, output, ask and srun", option);
 }
@@ -117,9 +75,9 @@ static int read_job(struct slurm *s, flm_error *error)
         return 0;
     if (!nodes)
         nodes = getenv("SLURM_NNODES");
-    int rc = number("SLURM_JOB_ID", id, UINT32_MAX - 1, &n, error);
+    int rc = plugin_number("SLURM_JOB_ID", id, UINT32_MAX - 1, &n, error);
     if (rc == 0)
-        rc = number("SLURM_JOB_NUM_NODES", nodes ? nodes : "1", 1000000, &s->job_nodes, error);
+        rc = plugin_number("SLURM_JOB_NUM_NODES", nodes ? nodes : "1", 1000000, &s->job_nodes, error);
     s->job_id = n;
     snprintf(s->job, sizeof(s->job), "%.30s", id);
     return rc;
@@ -151,9 +109,9 @@ static int check_configuration(flm_error *error)
     const char *conf = getenv("SLURM_CONF");
     if (!conf || !*conf || access(conf, R_OK) == 0)
         return 0;
-    return slurm_fail(error, FLM_ENOTFOUND,
-                      "cannot read %.300s, which SLURM_CONF names as Slurm's configuration: %s", conf,
-                      strerror(errno));
+    return plugin_fail(error, FLM_ENOTFOUND,
+                       "cannot read %.300s, which SLURM_CONF names as Slurm's configuration: %s", conf,
+                       strerror(errno));
 }
 
 static int begin(struct slurm *s, const char *const *configuration, flm_error *error)
@@ -173,9 +131,9 @@ static int begin(struct slurm *s, const char *const *configuration, flm_error *e
     flm_error why = {0, ""};
     rc = job_ask(s->job_id, &s->end_time_s, &s->own_comment, &why);
     if (rc == FLM_ENOTFOUND)
-        return slurm_fail(error, rc, "%s", why.text);
+        return plugin_fail(error, rc, "%s", why.text);
     if (rc)
-        slurm_log(s, "%s; going on without knowing when the job ends", why.text);
+        plugin_log(s->host, "%s; going on without knowing when the job ends", why.text);
     ask_later(s);
     return 0;
 }
@@ -185,8 +143,9 @@ static int slurm_backend_init(const struct flm_backend_host *host, const char *c
 {
     struct slurm *s = calloc(1, sizeof(*s));
     if (!s)
-        return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
+        return plugin_fail(error, FLM_ENOMEM, "backend slurm: no memory");
     s->host = host;
+    jobs_init(&s->jobs, host, &slurm_jobs, s);
     s->ask_s = ASK_AGAIN_S;
     snprintf(s->grace, sizeof(s->grace), "%d", GRACE_S);
     int rc = begin(s, configuration, error);
@@ -205,7 +164,7 @@ static void slurm_backend_fini(void *state)
     if (s->ask_timer)
         s->host->cancel_timer(s->host->handle, s->ask_timer);
     step_release_all(s);
-    jobs_release_all(s);
+    jobs_release_all(&s->jobs);
     s->ending = true;
     slurm_settle(s);
 }
@@ -214,28 +173,31 @@ static int get_block(void *state, const struct flm_block_request *request, flm_e
 {
     struct slurm *s = state;
     if (!request->agent_command || !request->agent_command[0])
-        return slurm_fail(error, FLM_EINVAL, "backend slurm: there is no agent command");
+        return plugin_fail(error, FLM_EINVAL, "backend slurm: there is no agent command");
     if (request->new_job)
-        return jobs_start(s, request, error);
+        return jobs_start(&s->jobs, request, error);
     if (!s->job[0])
-        return slurm_fail(error, FLM_ENOTFOUND,
-                          "there is no Slurm job here (SLURM_JOB_ID is not set) whose nodes could be used");
+        return plugin_fail(
+            error, FLM_ENOTFOUND,
+            "there is no Slurm job here (SLURM_JOB_ID is not set) whose nodes could be used");
     return step_start(s, request, error);
 }
 
 static int release_block(void *state, uint64_t block, flm_error *error)
 {
-    if (step_release(state, block) || jobs_release(state, block))
+    struct slurm *s = state;
+    if (step_release(s, block) || jobs_release(&s->jobs, block))
         return 0;
-    return slurm_fail(error, FLM_ENOTFOUND, "backend slurm: there is no block %llu",
-                      (unsigned long long)block);
+    return plugin_fail(error, FLM_ENOTFOUND, "backend slurm: there is no block %llu",
+                       (unsigned long long)block);
 }
 
 static int dry_run(void *state, const struct flm_block_request *request, char *text, size_t size,
                    flm_error *error)
 {
-    return request->new_job ? jobs_describe(state, request, text, size, error)
-                            : step_describe(state, request, text, size, error);
+    struct slurm *s = state;
+    return request->new_job ? jobs_describe(&s->jobs, request, text, size, error)
+                            : step_describe(s, request, text, size, error);
 }
 
 static unsigned abilities(void *state)
@@ -248,7 +210,8 @@ static void comment(void *state, uint64_t block, const char *text)
 {
     struct slurm *s = state;
     uint32_t job = step_commented(s, block);
-    comment_set(s, job ? job : jobs_commented(s, block), text);
+    const char *id = job ? NULL : jobs_commented(&s->jobs, block);
+    comment_set(s, id ? (uint32_t)strtoul(id, NULL, 10) : job, text);
 }
 
 /* A step of its own, on the agent's node: its ranks share a fate, and nobody else's. */
@@ -270,7 +233,7 @@ static int world_command(void *state, unsigned ranks, const char *const *program
     for (; *program && used < n; program++)
         argv[used++] = *program;
     if (used >= n)
-        return slurm_fail(error, FLM_ETOOBIG, "the command for a world has more than %zu words", n - 1);
+        return plugin_fail(error, FLM_ETOOBIG, "the command for a world has more than %zu words", n - 1);
     argv[used] = NULL;
     return 0;
 }

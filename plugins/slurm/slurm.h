@@ -6,16 +6,16 @@
 #ifndef PLUGIN_SLURM_H
 #define PLUGIN_SLURM_H
 
-#include <flm/backend.h>
+#include "../parts/jobs.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
-enum { SLURM_WORDS = 128, SLURM_SITE_OPTIONS = 32 };
+enum { SLURM_SITE_OPTIONS = 32 };
 
 struct step;
-struct job_block;
+struct job_list;
 
 struct slurm {
     const struct flm_backend_host *host;
@@ -28,8 +28,8 @@ struct slurm {
     char grace[16]; /* seconds for agents to finish tasks, as text */
     char *output;   /* file for what a job of ours prints, as sbatch names it; NULL: nowhere */
     struct step *steps;
-    struct job_block *jobs;
-    int look_timer; /* 0: none */
+    struct jobs jobs;
+    struct job_list *answer; /* while we look at it */
     unsigned looks;
     int64_t end_time_s; /* -1: none, or not known */
     int ask_timer;      /* 0: none */
@@ -40,8 +40,6 @@ struct slurm {
     bool no_comments; /* Slurm does not take them */
 };
 
-int slurm_fail(flm_error *error, int code, const char *format, ...) FLM_PRINTF(3, 4);
-void slurm_log(const struct slurm *s, const char *format, ...) FLM_PRINTF(2, 3);
 /* Frees it if it has ended and nothing of it is left. */
 void slurm_settle(struct slurm *s);
 
@@ -59,16 +57,11 @@ int step_describe(const struct slurm *s, const struct flm_block_request *request
 extern const char *const step_fixed[];
 extern const char *const step_removed[];
 
-/* jobs.c, in the same way */
-int jobs_start(struct slurm *s, const struct flm_block_request *request, flm_error *error);
-bool jobs_release(struct slurm *s, uint64_t block); /* false: there is no such block */
-void jobs_release_all(struct slurm *s);
-int jobs_describe(const struct slurm *s, const struct flm_block_request *request, char *text, size_t size,
-                  flm_error *error);
+/* jobs.c */
+extern const struct job_system slurm_jobs;
 
 /* The job of a block whose comment is ours; 0: none. */
 uint32_t step_commented(const struct slurm *s, uint64_t block);
-uint32_t jobs_commented(const struct slurm *s, uint64_t block);
 
 /* comment.c */
 bool comment_is_given(const char *const *site_options); /* the user gives one to jobs of ours */
@@ -84,14 +77,6 @@ bool job_tasks_are_bound(void);
 bool job_cancel(uint32_t job); /* false: Slurm does not answer, try again */
 
 /* All jobs of this user. */
-struct job_list;
-struct job_state {
-    enum { JOB_WAITS, JOB_RUNS, JOB_OVER } kind;
-    int64_t end_time_s; /* JOB_RUNS; -1 none */
-    bool unknown;       /* JOB_OVER: it was not in the answer */
-    char text[200];     /* for people: why it waits, how it ended */
-    const char *nodes;  /* JOB_RUNS; as long as the list */
-};
 int job_list_get(struct job_list **out); /* 0, or FLM_EIO: no answer */
 void job_list_find(const struct job_list *all, uint32_t job, struct job_state *out);
 void job_list_free(struct job_list *all); /* NULL is allowed */

@@ -68,18 +68,6 @@ const char *const step_removed[] = {"SLURM_NTASKS",
                                     "SRUN_CPUS_PER_TASK",
                                     NULL};
 
-struct words {
-    const char *list[SLURM_WORDS + 1];
-    unsigned n;
-    char nodes[NUMBER], slots[2 * NUMBER];
-};
-
-static void add(struct words *w, const char *word)
-{
-    if (w->n < SLURM_WORDS)
-        w->list[w->n++] = word;
-}
-
 static unsigned nodes_wanted(const struct slurm *s, const struct flm_block_request *r)
 {
     unsigned n = r->node ? 1 : r->nodes ? r->nodes : s->job_nodes;
@@ -93,26 +81,24 @@ static void add_slots(struct words *w, const struct slurm *s, const struct flm_b
     const char *tasks = getenv("SLURM_TASKS_PER_NODE"), *cpus = getenv("SLURM_JOB_CPUS_PER_NODE");
     unsigned nodes = nodes_wanted(s, r);
     if (r->node && r->slots) { /* as many as the lost one had */
-        snprintf(w->slots, sizeof(w->slots), "%u", r->slots);
-        add(w, "--slots");
-        add(w, w->slots);
+        words_add(w, "--slots");
+        words_addf(w, "%u", r->slots);
         return;
     }
     if (s->executors) {
         unsigned each = s->executors / nodes, more = s->executors % nodes;
+        words_add(w, "--slots");
         if (more)
-            snprintf(w->slots, sizeof(w->slots), "%u(x%u),%u", each + 1, more, each);
+            words_addf(w, "%u(x%u),%u", each + 1, more, each);
         else
-            snprintf(w->slots, sizeof(w->slots), "%u", each);
-        add(w, "--slots");
-        add(w, w->slots);
+            words_addf(w, "%u", each);
     } else if (!r->slots && getenv("SLURM_NTASKS") && tasks) {
-        add(w, "--slots");
-        add(w, tasks);
+        words_add(w, "--slots");
+        words_add(w, tasks);
     }
     if (cpus) {
-        add(w, "--cpus");
-        add(w, cpus);
+        words_add(w, "--cpus");
+        words_add(w, cpus);
     }
 }
 
@@ -123,27 +109,24 @@ const char *const step_fixed[] = {
 static void build(struct words *w, const struct slurm *s, const struct flm_block_request *r)
 {
     *w = (struct words){.n = 0};
-    add(w, "srun");
-    for (const char *const *word = step_fixed; *word; word++)
-        add(w, *word);
+    words_add(w, "srun");
+    words_add_all(w, step_fixed);
     if (s->binds) /* hwloc does, within what the step may use; srun warns of it where nobody would */
-        add(w, "--cpu-bind=none");
-    snprintf(w->nodes, sizeof(w->nodes), "%u", nodes_wanted(s, r));
-    add(w, "--nodes");
-    add(w, w->nodes);
-    add(w, "--ntasks");
-    add(w, w->nodes);
-    add(w, "--ntasks-per-node=1");
+        words_add(w, "--cpu-bind=none");
+    words_add(w, "--nodes");
+    words_addf(w, "%u", nodes_wanted(s, r));
+    words_add(w, "--ntasks");
+    words_addf(w, "%u", nodes_wanted(s, r));
+    words_add(w, "--ntasks-per-node=1");
     if (r->node) {
-        add(w, "--nodelist");
-        add(w, r->node);
+        words_add(w, "--nodelist");
+        words_add(w, r->node);
     }
     for (unsigned i = 0; i < s->n_srun_options; i++)
-        add(w, s->srun_options[i]);
-    for (const char *const *word = r->agent_command; *word; word++)
-        add(w, *word);
-    add(w, "--grace");
-    add(w, s->grace);
+        words_add(w, s->srun_options[i]);
+    words_add_all(w, r->agent_command);
+    words_add(w, "--grace");
+    words_add(w, s->grace);
     add_slots(w, s, r);
 }
 
@@ -185,23 +168,27 @@ static void on_end(void *arg, int pid, int status)
 int step_start(struct slurm *s, const struct flm_block_request *request, flm_error *error)
 {
     struct words w;
-    build(&w, s, request);
-    if (w.n == SLURM_WORDS)
-        return slurm_fail(error, FLM_ETOOBIG, "backend slurm: the command of the step has too many words");
     if (nodes_wanted(s, request) > s->job_nodes)
-        return slurm_fail(error, FLM_EINVAL, "the job %s has %u nodes, not %u", s->job, s->job_nodes,
-                          request->nodes);
+        return plugin_fail(error, FLM_EINVAL, "the job %s has %u nodes, not %u", s->job, s->job_nodes,
+                           request->nodes);
     struct step *step = calloc(1, sizeof(*step));
     if (!step)
-        return slurm_fail(error, FLM_ENOMEM, "backend slurm: no memory");
+        return plugin_fail(error, FLM_ENOMEM, "backend slurm: no memory");
     step->slurm = s;
     step->block = request->block;
+    build(&w, s, request);
+    if (w.failed) {
+        words_free(&w);
+        free(step);
+        return plugin_fail(error, FLM_ETOOBIG, "the command of the step has too many words");
+    }
     step->pid = s->host->spawn(s->host->handle, w.list, step_removed, on_end, step);
+    words_free(&w);
     if (step->pid < 0) {
         int rc = step->pid;
         free(step);
-        return slurm_fail(error, rc, "cannot start srun: %s (is Slurm's bin directory in PATH?)",
-                          flm_strerror(rc));
+        return plugin_fail(error, rc, "cannot start srun: %s (is Slurm's bin directory in PATH?)",
+                           flm_strerror(rc));
     }
     step->next = s->steps;
     s->steps = step;
@@ -257,11 +244,10 @@ int step_describe(const struct slurm *s, const struct flm_block_request *request
                   flm_error *error)
 {
     struct words w;
-    size_t used = 0;
     (void)error;
     build(&w, s, request);
-    for (unsigned i = 0; i < w.n && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s%s", i ? " " : "", w.list[i]);
+    words_print(&w, text, size);
+    words_free(&w);
     return 0;
 }
 

@@ -18,7 +18,7 @@ struct block {
     bool new_job;
     char *node, *name; /* NULL: "" */
     unsigned slots;
-    char job[64];
+    char job[288]; /* as long as any batch system's */
     int64_t end_time_s;
 };
 

@@ -391,6 +391,9 @@ int main(int argc, char **argv)
     if (rc < 0)
         begin_end(&b, 1);
     run(&b);
+    if (host_has_children(
+            &b.host)) /* they were killed, and nobody waits for them and what belongs to them */
+        _exit(b.status);
     host_fini(&b.host);
     plugin_unload(&b.plugin);
     free(b.secret_file);

@@ -7,13 +7,16 @@
 #include "net/ring.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <flm/client.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const int64_t hello_ns = 30 * 1000000000LL;
+static const int64_t hello_ns = 30 * 1000000000LL, guest_look_ns = 50 * 1000000LL;
 
 static int say_hello(struct flm__executor *e, flm_error *error)
 {
@@ -55,6 +58,8 @@ static int map_status(struct flm__executor *e, int fd, flm_error *error)
     if (page == MAP_FAILED)
         return flm__error_errno(error, FLM_ENOMEM, errno, "cannot map the status page");
     e->status = page;
+    if (e->identity.world_ranks) /* the other ranks find it there */
+        e->status_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     return 0;
 }
 
@@ -100,13 +105,33 @@ static int on_early(struct flm__executor *e, const Flm__Message *m, int *fds, un
     }
 }
 
+/* Whether the stand-in of a guest wants it to end, or is gone. */
+static bool is_to_leave(const struct flm__executor *e)
+{
+    struct pollfd p = {e->guest_fd, POLLIN, 0};
+    return poll(&p, 1, 0) > 0;
+}
+
+/* A guest looks at its stand-in meanwhile: it cannot be killed in place of that. */
+static int wait_for_message(struct flm__executor *e, Flm__Message **m, int *fds, unsigned *n_fds)
+{
+    for (;;) {
+        int64_t until = e->guest_fd < 0 ? -1 : flm__now_ns() + guest_look_ns;
+        int rc = flm__conn_wait_message(e->control.conn, until, m, fds, n_fds);
+        if (rc != FLM_ETIMEDOUT)
+            return rc;
+        if (is_to_leave(e))
+            return FLM_EDISCONNECTED;
+    }
+}
+
 static int wait_for_ring(struct flm__executor *e, flm_error *error)
 {
     for (;;) {
         Flm__Message *m;
         int fds[FLM__FRAME_FDS];
         unsigned n_fds = 0;
-        int rc = flm__conn_wait_message(e->control.conn, -1, &m, fds, &n_fds);
+        int rc = wait_for_message(e, &m, fds, &n_fds);
         if (rc < 0)
             return flm__error_set(error, rc, "waiting for work: %s", flm_strerror(rc));
         rc = on_early(e, m, fds, n_fds, error);
@@ -121,6 +146,8 @@ static int wait_for_ring(struct flm__executor *e, flm_error *error)
 
 int flm__attach(struct flm__executor *e, flm_error *error)
 {
+    if (e->guest_fd >= 0 && is_to_leave(e))
+        return FLM_EDISCONNECTED;
     int rc = say_hello(e, error);
     return rc < 0 ? rc : wait_for_ring(e, error);
 }
@@ -132,6 +159,9 @@ void flm__detach(struct flm__executor *e)
     if (e->bell >= 0)
         close(e->bell);
     e->bell = -1;
+    if (e->status_fd >= 0)
+        close(e->status_fd);
+    e->status_fd = -1;
     if (e->status)
         munmap(e->status, sizeof(*e->status));
     e->status = NULL;

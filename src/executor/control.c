@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Who is told to end has so long to finish; its agent kills it after 2 s. */
@@ -92,6 +93,20 @@ void flm__control_stop_soon(struct flm__control *c)
     ring_eventfd(c->wake_fd);
 }
 
+void flm__control_halt(struct flm__executor *e)
+{
+    atomic_store(&e->control.halt, true);
+    atomic_store(&e->control.events, true); /* so that it does not go on resting */
+    ring_eventfd(e->bell);
+}
+
+void flm__control_heed(struct flm__control *c)
+{
+    atomic_store(&c->halt, false);
+    if (atomic_load(&c->stopping)) /* told so in between */
+        atomic_store(&c->halt, true);
+}
+
 /* ---- the second thread ---- */
 
 static void hand_over(struct flm__executor *e, Flm__Message *message, int fd)
@@ -150,7 +165,7 @@ static void on_manager_lost(struct flm__executor *e, uint64_t round)
     stock.life = e->identity.life;
     stock.round = round;
     stock.began = flm__stock_take(e, round, &stock.task);
-    ring_eventfd(e->bell);
+    flm__objects_lose(&e->objects);
     FLM__MESSAGE(m, stock, STOCK, &stock);
     send_or_end(e, &m);
 }
@@ -194,6 +209,8 @@ static bool concerns_us(const struct flm__executor *e, const Flm__Message *m)
         OF_LANE(CANCEL, cancel)
         OF_LANE(KILL, kill)
         OF_LANE(BLOB, blob)
+        OF_LANE(COMMON, common)
+        OF_LANE(GOT_OBJECT, got_object)
         OF_LANE(MANAGER_LOST, manager_lost)
         OF_LANE(EXECUTOR_RING, executor_ring)
 #undef OF_LANE
@@ -226,6 +243,12 @@ static void on_message(struct flm__executor *e, Flm__Message *m, const int *fds,
     case FLM__MESSAGE__BODY_BLOB:
         on_blob(e, m->blob, fd);
         break;
+    case FLM__MESSAGE__BODY_GOT_OBJECT:
+        flm__objects_got(e, m->got_object, fd);
+        break;
+    case FLM__MESSAGE__BODY_COMMON:
+        flm__common_arrive(e, m->common, fd);
+        break;
     case FLM__MESSAGE__BODY_MANAGER_LOST:
         on_manager_lost(e, m->manager_lost->round);
         break;
@@ -244,6 +267,16 @@ static void on_message(struct flm__executor *e, Flm__Message *m, const int *fds,
     if (fd >= 0)
         close(fd);
     flm__message__free_unpacked(m, NULL);
+}
+
+/* Of a guest: nobody answers any more. Whatever the main thread waits for, it is to look. */
+static void go_alone(struct flm__executor *e)
+{
+    atomic_store(&e->control.alone, true);
+    flm__objects_lose(&e->objects);
+    flm__arrivals_lose(&e->arrivals);
+    ring_eventfd(e->bell);
+    flm__control_stop_soon(&e->control);
 }
 
 /* Reads and handles what is there. */
@@ -268,10 +301,22 @@ static void listen_to_agent(struct flm__executor *e)
     }
     if (lost < 0 && fcntl(flm__conn_fd(c->conn), F_GETFD) < 0)
         flm__end_closed(e);
-    if (lost < 0) {
+    if (lost < 0 && e->hosted)
+        go_alone(e);
+    else if (lost < 0) {
         flm__end_children();
         _exit(1); /* the agent is gone, nobody is left to tell */
     }
+}
+
+/* The agent kills an executor that does not end. A guest it cannot kill, only the guest's stand-in: for the
+ * agent that is the same, and the process, which is the user's, goes on. */
+static void part(struct flm__executor *e, int reason)
+{
+    flm__outbox_rescue(e);
+    atomic_store(&e->status->reason, reason);
+    shutdown(e->guest_fd, SHUT_RDWR);
+    go_alone(e);
 }
 
 /* Told to end: the main thread finishes what runs, and then what waits is not begun. */
@@ -288,6 +333,10 @@ static int due(struct flm__executor *e, int64_t *stop_at)
 {
     struct flm__control *c = &e->control;
     int timeout = flm__deadline_look(&e->deadline);
+    if (timeout == -2 && e->hosted) {
+        part(e, FLM_REASON_DEADLINE);
+        timeout = -1;
+    }
     if (timeout == -2) /* the main thread stays in that task, and no other overwrites its id */
         flm__end_now(e, FLM_REASON_DEADLINE, "task %llu ran beyond its deadline",
                      (unsigned long long)e->task.id);
@@ -301,6 +350,8 @@ static int due(struct flm__executor *e, int64_t *stop_at)
         *stop_at = now + stop_ns;
         begin_stop(e);
     }
+    if (e->hosted)
+        return timeout;
     if (now >= *stop_at) {
         flm__outbox_rescue(e);
         flm__end_children();
@@ -322,10 +373,14 @@ static void *second_thread(void *arg)
         flm__conn_flush(c->conn);
         bool pending = flm__conn_pending(c->conn);
         pthread_mutex_unlock(&c->lock);
-        struct pollfd fds[2] = {{flm__conn_fd(c->conn), (short)(POLLIN | (pending ? POLLOUT : 0)), 0},
-                                {c->wake_fd, POLLIN, 0}};
-        if (poll(fds, 2, timeout) <= 0)
+        int agent_fd = atomic_load(&c->alone) ? -1 : flm__conn_fd(c->conn);
+        struct pollfd fds[3] = {{agent_fd, (short)(POLLIN | (pending ? POLLOUT : 0)), 0},
+                                {c->wake_fd, POLLIN, 0},
+                                {atomic_load(&c->stopping) ? -1 : e->guest_fd, POLLIN, 0}};
+        if (poll(fds, 3, timeout) <= 0)
             continue;
+        if (fds[2].revents)
+            flm__control_stop_soon(c);
         if ((fds[0].revents | fds[1].revents) & POLLNVAL)
             flm__end_closed(e);
         if (fds[1].revents) {

@@ -26,7 +26,11 @@ struct flm__control {
     unsigned n;                       /* lock */
     atomic_bool events;               /* the list is not empty, or halt was set */
     atomic_bool stopping;             /* told to end: by the agent or by SIGTERM */
-    atomic_bool halt;                 /* stopping, or the session manager is lost (stock.h) */
+    atomic_bool halt;                 /* the main thread is to look before it goes on: stopping, the session
+                                         manager is lost (stock.h), or there are new common data (common.c) */
+
+    atomic_bool
+        alone; /* of a guest: the agent has let go of it, or is gone; it finishes its task and leaves */
 
     int wake_fd; /* eventfd: the second thread is to look at deadlines, what is to be sent, and quit */
     atomic_bool quit;
@@ -46,6 +50,11 @@ int flm__control_send(struct flm__executor *e, const Flm__Message *message, cons
 
 /* Main thread: the oldest event, the caller's from here on; NULL: none. */
 struct flm__event *flm__control_take(struct flm__executor *e);
+
+/* Main thread, between tasks: halt was set, and what it was set for is about to be looked at. */
+void flm__control_heed(struct flm__control *c);
+/* Any thread: sets halt, and wakes the main thread. */
+void flm__control_halt(struct flm__executor *e);
 
 /* In a signal handler, too: the process is to end in good order. */
 void flm__control_stop_soon(struct flm__control *c);

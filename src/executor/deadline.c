@@ -39,7 +39,7 @@ int64_t flm__deadline_begin(struct flm__deadline *d, uint64_t ms)
 
 void flm__deadline_end(struct flm__deadline *d)
 {
-    if (atomic_exchange(&d->at, 0) != expired)
+    if (atomic_exchange(&d->at, 0) != expired || d->outlived)
         return;
     for (;;)
         pause(); /* the second thread ends the process */

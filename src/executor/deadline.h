@@ -8,6 +8,7 @@
 #define FLM_EXECUTOR_DEADLINE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct flm__deadline {
@@ -18,6 +19,7 @@ struct flm__deadline {
     _Atomic uint64_t begun;    /* tasks with a deadline */
     uint64_t seen;             /* of these, at the last look; second thread */
     int wake_fd;               /* eventfd that wakes the second thread; borrowed */
+    bool outlived;             /* the process goes on when the deadline is over (a guest) */
 };
 
 void flm__deadline_init(struct flm__deadline *d, int wake_fd);

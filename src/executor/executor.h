@@ -16,6 +16,7 @@
 #include "executor/control.h"
 #include "executor/deadline.h"
 #include "executor/identity.h"
+#include "executor/objects.h"
 #include "executor/outbox.h"
 #include "executor/recall.h"
 #include "executor/session.h"
@@ -45,11 +46,15 @@ struct flm__executor {
     int64_t waited_ns; /* for work, last time */
     uint64_t next_blob;
     struct flm__session session;
-    const struct flm_service *self; /* shim self: the service of this program */
-    struct flm__world *world;       /* NULL: no MPI */
+    const struct flm_service *self;          /* shim self: the service of this program */
+    const struct flm_service *const *hosted; /* a guest: the services of this program, by name; else NULL */
+    int guest_fd;             /* of a guest: it is to end when there is something to read; else -1 */
+    struct flm__world *world; /* NULL: no MPI */
     void *large_map;
     size_t large_size;
     char *scratch; /* FLM__INLINE_MAX bytes: the output of a task that failed */
+    size_t scratch_size;
+    int status_fd; /* of the status page, in a world; else -1 */
 
     /* Both threads. */
     struct flm__cancels *cancels; /* own_cancels, or in a world memory that its ranks share */
@@ -57,6 +62,7 @@ struct flm__executor {
     struct flm__deadline deadline;
     struct flm__stock stock;
     struct flm__arrivals arrivals; /* large inputs announced on the control connection */
+    struct flm__objects objects;   /* that the service asks for */
     struct flm__control control;
 };
 
@@ -84,6 +90,12 @@ void flm__run_task(struct flm__executor *e, const struct flm__record *r, const v
 /* Calls the service for the task in e->task. */
 int flm__run_invoke(struct flm__executor *e);
 
+/* Answers the task in e->task, which the service failed, or gives it back. */
+void flm__run_failed(struct flm__executor *e, const struct flm__record *r, int code);
+
+/* In a session that asks for it the result tells how long the task took. */
+void flm__run_set_duration(const struct flm__executor *e, struct flm__record *r, int64_t began_ns);
+
 /* --- end.c: ends that are not the normal one --- */
 
 /* Says why on stderr, marks the reason in the status page, kills what children there are, and ends the
@@ -105,5 +117,9 @@ void flm__end_children(void);
 /* The whole life of an executor; self: NULL but in a program with its own service. Returns the exit
  * status of the process. */
 int flm__executor_serve(const struct flm_service *self, const char *program);
+
+/* The same in a process that no agent has started (flm_service_attend). 0: it was told to end. */
+int flm__executor_attend(const struct flm_service *const *services, const char *identity, int fd,
+                         flm_error *error);
 
 #endif

@@ -18,9 +18,24 @@
 /* From <linux/mempolicy.h>, which wants libnuma's headers on some systems. */
 enum { PREFERRED = 1, NUMA_NODES = 1024 };
 
+/* What an agent gave to another process, for this one: NAME=VALUE after NAME=VALUE, each with its zero.
+ * NULL: it is in our environment. Main thread. */
+static const char *given;
+
+static const char *look_up(const char *name)
+{
+    size_t n = strlen(name);
+    if (!given)
+        return getenv(name);
+    for (const char *line = given; *line; line += strlen(line) + 1)
+        if (strncmp(line, name, n) == 0 && line[n] == '=')
+            return line + n + 1;
+    return NULL;
+}
+
 static int read_text(const char *name, char *out, size_t n, flm_error *error)
 {
-    const char *value = getenv(name);
+    const char *value = look_up(name);
     if (!value)
         value = "";
     if (strlen(value) >= n)
@@ -32,7 +47,7 @@ static int read_text(const char *name, char *out, size_t n, flm_error *error)
 /* Not set: *out stays. */
 static int read_number(const char *name, uint64_t max, uint64_t *out, flm_error *error)
 {
-    const char *value = getenv(name);
+    const char *value = look_up(name);
     if (!value || !*value)
         return 0;
     char *end;
@@ -58,7 +73,7 @@ int flm__identity_read(struct flm__identity *id, flm_error *error)
 {
     uint64_t lane = 0, life = 0, agent = 0, numa = UINT64_MAX, ranks = 0, signalled = 0;
     memset(id, 0, sizeof(*id));
-    if (!getenv("FLM_AGENT"))
+    if (!look_up("FLM_AGENT"))
         return flm__error_set(error, FLM_ENOTFOUND, "no node agent started this program");
     int rc = read_text("FLM_AGENT", id->agent, sizeof(id->agent), error);
     if (rc == 0)
@@ -73,7 +88,7 @@ int flm__identity_read(struct flm__identity *id, flm_error *error)
         rc = read_number("FLM_TOKEN", UINT64_MAX, &id->token, error);
     if (rc == 0)
         rc = read_number("FLM_AGENT_PID", INT32_MAX, &agent, error);
-    if (rc == 0 && getenv("FLM_NUMA") && strcmp(getenv("FLM_NUMA"), "-1") != 0)
+    if (rc == 0 && look_up("FLM_NUMA") && strcmp(look_up("FLM_NUMA"), "-1") != 0)
         rc = read_number("FLM_NUMA", NUMA_NODES - 1, &numa, error);
     if (rc == 0)
         rc = read_number("FLM_RANKS", 1 << 20, &ranks, error);
@@ -89,8 +104,17 @@ int flm__identity_read(struct flm__identity *id, flm_error *error)
     id->numa = numa == UINT64_MAX ? -1 : (int)numa;
     id->world_ranks = (unsigned)ranks;
     id->signalled = signalled;
-    forget();
+    if (!given)
+        forget();
     return 0;
+}
+
+int flm__identity_read_given(struct flm__identity *id, const char *text, flm_error *error)
+{
+    given = text;
+    int rc = flm__identity_read(id, error);
+    given = NULL;
+    return rc;
 }
 
 /* "0-3,8" into a set. False: it is none. */
@@ -115,6 +139,24 @@ static bool parse_cpus(const char *text, cpu_set_t *set)
         text = *end ? end + 1 : end;
     }
     return CPU_COUNT(set) > 0;
+}
+
+void flm__identity_place_rank(const struct flm__identity *id, int rank)
+{
+    const char *list = id->cpus;
+    char mine[1024];
+    cpu_set_t set;
+    for (int r = 0; list && r < rank; r++)
+        list = (list = strchr(list, ';')) ? list + 1 : NULL;
+    if (!list)
+        return;
+    size_t n = strcspn(list, ";");
+    if (n >= sizeof(mine))
+        return;
+    memcpy(mine, list, n);
+    mine[n] = 0;
+    if (parse_cpus(mine, &set))
+        sched_setaffinity(0, sizeof(set), &set);
 }
 
 /* Best effort: a cpuset may have shrunk since the agent looked, and then anywhere is better than nowhere.
@@ -151,7 +193,8 @@ static void no_terminal(void)
 
 int flm__identity_settle(const struct flm__identity *id, flm_error *error)
 {
-    /* A world's ranks are placed by its launcher, which is their parent and ends them, too. */
+    /* A world's ranks are their launcher's children, which ends them, too; their places they find by their
+     * numbers, once they know these. */
     if (!id->world_ranks) {
         int rc = bind_to_place(id, error);
         if (rc < 0)

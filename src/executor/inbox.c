@@ -87,6 +87,8 @@ static void run_batch(struct flm__executor *e, const char *data, size_t n)
         if (__builtin_expect(atomic_load_explicit(&e->control.halt, memory_order_relaxed), 0))
             break; /* what was not begun is not begun any more */
     }
+    if (e->world)
+        flm__world_settle(e);
     if (e->outbox.held)
         flm__outbox_publish(e);
     flm__link_consume(e->link, done - kept);
@@ -148,13 +150,15 @@ void flm__inbox_serve(struct flm__executor *e)
 {
     for (;;) {
         const void *data;
+        size_t n = flm__link_peek(e->link, &data);
+        /* After the look at the ring: whoever sent what is there may rely on what halt was set for. */
         if (__builtin_expect(atomic_load_explicit(&e->control.halt, memory_order_relaxed), 0)) {
             if (atomic_load(&e->control.stopping))
                 return;
+            flm__control_heed(&e->control);
             flm__stock_settle(e);
-        }
-        size_t n = flm__link_peek(e->link, &data);
-        if (n)
+            flm__common_take(e);
+        } else if (n)
             run_batch(e, data, n);
         else if (has_events(e))
             handle_events(e);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "executor/world.h"
 #include "net/blob.h"
 
 #include <flm/client.h>
@@ -57,7 +58,7 @@ void flm__outbox_publish(struct flm__executor *e)
 
 /* Results are about to be held: the second thread is to look. Sequentially consistent, as in look: either
  * we see that it has stopped, or it sees that there is a new round. */
-static void begin_round(struct flm__executor *e)
+void flm__outbox_begin_round(struct flm__executor *e)
 {
     struct flm__outbox *o = &e->outbox;
     atomic_store(&o->rounds, atomic_load_explicit(&o->rounds, memory_order_relaxed) + 1);
@@ -81,7 +82,7 @@ static void publish_and_measure(struct flm__executor *e)
     o->measured = 0;
     o->limit = are_short ? FLM__HELD_MAX : 1;
     if (are_short)
-        begin_round(e);
+        flm__outbox_begin_round(e);
 }
 
 void flm__outbox_batch(struct flm__executor *e, size_t bytes)
@@ -97,6 +98,8 @@ int flm__outbox_look(struct flm__executor *e)
     struct flm__outbox *o = &e->outbox;
     if (!atomic_load(&o->looking))
         return -1;
+    if (e->world)
+        flm__world_look(e);
     flm__outbox_rescue(e);
     uint64_t rounds = atomic_load(&o->rounds);
     if (rounds == o->seen) {
@@ -138,13 +141,24 @@ static void *wait_for_room(struct flm__executor *e, uint32_t bytes)
         flm__link_disarm(e->link);
         if (p || (p = flm__link_reserve(e->link, bytes)))
             return p;
+        if (atomic_load(&e->control.alone))
+            flm__end_now(e, FLM_REASON_NONE, "the agent is gone, and there is no room for the last result");
     }
+}
+
+static void take_room(struct flm__outbox *o, char *p, uint32_t bytes)
+{
+    pthread_mutex_lock(&o->lock);
+    o->room = p;
+    o->room_bytes = bytes;
+    o->committed = 0;
+    atomic_store_explicit(&o->filled, 0, memory_order_relaxed);
+    pthread_mutex_unlock(&o->lock);
 }
 
 /* A new piece of the ring, with room for a record of so many bytes at least. */
 static char *more_room(struct flm__executor *e, uint32_t bytes)
 {
-    struct flm__outbox *o = &e->outbox;
     flm__outbox_publish(e);
     uint32_t wanted = bytes < ROOM_BYTES ? ROOM_BYTES : bytes;
     char *p = flm__link_reserve(e->link, wanted);
@@ -154,12 +168,20 @@ static char *more_room(struct flm__executor *e, uint32_t bytes)
     }
     if (!p)
         p = wait_for_room(e, bytes);
-    pthread_mutex_lock(&o->lock);
-    o->room = p;
-    o->room_bytes = wanted;
-    o->committed = 0;
-    atomic_store_explicit(&o->filled, 0, memory_order_relaxed);
-    pthread_mutex_unlock(&o->lock);
+    take_room(&e->outbox, p, wanted);
+    return p;
+}
+
+bool flm__outbox_make_room(struct flm__executor *e, uint32_t bytes)
+{
+    struct flm__outbox *o = &e->outbox;
+    if (atomic_load_explicit(&o->filled, memory_order_relaxed) + bytes <= o->room_bytes)
+        return true;
+    flm__outbox_publish(e);
+    uint32_t wanted = bytes < ROOM_BYTES ? ROOM_BYTES : bytes;
+    char *p = flm__link_reserve(e->link, wanted);
+    if (p)
+        take_room(o, p, wanted);
     return p;
 }
 
@@ -252,7 +274,8 @@ static struct flm__blob_ref announce(struct flm__executor *e)
     blob.size = ref.size;
     FLM__MESSAGE(message, blob, BLOB, &blob);
     int rc = flm__control_send(e, &message, &e->large_fd, 1);
-    if (rc < 0)
+    bool is_past = atomic_load(&e->control.alone) || (e->hosted && rc == FLM_EDISCONNECTED);
+    if (rc < 0 && !is_past)
         flm__end_now(e, FLM_REASON_NONE, "cannot hand over an output of %zu bytes: %s", e->task.output_size,
                      flm_strerror(rc));
     return ref;
@@ -284,6 +307,15 @@ void flm__outbox_success(struct flm__executor *e, const struct flm__record *r)
     char *output = e->task.output;
     char *p = output ? output - FLM__RECORD_HEADER : reserve(e, FLM__RECORD_HEADER);
     finish(e, p, r, (uint32_t)e->task.output_size, 0);
+}
+
+void flm__outbox_copy(struct flm__executor *e, const struct flm__record *r, const void *output,
+                      uint32_t size)
+{
+    char *p = reserve(e, flm__record_bytes(size));
+    if (size)
+        memcpy(p + FLM__RECORD_HEADER, output, size);
+    finish(e, p, r, size, 0);
 }
 
 void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason,

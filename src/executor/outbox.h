@@ -52,6 +52,10 @@ void flm__outbox_fini(struct flm__executor *e);
 /* The task succeeded with the output in its context. */
 void flm__outbox_success(struct flm__executor *e, const struct flm__record *r);
 
+/* It succeeded with this output, of at most FLM__INLINE_MAX bytes. */
+void flm__outbox_copy(struct flm__executor *e, const struct flm__record *r, const void *output,
+                      uint32_t size);
+
 /* It did not; text: message_size bytes of the context's message. Its output, if any, goes along. usage: of
  * its process; NULL: not known. */
 void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, int state, int reason,
@@ -59,6 +63,11 @@ void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, i
 
 /* Says that everything before it is answered (stock.h). */
 void flm__outbox_settled(struct flm__executor *e, uint64_t round);
+
+/* Results are about to be held: the second thread is to look. */
+void flm__outbox_begin_round(struct flm__executor *e);
+/* Room for records of so many bytes together, if that can be had without waiting. */
+bool flm__outbox_make_room(struct flm__executor *e, uint32_t bytes);
 
 /* Commits what is held. */
 void flm__outbox_publish(struct flm__executor *e);

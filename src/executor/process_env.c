@@ -15,9 +15,9 @@
 extern char **environ;
 
 /* Ours; what base has of these is left out. */
-static const char *const own_names[] = {"FLM_TASK_ID", "FLM_SESSION_ID", "FLM_EXECUTOR", "FLM_COMMON",
-                                        "FLM_COMMON_SIZE"};
-enum { OWN_MAX = 5, NUMBER_MAX = 48 /* name, '=' and 20 digits */ };
+static const char *const own_names[] = {"FLM_TASK_ID", "FLM_SESSION_ID",  "FLM_EXECUTOR",
+                                        "FLM_COMMON",  "FLM_COMMON_SIZE", "FLM_COMMON_VERSION"};
+enum { OWN_MAX = 6, NUMBER_MAX = 48 /* name, '=' and 20 digits */ };
 
 static bool is_named(const char *variable, const char *name)
 {
@@ -43,7 +43,7 @@ int flm__environment_make(struct flm__environment *e, const char *const *base,
     while (base && base[n])
         n++;
     e->list = malloc((n + OWN_MAX + 1) * sizeof(*e->list));
-    e->own = malloc(session + 4 * (size_t)NUMBER_MAX);
+    e->own = malloc(session + 5 * (size_t)NUMBER_MAX);
     if (!e->list || !e->own) {
         flm__environment_free(e);
         return FLM_ENOMEM;
@@ -63,6 +63,8 @@ int flm__environment_make(struct flm__environment *e, const char *const *base,
         text += snprintf(text, NUMBER_MAX, "FLM_COMMON=/dev/fd/%d", FLM__COMMON_CHILD_FD) + 1;
         e->list[out++] = text;
         text += snprintf(text, NUMBER_MAX, "FLM_COMMON_SIZE=%zu", info->common_size) + 1;
+        e->list[out++] = text;
+        text += snprintf(text, NUMBER_MAX, "FLM_COMMON_VERSION=%" PRIu64, info->common_version) + 1;
     }
     e->list[out++] = text;
     snprintf(text, session, "FLM_SESSION_ID=%s", info->session);

@@ -31,10 +31,10 @@ int flm__run_invoke(struct flm__executor *e)
 static bool is_cut_off(struct flm__executor *e)
 {
     return atomic_load(&e->control.stopping) &&
-           atomic_load(&e->cancels->numbers[e->number % FLM__CANCELS]) != e->number;
+           atomic_load(&e->cancels->numbers[e->task.number % FLM__CANCELS]) != e->task.number;
 }
 
-static void fail_by_service(struct flm__executor *e, const struct flm__record *r, int code)
+void flm__run_failed(struct flm__executor *e, const struct flm__record *r, int code)
 {
     if (flm_task_cancelled(&e->task) && is_cut_off(e))
         return;
@@ -45,7 +45,7 @@ static void fail_by_service(struct flm__executor *e, const struct flm__record *r
 }
 
 /* In a session that asks for it the result tells how long the task took. */
-static void set_duration(const struct flm__executor *e, struct flm__record *r, int64_t began_ns)
+void flm__run_set_duration(const struct flm__executor *e, struct flm__record *r, int64_t began_ns)
 {
     if (e->session.timed)
         r->cookie = flm__duration_to_cookie(flm__now_ns() - began_ns);
@@ -56,14 +56,20 @@ static void run_called(struct flm__executor *e, struct flm__record *r, uint64_t 
     int64_t began_ns = e->session.timed ? flm__now_ns() : 0;
     if (deadline_ms)
         e->task.deadline_ns = flm__deadline_begin(&e->deadline, deadline_ms);
-    int code = e->world ? flm__world_invoke(e, deadline_ms) : invoke(e);
+    if (e->world) {
+        flm__world_run(e, r, deadline_ms);
+        if (deadline_ms)
+            flm__deadline_end(&e->deadline);
+        return;
+    }
+    int code = invoke(e);
     if (deadline_ms)
         flm__deadline_end(&e->deadline);
-    set_duration(e, r, began_ns);
+    flm__run_set_duration(e, r, began_ns);
     if (code == 0)
         flm__outbox_success(e, r);
     else
-        fail_by_service(e, r, code);
+        flm__run_failed(e, r, code);
 }
 
 static void *shim_output(struct flm__shim_task *task, size_t size)
@@ -118,7 +124,7 @@ static void run_by_shim(struct flm__executor *e, struct flm__record *r, uint64_t
     s->spoilt = s->shim->ops->invoke(s->shim, &t) < 0;
     atomic_store_explicit(&e->status->busy, 0, memory_order_relaxed);
     set_running(s, 0, 0);
-    set_duration(e, r, began_ns);
+    flm__run_set_duration(e, r, began_ns);
     if (is_given_back(e, &t, began_ns))
         return;
     if (t.state == FLM_TASK_SUCCEED) {
@@ -128,14 +134,15 @@ static void run_by_shim(struct flm__executor *e, struct flm__record *r, uint64_t
         memcpy(e->task.message, t.message, e->task.message_size);
         flm__outbox_failure(e, r, t.state, t.reason, t.code, t.usage.max_rss_kib ? &t.usage : NULL);
     }
-    flm_error error = {0};
-    if (s->spoilt && flm__session_renew(e, &error) < 0)
-        flm__end_now(e, FLM_REASON_NONE, "the service cannot be started again: %s", error.text);
+    if (s->spoilt)
+        flm__session_renew(e, NULL);
 }
 
 static void refuse(struct flm__executor *e, const struct flm__record *r, int reason, int code,
                    const char *text)
 {
+    if (e->world)
+        flm__world_settle(e); /* answers come in order */
     flm__task_start(&e->task, r->task, e->number, "", 0);
     flm_task_fail(&e->task, 0, "%s", text);
     flm__outbox_failure(e, r, FLM_TASK_FAILED, reason, code, NULL);
@@ -144,9 +151,11 @@ static void refuse(struct flm__executor *e, const struct flm__record *r, int rea
 static void run_otherwise(struct flm__executor *e, const struct flm__record *r, const void *payload)
 {
     struct flm__task_parts parts;
-    flm__outbox_publish(e); /* what follows may take its time */
-    e->outbox.limit = 1;
-    e->outbox.since = 0;
+    if (!e->world) {            /* which holds results itself */
+        flm__outbox_publish(e); /* what follows may take its time */
+        e->outbox.limit = 1;
+        e->outbox.since = 0;
+    }
     if (!flm__task_split(r, payload, &parts)) {
         refuse(e, r, FLM_REASON_SERVICE, FLM_EPROTO, "the record of the task makes no sense");
         return;
@@ -205,5 +214,5 @@ void flm__run_task(struct flm__executor *e, const struct flm__record *r, const v
     if (__builtin_expect(code == 0, 1))
         flm__outbox_success(e, r);
     else
-        fail_by_service(e, r, code);
+        flm__run_failed(e, r, code);
 }

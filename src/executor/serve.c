@@ -59,10 +59,16 @@ static int serve_attached(struct flm__executor *e, flm_error *error)
     int rc = flm__attach(e, error);
     if (rc < 0)
         return rc;
+    if (e->world) {
+        rc = flm__world_share(e, error);
+        if (rc < 0)
+            return rc;
+    }
     flm__recall_init(&e->recall, &e->status->began);
     rc = flm__control_start(e, error);
     if (rc == 0) {
-        watch_signals(e);
+        if (!e->hosted)
+            watch_signals(e);
         flm__inbox_serve(e);
         if (e->world)
             flm__world_leave(e);
@@ -109,7 +115,6 @@ static int serve_world(struct flm__executor *e, flm_error *error)
     if (!e->world)
         return FLM_EBIND;
     end_with_parent();
-    flm__world_share(e);
     int rc;
     if (flm__world_rank(e->world) == 0) {
         rc = serve_attached(e, error);
@@ -127,17 +132,21 @@ static int serve_world(struct flm__executor *e, flm_error *error)
 
 static int init(struct flm__executor *e, const struct flm_service *self, flm_error *error)
 {
-    e->bell = -1;
+    e->bell = e->status_fd = e->guest_fd = -1;
     e->self = self;
     e->direct_session = FLM__DIRECT_NONE;
+    e->task.info = &e->session.info;
+    e->task.object = flm__objects_get;
     e->wire_lane = (uint16_t)(e->identity.lane | (e->identity.life & 15) << 12);
     flm__session_init(&e->session);
     flm__arrivals_init(&e->arrivals);
     flm__stock_init(&e->stock);
+    flm__objects_init(&e->objects);
     flm__outbox_init(e);
     int rc = flm__control_init(&e->control, error);
     flm__deadline_init(&e->deadline, e->control.wake_fd);
     e->scratch = malloc(FLM__INLINE_MAX);
+    e->scratch_size = e->scratch ? FLM__INLINE_MAX : 0;
     return rc == 0 && !e->scratch ? flm__error_set(error, FLM_ENOMEM, "no memory") : rc;
 }
 
@@ -147,6 +156,7 @@ static void fini(struct flm__executor *e)
     flm__detach(e);
     flm__control_fini(&e->control);
     flm__arrivals_fini(&e->arrivals);
+    flm__objects_fini(&e->objects);
     flm__session_fini(&e->session);
     free(e->scratch);
     free(e);
@@ -160,15 +170,45 @@ static void print_by_the_line(void)
         setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
+static struct flm__executor *new_executor(void)
+{
+    struct flm__executor *e = aligned_alloc(128, (sizeof(*e) + 127) & ~(size_t)127);
+    if (e)
+        memset(e, 0, sizeof(*e));
+    return e;
+}
+
+int flm__executor_attend(const struct flm_service *const *services, const char *identity, int fd,
+                         flm_error *error)
+{
+    struct flm__executor *e = new_executor();
+    if (!e)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for an executor");
+    int rc = flm__identity_read_given(&e->identity, identity, error);
+    if (rc < 0) {
+        free(e);
+        return rc;
+    }
+    rc = init(e, NULL, error);
+    e->hosted = services;
+    e->guest_fd = fd;
+    e->deadline.outlived = true;
+    if (rc == 0)
+        rc = serve_attached(e, error);
+    fini(e);
+    /* An agent that has given it up meanwhile is gone, or refuses it (FLM_EAUTH). */
+    bool is_past = rc == FLM_ECANCELLED || rc == FLM_EDISCONNECTED || rc == FLM_EAUTH || rc == FLM_ECONNECT;
+    return is_past ? 0 : rc;
+}
+
 int flm__executor_serve(const struct flm_service *self, const char *program)
 {
     flm_error error = {0};
-    struct flm__executor *e = aligned_alloc(128, (sizeof(*e) + 127) & ~(size_t)127);
+    struct flm__executor *e = new_executor();
     if (!e) {
         fprintf(stderr, "%s: no memory\n", program);
         return EXIT_FAILURE;
     }
-    memset(e, 0, sizeof(*e));
     int rc = flm__identity_read(&e->identity, &error);
     if (rc < 0) {
         fprintf(stderr, "%s: %s; it is started by flm-node for a session, for example under flmrun(1)\n",

@@ -3,10 +3,9 @@
 
 #include "base/error.h"
 #include "executor/world.h"
-#include "net/blob.h"
 
-#include <fcntl.h>
 #include <flm/admin.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,7 @@ void flm__session_init(struct flm__session *s)
 {
     memset(s, 0, sizeof(*s));
     s->old_directory = -1;
-    s->common_fd = -1;
+    s->common.fd = s->next_common.fd = -1;
     pthread_mutex_init(&s->lock, NULL);
 }
 
@@ -62,7 +61,39 @@ static int check(struct flm__executor *e, const Flm__Bind *bind, flm_error *erro
         return flm__error_set(
             error, FLM_ENOTSUP,
             "application %s asks for MPI ranks, which only the shims so and self can have", app->name);
+    if (e->hosted && app->shim != FLM_SHIM_SO)
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "application %s cannot run here: the ranks of an MPI program run their own "
+                              "services only",
+                              app->name);
     return flm__self_check(e->self, app->name, app->shim, error);
+}
+
+static const char *const mpi_names[] = {
+    [FLM_MPI_NONE] = "", [FLM_MPI_OPEN_MPI] = "openmpi", [FLM_MPI_MPICH] = "mpich"};
+
+/* What a service says that it needs. */
+static int check_mpi(const struct flm__executor *e, const struct flm_service *service, flm_error *error)
+{
+    const char *name = service->name ? service->name : "";
+    if (service->mpi == FLM_MPI_NONE)
+        return 0;
+    if (service->mpi >= sizeof(mpi_names) / sizeof(*mpi_names))
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "service %.100s needs an MPI (number %u) that this Flame does not know", name,
+                              service->mpi);
+    if (!e->world)
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "service %.100s needs an MPI communicator: give its application or session "
+                              "ranks_per_task",
+                              name);
+    if (strcmp(mpi_names[service->mpi], flm__world_mpi(e->world)) != 0)
+        return flm__error_set(
+            error, FLM_ENOTSUP,
+            "service %.100s is compiled with %s, and the ranks here run %s: compile it with "
+            "that one, or set FLM_MPI and the launcher of the nodes to its own",
+            name, mpi_names[service->mpi], flm__world_mpi(e->world));
+    return 0;
 }
 
 /* A copy of texts that ends with NULL. */
@@ -72,26 +103,6 @@ static const char **with_end(char *const *texts, size_t n)
     for (size_t i = 0; copy && i < n; i++)
         copy[i] = texts[i];
     return copy;
-}
-
-static int take_common(struct flm__session *s, const Flm__BlobRef *common, int fd, flm_error *error)
-{
-    if (!common || common->size == 0)
-        return 0;
-    if (fd < 0 || common->size > FLM_MAX_PAYLOAD)
-        return flm__error_set(error, FLM_EPROTO, "the common data of the session did not come along");
-    s->info.common = flm__blob_map(fd, common->size, error);
-    if (!s->info.common)
-        return FLM_EBIND;
-    s->info.common_size = common->size;
-    s->info.common_version = common->version;
-    /* Children must not write to it: they get a descriptor that cannot, and could open it anew but for the
-     * seal (Linux 5.1; who has mapped it for writing keeps that). */
-    fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE);
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    s->common_fd = open(path, O_RDONLY | O_CLOEXEC);
-    return 0;
 }
 
 static void fill(struct flm__executor *e, Flm__Message *message)
@@ -111,6 +122,21 @@ static void fill(struct flm__executor *e, Flm__Message *message)
         flm__world_info(e->world, &s->info);
 }
 
+/* One of the services of this program, by the application's name. */
+static int find_hosted(const struct flm__executor *e, const char *name, const struct flm_service **service,
+                       flm_error *error)
+{
+    for (const struct flm_service *const *s = e->hosted; *s; s++)
+        if ((*s)->name && strcmp((*s)->name, name) == 0) {
+            *service = *s;
+            return 0;
+        }
+    return flm__error_set(error, FLM_ELOAD,
+                          "the ranks of this MPI program have no service %s: name it in the services of "
+                          "flm_mpi_init in all ranks",
+                          name);
+}
+
 /* Shims so and self. */
 static int enter_called(struct flm__executor *e, const Flm__Application *app, flm_error *error)
 {
@@ -118,12 +144,16 @@ static int enter_called(struct flm__executor *e, const Flm__Application *app, fl
     int rc = flm__surroundings_enter(s, app, error);
     if (rc < 0)
         return rc;
-    if (e->self)
+    if (e->hosted)
+        rc = find_hosted(e, app->name, &s->service, error);
+    else if (e->self)
         s->service = e->self;
     else if (app->n_command == 0)
         rc = flm__error_set(error, FLM_EINVAL, "application %s names no file to load", app->name);
     else
         rc = flm__so_load(&s->loaded, app->command[0], &s->service, error);
+    if (rc == 0)
+        rc = check_mpi(e, s->service, error);
     if (rc < 0)
         return rc;
     s->state = NULL;
@@ -155,7 +185,7 @@ static int enter_shim(struct flm__session *s, const Flm__Application *app, flm_e
                                     .command = s->command,
                                     .environment = s->environment,
                                     .working_directory = directory ? app->working_directory : NULL,
-                                    .common_fd = s->common_fd};
+                                    .common_fd = s->common.fd};
     struct flm__shim *shim = ops->create(error);
     if (!shim)
         return FLM_ENOMEM;
@@ -176,10 +206,8 @@ static int enter_shim(struct flm__session *s, const Flm__Application *app, flm_e
 static void clear(struct flm__session *s)
 {
     flm__surroundings_leave(s);
-    flm__blob_unmap(s->info.common, s->info.common_size);
-    if (s->common_fd >= 0)
-        close(s->common_fd);
-    s->common_fd = -1;
+    flm__common_close(&s->common);
+    flm__common_drop(s);
     free(s->command);
     free(s->environment);
     s->command = s->environment = NULL;
@@ -199,10 +227,13 @@ int flm__session_enter_take(struct flm__executor *e, Flm__Message *message, int 
         flm__message__free_unpacked(message, NULL);
     } else {
         fill(e, message);
-        rc = take_common(s, bind->common, fd, error);
-        if (rc == 0)
+        struct flm__common_map common;
+        rc = flm__common_open(&common, bind->common, fd, error);
+        if (rc == 0) {
+            flm__common_set(s, &common);
             rc = is_called(bind->application) ? enter_called(e, bind->application, error)
                                               : enter_shim(s, bind->application, error);
+        }
         if (rc < 0)
             clear(s);
     }
@@ -219,12 +250,17 @@ int flm__session_enter_take(struct flm__executor *e, Flm__Message *message, int 
     return 0;
 }
 
-int flm__session_renew(struct flm__executor *e, flm_error *error)
+void flm__session_renew(struct flm__executor *e, const struct flm__common_map *common)
 {
     struct flm__session *s = &e->session;
+    flm_error error = {0};
     s->spoilt = false;
     s->shim->ops->leave(s->shim);
-    return s->shim->ops->enter(s->shim, &s->app, &s->info, error);
+    if (common)
+        flm__common_set(s, common);
+    if (s->shim->ops->enter(s->shim, &s->app, &s->info, &error) < 0 && !flm__end_wanted(e, INT_MAX))
+        flm__end_now(e, FLM_REASON_NONE, "the service cannot be started again%s: %s",
+                     common ? " with new common data" : "", error.text);
 }
 
 void flm__session_leave(struct flm__executor *e)

@@ -18,6 +18,14 @@ struct flm__old_variable {
     char *value; /* NULL: it was not set */
 };
 
+/* One version of a session's common data. */
+struct flm__common_map {
+    const void *map; /* read-only; NULL: none */
+    size_t size;
+    uint64_t version;
+    int fd; /* read-only, for children; -1: none */
+};
+
 struct flm__session {
     bool entered;
     uint32_t number;
@@ -41,9 +49,13 @@ struct flm__session {
     int old_directory; /* -1: not changed */
     struct flm__old_variable *old;
     size_t n_old;
-    const char **command;     /* NULL-terminated copies of the arrays of the message */
-    const char **environment; /* for children: the whole of it; NULL: ours */
-    int common_fd;            /* read-only, for children; -1: none */
+    const char **command;          /* NULL-terminated copies of the arrays of the message */
+    const char **environment;      /* for children: the whole of it; NULL: ours */
+    struct flm__common_map common; /* as in info */
+
+    /* A newer version that the main thread has not taken yet: common.c. */
+    struct flm__common_map next_common; /* lock */
+    uint32_t next_common_session;       /* lock: number of its session; 0: there is none */
 
     struct flm__so_cache loaded;
 };
@@ -55,14 +67,28 @@ void flm__session_fini(struct flm__session *s);
  * nothing had happened. */
 int flm__session_enter_take(struct flm__executor *e, Flm__Message *message, int fd, flm_error *error);
 
-/* After the shim said that it serves no more tasks: leaves and enters the same session. */
-int flm__session_renew(struct flm__executor *e, flm_error *error);
+/* The shim serves no more tasks, or new common data (NULL: the same) have come: leaves and enters the same
+ * session. When it cannot be entered that is the end of the executor. */
+void flm__session_renew(struct flm__executor *e, const struct flm__common_map *common);
 
 /* Nothing happens when no session is entered. */
 void flm__session_leave(struct flm__executor *e);
 
 /* Second thread: the task with this number is to end, if a shim runs it; 0: whatever runs or will. */
 void flm__session_cancel(struct flm__executor *e, uint64_t number);
+
+/* common.c. Maps what a Bind or Common brings; fd stays the caller's. ref NULL, or of no bytes: nothing. */
+int flm__common_open(struct flm__common_map *out, const Flm__BlobRef *ref, int fd, flm_error *error);
+void flm__common_close(struct flm__common_map *common);
+
+/* Second thread: takes a newer version, which every task sees that begins after this, and answers. */
+void flm__common_arrive(struct flm__executor *e, const Flm__Common *message, int fd);
+/* Main thread, between tasks: goes over to the newer version, if there is one. */
+void flm__common_take(struct flm__executor *e);
+/* The session sees this version from here on; closes the one that it had. */
+void flm__common_set(struct flm__session *s, const struct flm__common_map *common);
+/* The session is left: drops what nobody has taken. */
+void flm__common_drop(struct flm__session *s);
 
 /* surroundings.c: directory and environment of the application, and back. */
 int flm__surroundings_enter(struct flm__session *s, const Flm__Application *app, flm_error *error);

@@ -43,8 +43,8 @@ uint64_t flm__stock_take(struct flm__executor *e, uint64_t round, uint64_t *task
     s->skip = flm__ring_written(e->link);
     forget_cancels(e, s->began);
     flm__arrivals_lose(&e->arrivals);
-    atomic_store(&e->control.halt, true);
-    atomic_store(&e->control.events, true); /* so that it does not go on resting */
+    s->taken = true;
+    flm__control_halt(e);
     uint64_t began = s->began;
     pthread_mutex_unlock(&s->lock);
     *task = running_task(e, began);
@@ -65,13 +65,16 @@ void flm__stock_settle(struct flm__executor *e)
     struct flm__stock *s = &e->stock;
     pthread_mutex_lock(&s->lock);
     uint64_t round = s->round;
+    bool taken = s->taken;
+    s->taken = false;
+    if (!taken) {
+        pthread_mutex_unlock(&s->lock);
+        return;
+    }
     skip(e, s->skip);
     e->number = s->began;
     flm__recall_end(&e->recall, s->began);
     flm__arrivals_resume(&e->arrivals);
-    atomic_store(&e->control.halt, false);
-    if (atomic_load(&e->control.stopping)) /* told so in between */
-        atomic_store(&e->control.halt, true);
     pthread_mutex_unlock(&s->lock);
     flm__outbox_settled(e, round);
 }

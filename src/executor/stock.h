@@ -23,6 +23,7 @@ struct flm__stock {
     uint64_t round; /* lock: of losses, as the agent counts them */
     uint64_t began; /* lock: number of the last task that is run */
     uint64_t skip;  /* lock: the ring is skipped up to this position */
+    bool taken;     /* lock: and the main thread has not settled yet */
 };
 
 void flm__stock_init(struct flm__stock *stock);
@@ -31,7 +32,7 @@ void flm__stock_init(struct flm__stock *stock);
  * not or is only about to. */
 uint64_t flm__stock_take(struct flm__executor *e, uint64_t round, uint64_t *task);
 
-/* Main thread: between tasks, once control.halt is set for it. */
+/* Main thread: between tasks, once control.halt was set; nothing happens when that was not for this. */
 void flm__stock_settle(struct flm__executor *e);
 
 #endif

@@ -55,9 +55,23 @@ int flm_task_fail(struct flm_task_context *task, int code, const char *format, .
     return code;
 }
 
+const void *flm_task_common(const struct flm_task_context *task, size_t *size, uint64_t *version)
+{
+    if (size)
+        *size = task->info->common_size;
+    if (version)
+        *version = task->info->common_version;
+    return task->info->common;
+}
+
 uint64_t flm_task_id(const struct flm_task_context *task)
 {
     return task->id;
+}
+
+const void *flm_task_mpi_comm(const struct flm_task_context *task)
+{
+    return task->info ? task->info->mpi_comm : NULL;
 }
 
 bool flm_task_cancelled(const struct flm_task_context *task)

@@ -19,6 +19,7 @@ struct flm__cancels {
     atomic_bool all;
 };
 
+struct flm_object;
 struct flm_task_context {
     /* Set by the owner for its whole life. */
     void *(*room)(struct flm_task_context *task, size_t size); /* memory for an output of size bytes (at
@@ -40,6 +41,11 @@ struct flm_task_context {
     size_t output_room;    /* bytes that were asked for */
     uint32_t message_size; /* bytes of message, at most FLM__MESSAGE_MAX; not terminated */
     char message[FLM__MESSAGE_MAX + 1];
+
+    const struct flm_session_info *info; /* the owner's: of the task's session */
+    /* The owner's: as flm_task_object; NULL: there are none. */
+    int (*object)(struct flm_task_context *task, const char *name, uint64_t newer_than,
+                  struct flm_object *object, flm_error *error);
 };
 
 static inline void flm__task_start(struct flm_task_context *task, uint64_t id, uint64_t number,

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "executor/world.h"
+#include "executor/world_inside.h"
 
 #include "base/error.h"
 #include "base/paths.h"
@@ -17,36 +17,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* What rank 0 has been asked to cancel, for all ranks of its node to see without a message: its second
- * thread writes it while all are in the service. */
-struct shared {
-    uint64_t token;
-    struct flm__cancels cancels;
-};
-
-struct flm__world {
-    const struct flm__world_ops *ops;
-    int rank, size;
-    struct shared *shared; /* NULL: not possible here */
-    int shared_fd;
-};
-
-/* What rank 0 tells the others; then `size` bytes, then `common` bytes. */
-enum command_kind { COMMAND_ENTER = 1, COMMAND_TASK, COMMAND_LEAVE, COMMAND_END };
-struct command {
-    uint64_t kind;
-    uint64_t size;   /* ENTER: the packed Bind; TASK: the input */
-    uint64_t common; /* ENTER: common data */
-    uint64_t task, number;
-    uint64_t deadline_ms;
-};
-
-/* Where the others find `shared`: a descriptor of rank 0. token 0: there is none. */
-struct shared_at {
-    uint64_t token;
-    int64_t pid, fd;
-};
 
 /* ---- the module ---- */
 
@@ -104,15 +74,17 @@ struct flm__world *flm__world_open(const struct flm__identity *id, flm_error *er
         return NULL;
     }
     w->ops = ops;
-    w->rank = ops->rank();
-    w->size = ops->size();
-    w->shared_fd = -1;
-    if ((unsigned)w->size == id->world_ranks)
+    w->rank = (unsigned)ops->rank();
+    w->size = (unsigned)ops->size();
+    w->memory_fd = -1;
+    if (w->size == id->world_ranks) {
+        flm__identity_place_rank(id, (int)w->rank);
         return w;
+    }
     /* Each rank says it: they may all be alone. */
     flm__error_set(
         error, FLM_EBIND,
-        "this world has %d ranks, not %u: the launcher does not fit the module for %s (set FLM_MPI to "
+        "this world has %u ranks, not %u: the launcher does not fit the module for %s (set FLM_MPI to "
         "the MPI of your launcher)",
         w->size, id->world_ranks, ops->name);
     ops->finalize();
@@ -122,83 +94,106 @@ struct flm__world *flm__world_open(const struct flm__identity *id, flm_error *er
 
 int flm__world_rank(const struct flm__world *world)
 {
-    return world->rank;
+    return (int)world->rank;
+}
+
+const char *flm__world_mpi(const struct flm__world *world)
+{
+    return world->ops->name;
 }
 
 void flm__world_info(const struct flm__world *world, struct flm_session_info *info)
 {
-    info->rank = world->rank;
-    info->ranks = world->size;
+    info->rank = (int)world->rank;
+    info->ranks = (int)world->size;
     info->mpi_comm = world->ops->comm();
 }
 
-static void tell(struct flm__world *w, struct command *command)
-{
-    w->ops->broadcast(command, sizeof(*command), false);
-}
+/* ---- what the ranks share ---- */
 
-/* ---- what is cancelled ---- */
-
-static void *map_shared(int fd, int protection)
-{
-    void *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(struct shared), protection, MAP_SHARED, fd, 0);
-    return map == MAP_FAILED ? NULL : map;
-}
-
-static void make_shared(struct flm__world *w, struct shared_at *at)
-{
-    w->shared_fd = memfd_create("flm-world", MFD_CLOEXEC);
-    if (w->shared_fd >= 0 && ftruncate(w->shared_fd, sizeof(struct shared)) == 0)
-        w->shared = map_shared(w->shared_fd, PROT_READ | PROT_WRITE);
-    if (!w->shared || flm__random(&at->token, sizeof(at->token)) < 0)
-        return;
-    w->shared->token = at->token;
-    at->pid = getpid();
-    at->fd = w->shared_fd;
-}
-
-/* On another node, or in another container, that number means nothing, or something else. */
-static void find_shared(struct flm__world *w, const struct shared_at *at)
-{
-    char path[64];
-    struct stat st;
-    snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)at->pid, (int)at->fd);
-    int fd = at->token ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == sizeof(struct shared))
-        w->shared = map_shared(fd, PROT_READ);
-    if (w->shared && w->shared->token != at->token) {
-        munmap(w->shared, sizeof(*w->shared));
-        w->shared = NULL;
-    }
-    if (fd >= 0)
-        close(fd);
-}
-
-void flm__world_share(struct flm__executor *e)
+/* Rank 0, which has a status page by now, or has failed to attach (no page: nothing is shared). */
+static void make_memory(struct flm__executor *e, struct flm__world_memory_at *at)
 {
     struct flm__world *w = e->world;
-    struct shared_at at = {0};
+    *at = (struct flm__world_memory_at){0};
+    if (w->size > FLM__WORLD_RANKS || !e->status || e->status_fd < 0)
+        return;
+    w->memory = flm__world_memory_create(w->size, at);
+    w->memory_fd = w->memory ? (int)at->fd : -1;
+    at->page_fd = e->status_fd;
+}
+
+static struct flm__status_page *find_page(const struct flm__world_memory_at *at)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)at->pid, (int)at->page_fd);
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    void *page =
+        fd < 0 ? MAP_FAILED
+               : mmap(NULL, sizeof(struct flm__status_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    return page == MAP_FAILED ? NULL : page;
+}
+
+/* All or none: whether every rank has it. */
+static bool everybody(struct flm__world *w, bool mine)
+{
+    char text[2] = "";
+    int rank;
+    return w->ops->agree(!mine, text, sizeof(text), &rank) == 0;
+}
+
+static void drop_memory(struct flm__executor *e)
+{
+    struct flm__world *w = e->world;
+    flm__world_memory_close(w->memory, w->size);
+    w->memory = NULL;
+    if (w->memory_fd >= 0)
+        close(w->memory_fd);
+    w->memory_fd = -1;
+    if (w->page)
+        munmap(w->page, sizeof(*w->page));
+    w->page = NULL;
+}
+
+int flm__world_share(struct flm__executor *e, flm_error *error)
+{
+    struct flm__world *w = e->world;
+    struct flm__world_memory_at at = {0};
+    w->shared = true;
     if (w->rank == 0)
-        make_shared(w, &at);
-    if (w->ops->broadcast(&at, sizeof(at), false) == 0 && w->rank > 0)
-        find_shared(w, &at);
-    if (w->shared)
-        e->task.cancels = e->cancels = &w->shared->cancels;
+        make_memory(e, &at);
+    if (w->ops->broadcast(&at, sizeof(at), w->rank > 0) < 0)
+        return flm__error_set(error, FLM_EIO, "MPI failed");
+    if (w->rank > 0 && at.token && w->size <= FLM__WORLD_RANKS) {
+        w->memory = flm__world_memory_find(w->size, &at);
+        w->page = w->memory ? find_page(&at) : NULL;
+    }
+    if (!everybody(w, w->memory && (w->rank == 0 || w->page)))
+        drop_memory(e);
+    if (!w->memory)
+        return 0;
+    e->task.cancels = e->cancels = &w->memory->cancels;
+    return w->rank == 0 ? flm__world_span_init(e, error) : 0;
 }
 
 void flm__world_close(struct flm__executor *e)
 {
     struct flm__world *w = e->world;
+    flm_error error = {0, ""};
     if (!w)
         return;
+    if (w->rank == 0 && !w->shared) /* the others wait for that */
+        flm__world_share(e, &error);
     if (w->rank == 0)
-        tell(w, &(struct command){.kind = COMMAND_END});
+        flm__world_tell(w, &(struct command){.kind = COMMAND_END}, NULL);
     w->ops->finalize();
     e->task.cancels = e->cancels = &e->own_cancels;
-    if (w->shared)
-        munmap(w->shared, sizeof(*w->shared));
-    if (w->shared_fd >= 0)
-        close(w->shared_fd);
+    drop_memory(e);
+    if (w->outputs)
+        pthread_mutex_destroy(&w->lock);
+    free(w->outputs);
     free(w);
     e->world = NULL;
 }
@@ -206,7 +201,7 @@ void flm__world_close(struct flm__executor *e)
 /* ---- all ranks ---- */
 
 /* Whether all have entered; else those that have leave again. */
-static int agree_on_enter(struct flm__executor *e, int rc, flm_error *error)
+int flm__world_agree_on_enter(struct flm__executor *e, int rc, flm_error *error)
 {
     int rank = 0;
     int all = e->world->ops->agree(rc, error->text, sizeof(error->text), &rank);
@@ -222,7 +217,7 @@ static int agree_on_enter(struct flm__executor *e, int rc, flm_error *error)
     return all;
 }
 
-static int invoke_and_agree(struct flm__executor *e)
+int flm__world_invoke_and_agree(struct flm__executor *e)
 {
     struct flm_task_context *t = &e->task;
     int rank = 0;
@@ -234,6 +229,38 @@ static int invoke_and_agree(struct flm__executor *e)
 }
 
 /* ---- rank 0 ---- */
+
+/* An entry of the memory: the command, and behind it an input that is not too large. */
+static bool lies_behind(const struct command *command)
+{
+    return command->kind == COMMAND_TASK && command->size <= FLM__INLINE_MAX;
+}
+
+static void post(struct flm__world *w, const struct command *command, const void *data)
+{
+    size_t n = sizeof(*command) + (lies_behind(command) ? command->size : 0);
+    char *entry = flm__world_reserve(w->memory, &w->used, n);
+    if (!entry) { /* all of it can be used again once all have done it */
+        flm__world_wait_done(w->memory, w->size, atomic_load(&w->memory->posted));
+        w->used = 0;
+        entry = flm__world_reserve(w->memory, &w->used, n);
+    }
+    memcpy(entry, command, sizeof(*command));
+    if (n > sizeof(*command))
+        memcpy(entry + sizeof(*command), data, command->size);
+    flm__world_post(w->memory, entry);
+}
+
+void flm__world_tell(struct flm__world *w, const struct command *command, const void *data)
+{
+    struct command copy = *command;
+    if (w->memory)
+        post(w, command, data);
+    else
+        w->ops->broadcast(&copy, sizeof(copy), false);
+    if (command->size && !(w->memory && lies_behind(command)))
+        w->ops->broadcast((void *)(uintptr_t)data, command->size, false);
+}
 
 int flm__world_enter_take(struct flm__executor *e, struct Flm__Message *message, int fd, flm_error *error)
 {
@@ -254,115 +281,25 @@ int flm__world_enter_take(struct flm__executor *e, struct Flm__Message *message,
                               "the session cannot be passed on to the ranks of the world");
     }
     flm__message__pack(message, packed);
-    tell(w, &(struct command){.kind = COMMAND_ENTER, .size = size, .common = common});
-    w->ops->broadcast(packed, size, false);
+    flm__world_tell(w, &(struct command){.kind = COMMAND_ENTER, .size = size, .common = common}, packed);
     if (common)
         w->ops->broadcast((void *)(uintptr_t)map, common, false);
     flm__blob_unmap(map, common);
     free(packed);
-    return agree_on_enter(e, flm__session_enter_take(e, message, fd, error), error);
+    return flm__world_agree_on_enter(e, flm__session_enter_take(e, message, fd, error), error);
+}
+
+void flm__world_common(struct flm__executor *e, const void *data, size_t size, uint64_t version)
+{
+    flm__world_tell(e->world, &(struct command){.kind = COMMAND_COMMON, .common = size, .number = version},
+                    NULL);
+    e->world->ops->broadcast((void *)(uintptr_t)data, size, false);
 }
 
 void flm__world_leave(struct flm__executor *e)
 {
     if (!e->session.entered)
         return;
-    tell(e->world, &(struct command){.kind = COMMAND_LEAVE});
+    flm__world_tell(e->world, &(struct command){.kind = COMMAND_LEAVE}, NULL);
     flm__session_leave(e);
-}
-
-int flm__world_invoke(struct flm__executor *e, uint64_t deadline_ms)
-{
-    struct flm_task_context *t = &e->task;
-    tell(e->world, &(struct command){.kind = COMMAND_TASK,
-                                     .size = t->input_size,
-                                     .task = t->id,
-                                     .number = t->number,
-                                     .deadline_ms = deadline_ms});
-    if (t->input_size)
-        e->world->ops->broadcast((void *)(uintptr_t)t->input, t->input_size, false);
-    return invoke_and_agree(e);
-}
-
-/* ---- the other ranks ---- */
-
-/* Their outputs go nowhere, but they may have some. */
-static void *follower_room(struct flm_task_context *task, size_t size)
-{
-    struct flm__executor *e = task->owner;
-    free(e->scratch);
-    e->scratch = malloc(size ? size : 1);
-    return e->scratch;
-}
-
-static int follow_enter(struct flm__executor *e, const struct command *c, flm_error *error)
-{
-    void *packed = malloc(c->size ? c->size : 1);
-    void *common = NULL;
-    int fd = c->common ? flm__blob_create(c->common, &common, error) : -1;
-    if (!packed || (c->common && fd < 0)) {
-        free(packed);
-        return flm__error_set(error, FLM_ENOMEM, "no memory for the session's data");
-    }
-    int rc = e->world->ops->broadcast(packed, c->size, false);
-    if (rc == 0 && c->common)
-        rc = e->world->ops->broadcast(common, c->common, false);
-    if (common)
-        munmap(common, c->common);
-    Flm__Message *message = rc == 0 ? flm__message_read(packed, c->size) : NULL;
-    free(packed);
-    if (!message || message->body_case != FLM__MESSAGE__BODY_BIND) {
-        if (message)
-            flm__message__free_unpacked(message, NULL);
-        if (fd >= 0)
-            close(fd);
-        return flm__error_set(error, FLM_EPROTO, "rank 0 sent something that is not a session");
-    }
-    agree_on_enter(e, flm__session_enter_take(e, message, fd, error), error);
-    return 0;
-}
-
-static int follow_task(struct flm__executor *e, const struct command *c, flm_error *error)
-{
-    void *input = malloc(c->size ? c->size : 8);
-    if (!input)
-        return flm__error_set(error, FLM_ENOMEM, "no memory for an input of %llu bytes",
-                              (unsigned long long)c->size);
-    int rc = c->size ? e->world->ops->broadcast(input, c->size, false) : 0;
-    if (rc == 0) {
-        e->number = c->number;
-        flm__task_start(&e->task, c->task, c->number, input, c->size);
-        if (c->deadline_ms)
-            e->task.deadline_ns = flm__now_ns() + (int64_t)c->deadline_ms * 1000000;
-        invoke_and_agree(e);
-    }
-    free(input);
-    return rc < 0 ? flm__error_set(error, rc, "MPI failed") : 0;
-}
-
-int flm__world_follow(struct flm__executor *e, flm_error *error)
-{
-    struct command c;
-    int rc = 0;
-    e->task.room = follower_room;
-    e->task.owner = e;
-    while (rc == 0) {
-        if (e->world->ops->broadcast(&c, sizeof(c), true) < 0)
-            return flm__error_set(error, FLM_EIO, "MPI failed");
-        switch (c.kind) {
-        case COMMAND_ENTER:
-            rc = follow_enter(e, &c, error);
-            break;
-        case COMMAND_TASK:
-            rc = follow_task(e, &c, error);
-            break;
-        case COMMAND_LEAVE:
-            flm__session_leave(e);
-            break;
-        default:
-            flm__session_leave(e);
-            return 0;
-        }
-    }
-    return rc;
 }

@@ -244,6 +244,87 @@ void flm__blob_free_reads(flm_client *c)
     }
 }
 
+/* ---- one that is waited for ------------------------------------------------------------------------ */
+
+struct awaited_read {
+    bool done, orphaned;
+    int status;
+    void *map;
+    size_t size;
+};
+
+static void free_awaited(struct awaited_read *a)
+{
+    flm__blob_unmap(a->map, a->size);
+    free(a);
+}
+
+static void awaited_is_over(void *arg, int status)
+{
+    struct awaited_read *a = arg;
+    a->done = true;
+    a->status = status;
+    if (a->orphaned)
+        free_awaited(a);
+}
+
+static bool is_read(struct flm__wait *wait)
+{
+    return ((const struct awaited_read *)wait->arg)->done;
+}
+
+static int await_read(flm_client *c, const struct flm__blob_ref *ref, struct flm__result_blob *out)
+{
+    struct awaited_read *a = calloc(1, sizeof(*a));
+    struct flm__wait wait = {FLM__WAIT_CONTROL, is_read, a, flm__client_deadline(c->timeout_ms)};
+    if (!a) {
+        say_done(c, ref->id);
+        return FLM_ENOMEM;
+    }
+    a->size = (size_t)ref->size;
+    a->map = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int rc = a->map == MAP_FAILED ? FLM_ENOMEM
+                                  : c->fabric_ops->read(c->link, a->map, a->size, ref->address, ref->key,
+                                                        awaited_is_over, a);
+    if (a->map == MAP_FAILED)
+        a->map = NULL;
+    if (rc < 0) {
+        free_awaited(a);
+        say_done(c, ref->id);
+        return rc;
+    }
+    rc = flm__wait_until(c, &wait);
+    if (!a->done) { /* the provider may write to it still; the manager keeps its data until we are gone */
+        a->orphaned = true;
+        return rc;
+    }
+    rc = a->status;
+    if (rc == 0) {
+        say_done(c, ref->id);
+        *out = (struct flm__result_blob){a->map, a->size};
+        a->map = NULL;
+    }
+    free_awaited(a);
+    return rc;
+}
+
+int flm__blob_await(flm_client *c, const struct flm__blob_ref *ref, struct flm__result_blob *out)
+{
+    int rc;
+    if (ref->size == 0 || ref->size > FLM_MAX_PAYLOAD)
+        return FLM_EPROTO;
+    if (c->fabric)
+        return await_read(c, ref, out);
+    rc = wait_for_arrival(c, ref->id, out);
+    if (rc == 0 && !out->map)
+        return FLM_ENOMEM;
+    if (rc == 0 && out->size != ref->size) {
+        flm__blob_unmap(out->map, out->size);
+        return FLM_EPROTO;
+    }
+    return rc;
+}
+
 /* ---- all of it ------------------------------------------------------------- */
 
 int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,

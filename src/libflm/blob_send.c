@@ -4,6 +4,7 @@
  * fabric they stay where they are, readable by the manager, until it says that it has read them or the
  * task is over. In-process (inproc.c) the address itself is enough. */
 #include "libflm/handle.h"
+#include "base/error.h"
 #include "net/blob.h"
 
 #include <stdlib.h>
@@ -131,24 +132,37 @@ void flm__blob_done(flm_client *c, uint64_t id)
 int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref,
                      struct flm__common *out, flm_error *error)
 {
-    *out = (struct flm__common){.fd = -1};
+    *out = (struct flm__common){.fd = -1, .slot = FLM__NO_SLOT};
     ref->id = ++c->next_blob << 32;
     ref->size = size;
-    ref->version = 1;
-    if (c->fabric)
-        return c->fabric_ops->expose(c->fabric, data, size, &out->region, &ref->address, &ref->key, error);
     if (c->inproc) {
         ref->address = (uintptr_t)data;
         return 0;
     }
-    out->fd = flm__blob_copy(data, size, error);
-    return out->fd < 0 ? out->fd : 0;
+    if (!c->fabric) {
+        out->fd = flm__blob_copy(data, size, error);
+        return out->fd < 0 ? out->fd : 0;
+    }
+    /* As the input of a task that nobody is told of: it is concealed even when the fabric goes meanwhile.
+     */
+    struct flm__blob_ref where = {.id = ref->id, .size = size};
+    void *owned = NULL;
+    out->slot = flm__slot_take(c);
+    int rc = out->slot == FLM__NO_SLOT ? FLM_ENOMEM : expose(c, out->slot, data, &where, &owned);
+    ref->address = where.address;
+    ref->key = where.key;
+    if (rc < 0)
+        flm__blob_common_done(c, out);
+    return rc < 0 ? flm__error_set(error, rc, "the common data cannot be shown to the session manager") : 0;
 }
 
 void flm__blob_common_done(flm_client *c, struct flm__common *common)
 {
     if (common->fd >= 0)
         close(common->fd);
-    if (common->region)
-        c->fabric_ops->conceal(c->fabric, common->region);
+    if (common->slot == FLM__NO_SLOT)
+        return;
+    flm__blob_conceal(c, common->slot);
+    flm__slot_free(c, common->slot);
+    common->slot = FLM__NO_SLOT;
 }

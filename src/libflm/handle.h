@@ -111,7 +111,8 @@ struct flm_session {
     uint64_t refused;                /* the first task that was, so that it is not recorded; 0: none */
     flm_error lost_error;
 
-    bool lost_tasks; /* some were told that the manager is gone */
+    uint64_t common_version, common_tried; /* that we know of; that was asked for last */
+    bool lost_tasks;                       /* some were told that the manager is gone */
 
     flm_session *previous, *next; /* in client->sessions */
     UT_hash_handle hh;            /* in client->by_number */
@@ -355,14 +356,17 @@ void flm__blob_done(flm_client *c, uint64_t id);
 
 /* Common data: a descriptor (ring) or a region (fabric) while create_session is under way. */
 struct flm__common {
-    int fd; /* -1: none */
-    struct flm__region *region;
+    int fd;        /* -1: none */
+    uint32_t slot; /* stands for a task whose input they are; FLM__NO_SLOT: none */
 };
 int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref,
                      struct flm__common *out, flm_error *error);
 void flm__blob_common_done(flm_client *c, struct flm__common *common);
 
 /* ---- blob_receive.c ---- */
+
+/* Waits for a blob that is on its way, at most the client's timeout; the caller unmaps it. */
+int flm__blob_await(flm_client *c, const struct flm__blob_ref *ref, struct flm__result_blob *out);
 
 /* A Blob was announced; takes fd (-1: none came). 0 or FLM_EDISCONNECTED. */
 int flm__blob_arrived(flm_client *c, uint64_t id, uint64_t size, int fd);
@@ -415,6 +419,9 @@ void flm__request_reply_take(flm_client *c, Flm__Message *message);
 /* ---- session.c ---- */
 flm_session *flm__session_by_number(flm_client *c, uint32_t number);
 void flm__session_free(flm_session *s);
+/* A request about the session, to the present manager; the rest as flm__request. */
+int flm__session_ask(flm_session *s, Flm__Request *request, const int *fds, unsigned n_fds,
+                     enum flm__request_mode mode, int timeout_ms, Flm__Message **reply, flm_error *error);
 
 /* ---- progress.c ---- */
 

@@ -159,6 +159,7 @@ static void invoke(struct flm__inproc *p, struct flm__inproc_session *s, const s
         size = (size_t)ref.size;
     }
     flm__task_start(&p->task, task->task, task->task, input, size);
+    p->task.info = &s->info;
     if (deadline_ms)
         p->task.deadline_ns = flm__now_ns() + (int64_t)deadline_ms * 1000000;
     int code = s->service->on_task_invoke(&p->task, s->state);

@@ -141,18 +141,29 @@ bool flm__inproc_is_cancelled(const struct flm__inproc_session *s, uint64_t task
 /* Common data: pages that the service cannot write to. */
 static int copy_common(struct flm__inproc_session *s, const Flm__BlobRef *ref, flm_error *error)
 {
-    s->common_size = (size_t)ref->size;
-    s->common = mmap(NULL, s->common_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (s->common == MAP_FAILED) {
-        s->common = NULL;
-        return flm__error_set(error, FLM_ENOMEM, "no memory for %zu bytes of common data", s->common_size);
-    }
-    memcpy(s->common, (const void *)(uintptr_t)ref->address, s->common_size);
-    mprotect(s->common, s->common_size, PROT_READ);
-    s->info.common = s->common;
-    s->info.common_size = s->common_size;
-    s->info.common_version = 1;
+    size_t size = (size_t)ref->size;
+    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return flm__error_set(error, FLM_ENOMEM, "no memory for %zu bytes of common data", size);
+    memcpy(map, (const void *)(uintptr_t)ref->address, size);
+    mprotect(map, size, PROT_READ);
+    if (s->common)
+        munmap(s->common, s->common_size);
+    s->info.common = s->common = map;
+    s->info.common_size = s->common_size = size;
+    s->info.common_version = ref->version ? ref->version : 1;
     return 0;
+}
+
+static int update_common(struct flm__inproc *p, const Flm__UpdateCommon *update, Flm__Reply *reply,
+                         flm_error *error)
+{
+    struct flm__inproc_session *s = flm__inproc_session(p, update->session);
+    if (!s)
+        return flm__error_set(error, FLM_ENOTFOUND, "there is no such session");
+    int rc = copy_common(s, update->common, error);
+    reply->common_version = s->info.common_version;
+    return rc;
 }
 
 /* The service's file: relative to the application's directory, as in an executor. */
@@ -181,6 +192,11 @@ static int enter(struct flm__inproc_session *s, flm_error *error)
     s->info.application = s->application;
     s->info.cores = 1;
     s->info.ranks = 1;
+    if (s->service->mpi)
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "application %s needs an MPI communicator, which there is in no process that "
+                              "is its own session manager (inproc): use flmrun",
+                              s->application);
     if (!s->service->on_session_enter)
         return 0;
     int rc = s->service->on_session_enter(&s->info, &s->state);
@@ -233,6 +249,7 @@ static int create_session(struct flm__inproc *p, const Flm__SessionSpec *spec, F
     Flm__Reply r = FLM__REPLY__INIT;
     r.session = s->number;
     r.session_id = s->id;
+    r.common_version = s->info.common_version;
     r.credit = spec->queue_bytes ? spec->queue_bytes : QUEUE_BYTES;
     return reply_with(&r, reply, error);
 }
@@ -347,6 +364,9 @@ int flm__inproc_request(flm_client *c, const Flm__Request *q, Flm__Message **rep
         rc = cancel(p, q->cancel_task->session, q->cancel_task->task, error);
         break;
     case FLM__REQUEST__VERB_CLOSE_SESSION:
+        break;
+    case FLM__REQUEST__VERB_UPDATE_COMMON:
+        rc = update_common(p, q->update_common, &ok, error);
         break;
     case FLM__REQUEST__VERB_SYNC_SESSION:
         ok.task = q->submitted;

@@ -16,6 +16,7 @@ const char *flm_reason_name(int reason)
         [FLM_REASON_RETRY_LIMIT] = "retry limit",
         [FLM_REASON_BIND] = "bind",
         [FLM_REASON_DISCONNECTED] = "disconnected",
+        [FLM_REASON_REFUSED] = "refused",
     };
     if (reason < 0 || (unsigned)reason >= sizeof(names) / sizeof(names[0]))
         return "unknown";

@@ -80,6 +80,7 @@ static flm_session *new_session(flm_client *c, const Flm__Reply *reply, const st
     }
     s->credit = reply->credit;
     s->submitted = s->sent = reply->task;
+    s->common_version = reply->common_version;
     s->flags = o->flags;
     s->special = (c->shared ? FLM__SPECIAL_SHARED : 0) | (c->lost ? FLM__SPECIAL_LOST : 0);
     snprintf(s->id, sizeof(s->id), "%s", reply->session_id);
@@ -176,7 +177,7 @@ static flm_session *create(flm_client *c, const struct flm_session_options *o, b
     Flm__SessionSpec spec = FLM__SESSION_SPEC__INIT;
     Flm__Request request = FLM__REQUEST__INIT;
     Flm__BlobRef ref = FLM__BLOB_REF__INIT;
-    struct flm__common common = {.fd = -1};
+    struct flm__common common = {.fd = -1, .slot = FLM__NO_SLOT};
     Flm__Message *reply = NULL;
     flm_session *s = NULL;
     char results[PATH_MAX];
@@ -270,9 +271,8 @@ int flm_wait(flm_session *s, int timeout_ms)
     return rc;
 }
 
-/* A request about the session, to the present manager. */
-static int ask_once(flm_session *s, Flm__Request *request, enum flm__request_mode mode, int timeout_ms,
-                    Flm__Message **reply, flm_error *error)
+int flm__session_ask(flm_session *s, Flm__Request *request, const int *fds, unsigned n_fds,
+                     enum flm__request_mode mode, int timeout_ms, Flm__Message **reply, flm_error *error)
 {
     int rc = flm__session_is_lost(s) ? 0 : flm__reconnect_await(s->client, mode, timeout_ms, error);
     if (flm__session_is_lost(s))
@@ -290,12 +290,15 @@ static int ask_once(flm_session *s, Flm__Request *request, enum flm__request_mod
     case FLM__REQUEST__VERB_CLOSE_SESSION:
         request->close_session = s->number;
         break;
+    case FLM__REQUEST__VERB_UPDATE_COMMON:
+        request->update_common->session = s->number;
+        break;
     default:
         request->sync_session = s->number;
         request->taken = s->acknowledges ? flm__done_with(s) : 0;
         break;
     }
-    return flm__request(s->client, request, NULL, 0, mode, timeout_ms, reply, error);
+    return flm__request(s->client, request, fds, n_fds, mode, timeout_ms, reply, error);
 }
 
 /* The same, once more when the manager went meanwhile; for what does no harm twice. */
@@ -304,7 +307,7 @@ static int ask(flm_session *s, Flm__Request *request, enum flm__request_mode mod
 {
     int rc;
     do
-        rc = ask_once(s, request, mode, timeout_ms, NULL, error);
+        rc = flm__session_ask(s, request, NULL, 0, mode, timeout_ms, NULL, error);
     while (rc == FLM_EDISCONNECTED && !flm__session_is_lost(s) &&
            (mode == FLM__REQUEST_PROGRESS || (mode == FLM__REQUEST_PLAIN && !s->client->lost)));
     return rc;
@@ -330,7 +333,7 @@ static int sync_session(flm_session *s, uint64_t *task, flm_error *error)
         rc = flm__wait_until(c, &wait);
         if (rc == FLM_ETIMEDOUT)
             return flm__error_set(error, rc, "session %s has no room for all its tasks", s->id);
-        rc = ask_once(s, &request, FLM__REQUEST_PLAIN, c->timeout_ms, &reply, error);
+        rc = flm__session_ask(s, &request, NULL, 0, FLM__REQUEST_PLAIN, c->timeout_ms, &reply, error);
     } while (rc == FLM_EDISCONNECTED && !flm__session_is_lost(s)); /* the manager went meanwhile */
     if (rc < 0)
         return rc;

@@ -1,11 +1,10 @@
-/* The helper is started before any transport is open, by posix_spawn, with its end of a socket pair as
- * descriptor 3. */
 #define _GNU_SOURCE
 #include "manager/backend.h"
 
 #include "base/error.h"
 #include "base/paths.h"
 #include "manager/blocks.h"
+#include "manager/child.h"
 #include "manager/client.h"
 #include "manager/rejoin.h"
 #include "manager/say.h"
@@ -14,7 +13,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +20,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <utlist.h>
-
-extern char **environ;
 
 enum { COMMAND_MAX = 64 }; /* words of an agent's command */
 
@@ -270,36 +266,13 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         backend_gone(b);
 }
 
-static int spawn_helper(struct backend *b, int theirs, flm_error *error)
+static int spawn_helper(struct backend *b, flm_error *error)
 {
-    char program[PATH_MAX], *argv[24];
     const struct options *o = &b->manager->options;
-    unsigned n = 0;
-    if (flm__find_program("flm-backend", program, sizeof(program)) < 0)
-        return flm__error_set(error, FLM_ENOTFOUND,
-                              "the program flm-backend is not found beside flmd: is Flame "
-                              "installed as a whole?");
-    argv[n++] = program;
-    argv[n++] = (char *)(uintptr_t)o->backend;
+    char *argv[24] = {NULL, (char *)(uintptr_t)o->backend};
     for (unsigned i = 0; i < o->n_backend_options; i++)
-        argv[n++] = (char *)(uintptr_t)o->backend_options[i];
-    argv[n] = NULL;
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setpgroup(&attributes, 0); /* the terminal's Ctrl-C is flmrun's to handle */
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-    posix_spawn_file_actions_adddup2(&actions, theirs, 3);
-    int e = posix_spawn(&b->pid, program, &actions, &attributes, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    if (e)
-        return flm__error_errno(error, FLM_EIO, e, "cannot start %s", program);
-    return 0;
+        argv[2 + i] = (char *)(uintptr_t)o->backend_options[i];
+    return child_start("flm-backend", argv, &b->pid, error);
 }
 
 /* What it is to do when we are lost. */
@@ -321,36 +294,24 @@ static void tell_rejoin(struct backend *b)
 
 int backend_start(struct manager *m, flm_error *error)
 {
-    int pair[2];
     struct backend *b = calloc(1, sizeof(*b));
-    if (!b || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-        free(b);
-        return flm__error_errno(error, FLM_ENOMEM, errno, "cannot start the backend");
-    }
+    if (!b)
+        return flm__error_set(error, FLM_ENOMEM, "no memory to start the backend");
     b->manager = m;
-    /* adddup2 onto itself would keep close-on-exec: make sure that it is not 3 here. */
-    int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
-    int rc = theirs < 0 ? flm__error_errno(error, FLM_EIO, errno, "cannot start the backend") : 0;
-    close(pair[1]);
-    b->conn = flm__conn_new_take(pair[0]);
-    if (rc == 0 && !b->conn)
+    b->poll.data = b;
+    int fd = spawn_helper(b, error), rc = fd;
+    b->conn = fd < 0 ? NULL : flm__conn_new_take(fd);
+    if (fd >= 0 && !b->conn) {
+        close(fd);
         rc = flm__error_set(error, FLM_ENOMEM, "no memory to start the backend");
-    if (rc == 0)
-        rc = uv_poll_init(&m->uv, &b->poll, pair[0]) < 0
-                 ? flm__error_set(error, FLM_EIO, "cannot watch the backend")
-                 : 0;
-    if (rc == 0)
-        rc = spawn_helper(b, theirs, error);
-    if (theirs >= 0)
-        close(theirs);
-    if (rc < 0) {
+    }
+    if (b->conn && uv_poll_init(&m->uv, &b->poll, fd) < 0)
+        rc = flm__error_set(error, FLM_EIO, "cannot watch the backend");
+    if (rc < 0) { /* a helper that runs ends when its connection does */
         flm__conn_free(b->conn);
-        m->backend = b; /* the loop may know its handle: freed after that is closed */
-        b->conn = NULL;
-        b->gone = true;
+        free(b);
         return rc;
     }
-    b->poll.data = b;
     uv_poll_start(&b->poll, UV_READABLE, on_readable);
     m->backend = b;
     tell_rejoin(b);

@@ -8,7 +8,6 @@
 
 #include <flm/client.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -41,16 +40,20 @@ struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *erro
 
 struct blob *blob_make(struct manager *m, const void *data, uint64_t size, flm_error *error)
 {
-    void *map;
-    int fd = flm__blob_create(size, &map, error);
+    int fd = flm__blob_copy(data, size, error);
     if (fd < 0)
         return NULL;
-    memcpy(map, data, size);
-    munmap(map, size);
     struct blob *b = blob_new(m, fd, size);
     if (!b)
         flm__error_set(error, FLM_ENOMEM, "no memory");
     return b;
+}
+
+bool blob_map(struct blob *b, flm_error *error)
+{
+    if (!b->map)
+        b->map = flm__blob_map(b->fd, b->size, error);
+    return b->map != NULL;
 }
 
 struct blob *blob_hold(struct blob *b)
@@ -76,9 +79,7 @@ int blob_expose(struct blob *b, flm_error *error)
         return 0;
     if (!manager_fabric(b->manager, error))
         return FLM_ENOTSUP;
-    if (!b->map)
-        b->map = flm__blob_map(b->fd, b->size, error);
-    if (!b->map)
+    if (!blob_map(b, error))
         return FLM_ENOMEM;
     return b->manager->fabric_ops->expose(b->manager->fabric, b->map, b->size, &b->region, &b->address,
                                           &b->key, error);
@@ -145,4 +146,18 @@ int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, st
     announce.size = b->size;
     FLM__MESSAGE(m, blob, BLOB, &announce);
     return peer_try_send(to, &m, &b->fd, 1);
+}
+
+int blob_show(struct blob *b, struct peer *agent, bool relay, Flm__BlobRef *ref)
+{
+    ref->id = b->id;
+    ref->size = b->size;
+    if (!relay)
+        return b->fd;
+    if (agent && blob_expose(b, NULL) == 0) {
+        ref->address = b->address;
+        ref->key = b->key;
+        peer_keep_blob(agent, blob_hold(b));
+    }
+    return -1;
 }

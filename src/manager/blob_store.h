@@ -20,6 +20,8 @@ struct blob {
 struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *error);
 /* One with these bytes; NULL: no memory. */
 struct blob *blob_make(struct manager *m, const void *data, uint64_t size, flm_error *error);
+/* Maps its bytes, at ->map. False: no memory. */
+bool blob_map(struct blob *b, flm_error *error);
 struct blob *blob_hold(struct blob *b);
 void blob_release(struct blob *b); /* NULL is allowed */
 
@@ -34,5 +36,9 @@ int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob
 
 /* The reference to be sent to a peer: as a memfd announced to it, or as exposed memory. */
 int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, struct flm__blob_ref *ref);
+
+/* What a message for an executor says of one: fills ref but for its version, and returns the descriptor
+ * that goes along; -1: agent (NULL: it is gone) is a relay, which reads it by RMA and says BlobDone. */
+int blob_show(struct blob *b, struct peer *agent, bool relay, Flm__BlobRef *ref);
 
 #endif

@@ -40,6 +40,17 @@ bool blocks_know(struct manager *m, uint64_t number)
     return block_by_number(m, number) != NULL;
 }
 
+bool blocks_may_bring_more(const struct manager *m)
+{
+    const struct block *b;
+    if (m->jobs.can && m->options.max_blocks)
+        return true;
+    DL_FOREACH(m->blocks, b)
+    if (b->state != BLOCK_GRANTED || !b->nodes || (!b->node[0] && b->nodes < m->options.nodes))
+        return true;
+    return !m->blocks; /* agents that were started by hand */
+}
+
 void block_ask(struct block *b, const char *name)
 {
     struct manager *m = b->manager;

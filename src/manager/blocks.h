@@ -31,6 +31,8 @@ void blocks_comment(struct manager *m);
 
 /* Whether it is wanted, or was given up since. */
 bool blocks_know(struct manager *m, uint64_t number);
+/* Nodes may come that nobody knows anything of yet. */
+bool blocks_may_bring_more(const struct manager *m);
 void blocks_node_joined(struct manager *m, struct node *n);
 void blocks_node_left(struct manager *m, const struct node *n);
 

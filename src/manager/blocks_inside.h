@@ -15,7 +15,7 @@ struct block {
     char node[128]; /* the one that it replaces; "": all */
     uint64_t number;
     enum block_state state;
-    char job[64], waits_for[200];
+    char job[JOB_ID_SIZE], waits_for[200];
     char session[FLM_MAX_NAME + 1];           /* job: that it was asked for; "": none */
     char comment[128];                        /* that was given last, */
     int64_t comment_ns;                       /* then; 0: not yet */

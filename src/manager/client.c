@@ -1,11 +1,12 @@
 #include "manager/client.h"
 
 #include "base/error.h"
-#include "manager/blob_store.h"
+#include "manager/common.h"
 #include "manager/durable.h"
 #include "manager/results.h"
 #include "manager/flow.h"
 #include "manager/logs.h"
+#include "manager/objects.h"
 #include "manager/open.h"
 #include "net/ring.h"
 
@@ -41,8 +42,7 @@ bool client_is_doomed(struct peer *p, uint64_t id, const struct session *s)
     return why != NULL;
 }
 
-/* The session of a request, if it is attached to this client. */
-static struct session *attached(struct peer *p, uint32_t number, uint64_t id)
+struct session *client_attached(struct peer *p, uint32_t number, uint64_t id)
 {
     struct session *s = session_by_number(p->manager, number);
     if (s && s->client == p)
@@ -78,11 +78,8 @@ bool client_await_durable(struct peer *p, struct session *s, uint64_t id)
         return false;
     s->syncs->task = session_newest(s);
     s->syncs->position = POSITION_OPEN;
-    if (s->durability && !s->in_syncing) {
-        s->in_syncing = true;
-        s->next_syncing = p->manager->durable->syncing;
-        p->manager->durable->syncing = s;
-    }
+    if (s->durability)
+        durable_watch(s);
     return true;
 }
 
@@ -91,14 +88,14 @@ bool client_await_durable(struct peer *p, struct session *s, uint64_t id)
 static void cancel_task(struct peer *p, const Flm__Request *r)
 {
     flm_error error = {0};
-    struct session *s = attached(p, r->cancel_task->session, r->id);
+    struct session *s = client_attached(p, r->cancel_task->session, r->id);
     if (s)
         client_reply(p, r->id, session_cancel_task(s, r->cancel_task->task, &error), error.text);
 }
 
 static void end_session(struct peer *p, const Flm__Request *r, uint32_t number, bool cancel)
 {
-    struct session *s = attached(p, number, r->id);
+    struct session *s = client_attached(p, number, r->id);
     if (!s)
         return;
     if (!defer(&s->closers, p, NULL, r->id))
@@ -113,7 +110,7 @@ static void end_session(struct peer *p, const Flm__Request *r, uint32_t number, 
 
 static void sync_session(struct peer *p, const Flm__Request *r)
 {
-    struct session *s = attached(p, r->sync_session, r->id);
+    struct session *s = client_attached(p, r->sync_session, r->id);
     if (!s)
         return;
     if (r->taken && s->detached && !outbound_acknowledge(s, r->taken)) {
@@ -128,20 +125,15 @@ static void sync_session(struct peer *p, const Flm__Request *r)
         client_answer_syncs(s);
 }
 
-/* An input that is still being read is recorded when it is there, so nothing later is yet. What others have
- * recorded since the last sync of the disk may lie before the position, too, so it is to be synced itself.
- */
+/* An input that is still being read is recorded when it is there, so nothing later is yet. */
 static bool is_durable(const struct session *s, struct deferred *d)
 {
-    struct durable *durable = s->manager->durable;
     if (!s->durability)
         return true;
     if (s->fetching || s->dirty)
         return false;
-    if (d->position == POSITION_OPEN) {
-        d->position = flm__journal_position(durable->journal);
-        durable->sync |= s->durability == FLM_DURABILITY_SYNC;
-    }
+    if (d->position == POSITION_OPEN)
+        d->position = durable_mark(s);
     return d->position <= durable_position(s);
 }
 
@@ -170,6 +162,8 @@ static void answer_durable(struct session *s, const struct deferred *d)
 void client_answer_syncs(struct session *s)
 {
     struct deferred **at = &s->syncs, *d;
+    if (s->common_next)
+        common_recorded(s);
     if (open_refuse(s))
         return;
     while ((d = *at)) {
@@ -206,18 +200,14 @@ void client_lose_session(struct session *s, const char *why)
         peer_send(s->client, &m, NULL, 0);
     refuse_all(&s->syncs, FLM_EIO, why);
     refuse_all(&s->closers, FLM_EIO, why);
+    common_refuse(s, FLM_EIO, why);
 }
 
 void client_drop_syncs(struct session *s)
 {
-    struct durable *durable = s->manager->durable;
-    refuse_all(&s->syncs, FLM_ECLOSED, "the session is given up");
-    for (struct session **at = durable ? &durable->syncing : NULL; at && *at; at = &(*at)->next_syncing)
-        if (*at == s) {
-            *at = s->next_syncing;
-            s->in_syncing = false;
-            break;
-        }
+    static const char why[] = "the session is given up";
+    refuse_all(&s->syncs, FLM_ECLOSED, why);
+    common_refuse(s, FLM_ECLOSED, why);
 }
 
 /* Number of the attached session that a request is about; 0: none. */
@@ -286,6 +276,12 @@ void client_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
     } else if (m->request->verb_case == FLM__REQUEST__VERB_CREATE_SESSION) {
         open_request(p, m, fds, n_fds);
         return;
+    } else if (m->request->verb_case == FLM__REQUEST__VERB_OBJECT) {
+        objects_request(p, m, fds, n_fds);
+        return;
+    } else if (m->request->verb_case == FLM__REQUEST__VERB_UPDATE_COMMON) {
+        common_request(p, m, fds, n_fds);
+        return;
     } else if (about(m->request)) {
         flm__close_fds(fds, n_fds);
         if (!data_has_come(p, m->request)) {
@@ -340,7 +336,8 @@ void client_gone(struct peer *p)
     struct deferred *d;
     application_forget_peer(p->manager, p);
     logs_forget(p);
-    open_gone(p);
+    common_gone(p);
+    objects_gone(p);
     while ((d = p->deferred)) {
         p->deferred = d->next;
         flm__message__free_unpacked(d->message, NULL);

@@ -44,6 +44,9 @@ bool client_await_durable(struct peer *p, struct session *s, uint64_t id);
 /* What can never become durable is of no use; true: so it is, and the client is told. */
 bool client_is_doomed(struct peer *p, uint64_t id, const struct session *s);
 
+/* The session of a request, if it is attached to this client; else NULL, and the request is answered. */
+struct session *client_attached(struct peer *p, uint32_t number, uint64_t id);
+
 /* Answers a request. */
 void client_reply(struct peer *p, uint64_t id, int code, const char *text);
 void client_send_reply(struct peer *p, Flm__Reply *reply);

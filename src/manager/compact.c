@@ -1,6 +1,9 @@
-/* Keeps the journal as short as what is alive: when it has grown to a multiple of that, all that is alive
- * is written again into the newest segments, some in each turn of the loop while tasks flow, and then the
- * older segments go. What is written so twice is recognised by its number (restore.c). */
+/* Keeps the journal as short as what is alive: when it has grown to a multiple of that, sessions are
+ * written again into the newest segments, the one that needs the oldest segment first, some in each turn of
+ * the loop while tasks flow; and segments that nobody needs any more go at once, so that it gains ground
+ * however often it is interrupted, and with little room. What is written so twice is recognised by its
+ * number (restore.c).
+ */
 #include "manager/durable.h"
 
 #include "manager/flow.h"
@@ -12,39 +15,58 @@ enum {
     GROWTH = 3,            /* times what is alive */
     LEAST_SEGMENTS = 4,    /* and so many segments */
     SLICE_BYTES = 1 << 20, /* in one turn */
+    LITTLE_ROOM = 32 << 20,
+    WORTH_BYTES = 8 << 20,
 };
 
-static uint64_t alive(const struct manager *m)
+struct alive {
+    uint64_t all, largest; /* bytes: of all sessions, of one */
+};
+
+static struct alive alive(const struct manager *m)
 {
-    uint64_t bytes = 0;
-    for (const struct session *s = m->sessions; s; s = s->hh.next)
-        if (s->durability != FLM_DURABILITY_NONE)
-            bytes += session_held_bytes(s) + s->outbox.bytes + (s->common ? s->common->size : 0);
-    return bytes;
+    struct alive found = {0, 0};
+    for (const struct session *s = m->sessions; s; s = s->hh.next) {
+        uint64_t bytes = session_held_bytes(s) + s->outbox.bytes + (s->common ? s->common->size : 0);
+        if (s->durability == FLM_DURABILITY_NONE)
+            continue;
+        found.all += bytes;
+        found.largest = bytes > found.largest ? bytes : found.largest;
+    }
+    return found;
 }
 
-/* The session with the lowest serial that is not below; NULL: none. */
-static struct session *session_from(const struct manager *m, uint32_t serial)
+/* The session that needs the oldest part of the journal; NULL: none needs what is to go. */
+static struct session *oldest(const struct durable *d)
 {
-    struct session *lowest = NULL;
-    for (struct session *s = m->sessions; s; s = s->hh.next)
-        if (s->durability != FLM_DURABILITY_NONE && s->serial >= serial &&
-            (!lowest || s->serial < lowest->serial))
-            lowest = s;
-    return lowest;
+    struct session *oldest = NULL;
+    for (struct session *s = d->manager->sessions; s; s = s->hh.next)
+        if (s->durability != FLM_DURABILITY_NONE && s->from < d->compaction.first &&
+            (!oldest || s->from < oldest->from))
+            oldest = s;
+    return oldest;
+}
+
+/* Where the disk is short of room: as soon as half is dead, and while there is room for what makes some: to
+ * write one session again. */
+static bool is_time(const struct flm__journal_stats *now, struct alive alive)
+{
+    if (now->room < 2 * alive.all + LITTLE_ROOM)
+        return now->live >= 2 * alive.all + WORTH_BYTES && now->room > alive.largest + WORTH_BYTES;
+    return now->segments > LEAST_SEGMENTS && now->live >= GROWTH * alive.all;
 }
 
 void compact_consider(struct durable *d, uint64_t first)
 {
     struct flm__journal_stats stats;
     flm__journal_stats(d->journal, &stats);
-    if (d->compaction.on || stats.segments <= LEAST_SEGMENTS || stats.live < GROWTH * alive(d->manager))
+    if (d->compaction.on || !is_time(&stats, alive(d->manager)))
         return;
     if (d->drop_first > results_hold(d))
         return; /* what could go is still being read: writing more again makes no room */
     d->compaction.on = true;
+    d->compaction.begun = false;
     d->compaction.first = first;
-    d->compaction.next_serial = 0;
     d->compaction.last_serial = d->next_serial - 1;
     d->compaction.serial = 0;
 }
@@ -101,9 +123,11 @@ static bool write_result(void *record, uint32_t bytes, uint64_t number, void *ar
 static bool begin_session(struct durable *d, struct session *s)
 {
     struct core_time spent = core_time_of(s);
+    uint64_t from = flm__journal_position(d->journal);
     if (!durable_session(s) || !durable_common(s) || !durable_core_time(s, &spent))
         return false;
     d->compaction.serial = s->serial;
+    d->compaction.from = from;
     d->compaction.task = d->compaction.result = 0;
     d->compaction.last_task = s->last_task;
     d->compaction.last_result = s->outbox.put;
@@ -131,24 +155,32 @@ static bool write_applications(struct durable *d)
     return true;
 }
 
+/* Nothing before `first` is needed, as far as all that was appended up to now comes to the disk. */
+static void drop_before(struct durable *d, uint64_t first)
+{
+    if (first <= d->drop_first)
+        return;
+    d->drop_first = first;
+    d->drop_complete = flm__journal_position(d->journal);
+    durable_drop(d);
+}
+
 unsigned compact_some(struct durable *d)
 {
     struct slice l = {.durable = d, .left = SLICE_BYTES};
     struct session *s;
-    if (d->compaction.next_serial == 0) {
+    if (!d->compaction.begun) {
         if (!write_applications(d) || !durable_last_serial(d, d->compaction.last_serial))
             return 0;
-        d->compaction.next_serial = 1;
+        d->compaction.begun = true;
     }
-    while ((s = session_from(d->manager, d->compaction.next_serial)) &&
-           s->serial <= d->compaction.last_serial) {
+    while ((s = oldest(d))) {
+        drop_before(d, s->from);
         if (!write_session(d, s, &l))
             return l.left != SLICE_BYTES;
-        d->compaction.next_serial = s->serial + 1;
+        s->from = d->compaction.from;
     }
-    d->drop_first = d->compaction.first;
-    d->drop_complete = flm__journal_position(d->journal);
-    durable_drop(d);
+    drop_before(d, d->compaction.first);
     d->compaction.on = false;
     return 1;
 }

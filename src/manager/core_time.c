@@ -2,11 +2,11 @@
 
 #include "base/time.h"
 #include "manager/durable.h"
-#include "manager/executor.h"
+#include "manager/group.h"
 
 static int64_t cores(const struct executor *e)
 {
-    return e->cores ? e->cores : 1;
+    return (int64_t)(e->cores ? e->cores : 1) * group_slots(e);
 }
 
 /* On tasks that it has not answered. */

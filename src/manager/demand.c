@@ -1,6 +1,6 @@
 #include "manager/demand.h"
 
-#include "manager/executor.h"
+#include "manager/group.h"
 
 #include <math.h>
 
@@ -52,6 +52,7 @@ void demand_compute(const struct manager *m, unsigned backlog_s, struct demand *
             uint64_t n = slots_of(s, task_s, backlog_s);
             slots = n > slots ? n : slots;
         }
+        slots *= group_width(s);
         out->slots += slots;
         if (slots > most) {
             most = slots;

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "manager/client.h"
+#include "manager/common.h"
 #include "manager/flow.h"
 #include "manager/results.h"
 #include "net/blob.h"
@@ -62,13 +63,15 @@ int durable_open(struct manager *m, flm_error *error)
     int rc = restore(d, error);
     if (rc == 0)
         rc = flm__journal_start(d->journal, error);
+    if (rc < 0)
+        return rc;
     struct session *s, *next;
     HASH_ITER(hh, m->sessions, s, next) /* what comes of it is recorded, and that was not possible before */
-    if (rc == 0) {
+    {
         results_resume(s);
         session_resume(s);
     }
-    return rc < 0 ? rc : watch_bell(d, error);
+    return watch_bell(d, error);
 }
 
 void durable_stop(struct manager *m)
@@ -254,6 +257,23 @@ bool durable_result_again(struct session *s, const struct flm__record *r, uint64
 
 /* ---- sessions and applications ---------------------------------------------------------------- */
 
+uint64_t durable_mark(const struct session *s)
+{
+    struct durable *d = s->manager->durable;
+    d->sync |= s->durability == FLM_DURABILITY_SYNC;
+    return flm__journal_position(d->journal);
+}
+
+void durable_watch(struct session *s)
+{
+    struct durable *d = s->manager->durable;
+    if (s->in_syncing)
+        return;
+    s->in_syncing = true;
+    s->next_syncing = d->syncing;
+    d->syncing = s;
+}
+
 void durable_touch(struct session *s, unsigned what)
 {
     struct durable *d = s->manager->durable;
@@ -319,6 +339,7 @@ bool durable_session(struct session *s)
     stored.trouble = s->trouble;
     stored.number = s->number;
     stored.results_done = s->results && s->results->done;
+    stored.deleted = s->deleted;
     stored.n_ended = stored.n_lost = REASONS;
     stored.ended = s->reasons.ended;
     stored.lost = s->reasons.lost;
@@ -328,20 +349,24 @@ bool durable_session(struct session *s)
 bool durable_begin(struct session *s)
 {
     s->serial = s->manager->durable->next_serial++;
+    s->from = flm__journal_position(s->manager->durable->journal);
     return durable_session(s) && durable_common(s);
 }
 
 bool durable_common(struct session *s)
 {
     struct durable *d = s->manager->durable;
-    if (!s->common)
+    uint64_t version;
+    struct blob *common = common_newest(s, &version);
+    if (!common)
         return true;
-    if (!durable_readable(s->common))
+    if (!durable_readable(common))
         return false;
-    struct flm__journal_record *record = begin(d, s, DURABLE_COMMON, s->common->size);
+    struct flm__journal_record *record = begin(d, s, DURABLE_COMMON, common->size);
     if (!record)
         return false;
-    memcpy(record + 1, s->common->map, s->common->size);
+    record->value = (uint32_t)version;
+    memcpy(record + 1, common->map, common->size);
     flm__journal_put(d->journal, record);
     return true;
 }
@@ -354,6 +379,11 @@ void durable_forget(struct session *s)
     for (struct session **at = &d->dirty; s->dirty && *at; at = &(*at)->next_dirty)
         if (*at == s) {
             *at = s->next_dirty;
+            break;
+        }
+    for (struct session **at = &d->syncing; s->in_syncing && *at; at = &(*at)->next_syncing)
+        if (*at == s) {
+            *at = s->next_syncing;
             break;
         }
     struct flm__journal_record *record = d->manager->stopping ? NULL : begin(d, s, DURABLE_FORGOTTEN, 0);
@@ -493,7 +523,7 @@ static void answer_syncs(struct durable *d)
     struct session **at = &d->syncing, *s;
     while ((s = *at)) {
         client_answer_syncs(s);
-        if (s->syncs) {
+        if (s->syncs || s->common_next) {
             at = &s->next_syncing;
         } else {
             *at = s->next_syncing;

@@ -18,7 +18,7 @@ struct durable {
     struct manager *manager;
     struct flm__journal *journal;
     struct session *dirty;   /* by next_dirty: what is to be written at the end of this turn */
-    struct session *syncing; /* by next_syncing: clients wait to hear that all is durable */
+    struct session *syncing; /* by next_syncing: see durable_watch */
     struct fetch *parked;    /* inbound.c: inputs that have been read and wait for room */
     struct flm__journal_record *reserved;
     uint64_t written, synced; /* as they were last seen */
@@ -33,10 +33,12 @@ struct durable {
     uv_poll_t poll;
     struct {
         bool on;
-        uint64_t first;                    /* what comes before goes, once all is written again */
-        uint32_t next_serial, last_serial; /* the sessions that are still to be written */
-        uint32_t serial;                   /* the one that is at hand; 0: none yet */
-        uint64_t task, last_task;          /* of it: the next to be written, and the last */
+        bool begun;           /* applications are written */
+        uint64_t first;       /* what comes before is to go: sessions that need nothing of it are done */
+        uint32_t last_serial; /* there was when it began */
+        uint32_t serial;      /* of the session at hand; 0: none yet */
+        uint64_t from;        /* where that began to be written again */
+        uint64_t task, last_task; /* of it: the next to be written, and the last */
         uint64_t result, last_result;
     } compaction;
 };
@@ -83,6 +85,12 @@ uint64_t durable_reserve_result(struct session *s, uint32_t bytes, uint64_t larg
 void durable_result(struct session *s, const struct flm__record *r, uint32_t duration);
 /* A result that is recorded already. False: no room now. */
 bool durable_result_again(struct session *s, const struct flm__record *r, uint64_t number);
+
+/* Position of all that was recorded up to now, which will be durable then: what others have recorded since
+ * the last sync of the disk may lie before it, too, so it is to be synced itself. */
+uint64_t durable_mark(const struct session *s);
+/* client_answer_syncs in each turn, while somebody waits for something of it to be durable. */
+void durable_watch(struct session *s);
 
 /* The session's state, or how far its client has come, has changed. */
 enum { DURABLE_STATE_CHANGED = 1, DURABLE_TAKEN_CHANGED = 2 };

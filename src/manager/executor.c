@@ -1,7 +1,9 @@
 #include "manager/executor_inside.h"
 
+#include "manager/common.h"
 #include "manager/durable.h"
 #include "manager/flow.h"
+#include "manager/group.h"
 #include "net/ring.h"
 
 #include <stdio.h>
@@ -20,6 +22,8 @@ const char *executor_state_name(const struct executor *e)
 {
     if (e->trouble && e->state == EXECUTOR_VOID)
         return "Failed";
+    if (e->lent_to)
+        return "Lent";
     return e->node && e->node->drained && e->state == EXECUTOR_IDLE ? "Drained" : state_names[e->state];
 }
 
@@ -53,7 +57,8 @@ struct executor *executor_new(struct manager *m, struct node *node, const Flm__S
     e->lane = slot->lane;
     e->life = 0;
     e->cores = slot->cores;
-    e->restarts = 0;
+    e->restarts = e->ranks = 0;
+    e->lent_to = e->lent_before = NULL;
     snprintf(e->cpus, sizeof(e->cpus), "%s", slot->cpus);
     return e;
 }
@@ -93,9 +98,13 @@ void executor_leave_session(struct executor *e)
         s->task_ns = e->task_ns;
     places_count(&s->places, e->place, e->done - e->done_before);
     core_time_leave(e);
+    if (group_width(s) > 1)
+        group_release(e);
     struct executor *last = s->bound[--s->n_bound];
     s->bound[e->bound_index] = last;
     last->bound_index = e->bound_index;
+    e->updating = false;
+    e->common_version = 0;
     e->session = NULL;
     s->manager->schedule = true;
     s->manager->forget |= s->state == SESSION_CLOSED;
@@ -129,9 +138,19 @@ bool executor_grow_inflight(struct executor *e)
 int executor_bind(struct executor *e, struct session *s)
 {
     struct manager *m = s->manager;
-    if (!executor_join_session(e, s))
+    uint32_t *lanes = s->ranks ? malloc(s->ranks * sizeof(*lanes)) : NULL;
+    if ((s->ranks && !lanes) || !executor_join_session(e, s)) {
+        free(lanes);
         return FLM_ENOMEM;
+    }
     Flm__Bind b = FLM__BIND__INIT;
+    if (lanes) {
+        group_take(e, s);
+        group_lanes(e, lanes);
+        b.lanes = lanes;
+        b.n_lanes = s->ranks;
+    }
+    e->ranks = s->ranks;
     Flm__BlobRef common = FLM__BLOB_REF__INIT;
     b.lane = e->lane;
     b.life = e->life;
@@ -145,19 +164,12 @@ int executor_bind(struct executor *e, struct session *s)
     b.timed = s->results != NULL;
     int fd = -1;
     if (s->common) {
-        common.id = s->common->id;
-        common.size = s->common->size;
-        common.version = 1;
-        if (e->link) {
-            fd = s->common->fd;
-        } else if (blob_expose(s->common, NULL) == 0) {
-            common.address = s->common->address;
-            common.key = s->common->key;
-        }
+        fd = common_show(e, &common);
         b.common = &common;
     }
     FLM__MESSAGE(message, bind, BIND, &b);
     send_to_agent(e, &message, &fd, fd >= 0);
+    free(lanes);
     executor_reset_flow(e);
     e->state = EXECUTOR_BINDING;
     e->bound_ns = e->served_ns = m->now;
@@ -211,6 +223,7 @@ void executor_bound(struct executor *e, const Flm__Bound *bound)
     e->state = EXECUTOR_BOUND;
     e->idle_ns = e->bound_ns = executor_manager(e)->now;
     session_bind_succeeded(e->session);
+    common_tell(e);
     if (e->session->results)
         durable_place(e->session, e->id, e->node->name);
     events_add(&e->events, 0, 0, (int)e->id, "entered session %s", e->session->id);
@@ -227,6 +240,7 @@ void executor_bind_failed(struct executor *e, const Flm__BindFailed *failed)
         return;
     struct session *s = e->session;
     e->state = EXECUTOR_IDLE;
+    e->ranks = 0; /* it may be that there is no world any more */
     executor_leave_session(e);
     session_bind_failed(s, (int)e->id, failed->code, failed->text);
 }
@@ -290,16 +304,37 @@ void executor_settle(struct executor *e)
         session_settle(e->session);
 }
 
-void executor_kill(struct executor *e, int reason, const char *text)
+static void send_kill(struct executor *e, int reason, bool gently, const char *text)
 {
     Flm__Kill k = FLM__KILL__INIT;
     k.lane = e->lane;
     k.life = e->life;
     k.reason = reason;
     k.text = (char *)(uintptr_t)text;
+    k.gently = gently;
     FLM__MESSAGE(m, kill, KILL, &k);
+    send_to_agent(e, &m, NULL, 0);
+}
+
+void executor_kill(struct executor *e, int reason, const char *text)
+{
     e->kill_reason = reason;
     e->kill_ns = 0;
+    send_kill(e, reason, false, text);
+}
+
+void executor_send_home(struct executor *e, const char *text)
+{
+    send_kill(e, FLM_REASON_NONE, true, text);
+}
+
+void executor_cancel(struct executor *e, uint64_t number)
+{
+    Flm__Cancel c = FLM__CANCEL__INIT;
+    c.lane = e->lane;
+    c.life = e->life;
+    c.number = number;
+    FLM__MESSAGE(m, cancel, CANCEL, &c);
     send_to_agent(e, &m, NULL, 0);
 }
 
@@ -374,8 +409,10 @@ void executor_up(struct executor *e, const Flm__ExecutorUp *up)
         executor_kill(e, FLM_REASON_EXECUTOR_LOST, error.text);
         return;
     }
-    if (!binding)
-        e->state = EXECUTOR_IDLE; /* else the agent gives it the Bind that it holds */
+    if (!binding) { /* else the agent gives it the Bind that it holds */
+        e->state = EXECUTOR_IDLE;
+        e->ranks = 0;
+    }
     m->schedule = true;
 }
 

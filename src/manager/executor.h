@@ -34,15 +34,22 @@ struct executor {
     int pid;
     char cpus[128];
     unsigned cores, restarts;
-    struct flm__link *link; /* own ring; NULL where the node relays */
-    bool stalled;           /* a result waits for its blob on the control connection */
-    bool starved;           /* a result waits for memory */
-    struct blob *claimed;   /* the blob of that result */
+    struct flm__link *link;  /* own ring; NULL where the node relays */
+    bool stalled;            /* a result waits for its blob on the control connection */
+    bool starved;            /* a result waits for memory */
+    struct blob *claimed;    /* the blob of that result */
+    uint64_t common_version; /* of its session's common data, that it has or was told of */
+    bool updating;           /* it was told of newer ones, and is sent no task until it has answered */
     /* It comes from an earlier session manager, and until it has said that all that it had begun there is
      * answered (SETTLED) it is sent nothing. RESTS: until the others have come. */
     enum { BACK_NO, BACK_RUNS, BACK_RESTS } back;
     uint64_t back_round;
     uint64_t birth; /* of this process, among all that there have been */
+    /* group.h */
+    unsigned ranks;               /* of the world that lives in its slot; 0: none */
+    struct executor *lent_to;     /* its slot is part of that one's world; NULL: it is not */
+    struct executor *lent_before; /* the last one; to be compared only */
+    bool earmarked;               /* by group_claim, in this run of the scheduler */
     struct session *session;
     unsigned bound_index; /* in session->bound */
     int place;            /* in session->places; -1: not known */
@@ -89,6 +96,7 @@ void executor_bound(struct executor *e, const Flm__Bound *bound);
 void executor_bind_failed(struct executor *e, const Flm__BindFailed *failed);
 void executor_unbound(struct executor *e);
 void executor_returned(struct executor *e, const Flm__Returned *returned);
+void executor_common_taken(struct executor *e, const Flm__CommonTaken *taken); /* common.c */
 
 /* survivor.c: executors that come from an earlier session manager. */
 void executor_back(struct executor *e, const Flm__ExecutorBack *back, const int *fds, unsigned n_fds);
@@ -108,6 +116,10 @@ int executor_bind(struct executor *e, struct session *s);
 void executor_unbind(struct executor *e); /* takes back what has not begun, then leaves */
 void executor_recall(struct executor *e);
 void executor_kill(struct executor *e, int reason, const char *text);
+/* Asked to end when its task is done; nobody is to blame. */
+void executor_send_home(struct executor *e, const char *text);
+/* The task with this number in its life is to stop. */
+void executor_cancel(struct executor *e, uint64_t number);
 /* It does not keep to the protocol: killed. */
 void executor_lies(struct executor *e, const char *what);
 

@@ -7,9 +7,11 @@
 #include "manager/backend.h"
 #include "manager/durable.h"
 #include "manager/blocks.h"
+#include "manager/child.h"
 #include "manager/end_time.h"
-#include "manager/executor.h"
+#include "manager/group.h"
 #include "manager/logs.h"
+#include "manager/objects.h"
 #include "manager/loop.h"
 #include "manager/rejoin.h"
 #include "manager/results.h"
@@ -32,6 +34,7 @@
 
 enum { HEARTBEAT_MS = 2000, DESCRIPTORS_MIN = 64 };
 
+static const int numbers[] = {SIGTERM, SIGINT, SIGHUP}; /* signals that end it */
 static uv_signal_t signals[3];
 static uv_poll_t parent;
 
@@ -73,7 +76,9 @@ static void on_heartbeat(uv_timer_t *timer)
     end_time_look(m);
     blocks_comment(m);
     too_long_look(m);
+    group_look(m);
     core_time_record(m);
+    child_reap();
     if (m->fabric)
         m->fabric_ops->tick(m->fabric, m->now);
     peer_check_links(m);
@@ -164,7 +169,6 @@ static int watch_parent(struct manager *m, flm_error *error)
 
 static int start_loop(struct manager *m, flm_error *error)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     int rc = uv_loop_init(&m->uv);
     if (rc < 0)
         return uv_failed(rc, "make the event loop", error);
@@ -252,6 +256,7 @@ static int init(struct manager *m, flm_error *error)
         rc = durable_open(m, error);
     if (rc == 0 && m->options.state_dir)
         rc = rejoin_open(m, error);
+    objects_init(m);
     if (rc == 0)
         tables_start(m);
     if (rc == 0 && strcmp(m->options.backend, "none") != 0 && !rejoin_awaits_backend(m))
@@ -272,12 +277,23 @@ static void close_handle(uv_handle_t *handle, void *arg)
         uv_close(handle, NULL);
 }
 
+/* A second signal (timeout(1) sends two) is not to end it in the middle of its end. */
+static void block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (unsigned i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+        sigaddset(&set, numbers[i]);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 /* What holds a handle of the loop is freed only after the loop has closed it. */
 static void fini(struct manager *m)
 {
     struct peer *p, *next;
     if (!m->uv_is_made)
         return; /* nothing else is there either */
+    block_signals();
     m->stopping = true;
     listener_close_all(m);
     DL_FOREACH_SAFE(m->peers, p, next)
@@ -292,6 +308,7 @@ static void fini(struct manager *m)
     durable_stop(m);
     tables_stop(m);
     session_free_all(m);
+    objects_free(m);
     durable_free(m);
     rejoin_free(m);
     node_free_all(m);

@@ -88,10 +88,13 @@ struct manager {
     const struct flm__fabric_ops *fabric_ops;
     struct flm__fabric *fabric;
     uint64_t next_blob;
+    struct object *objects;              /* by name: objects.c */
+    uint64_t object_bytes, object_floor; /* versions up to this were those of deleted ones */
 
     int64_t now;     /* monotonic ns, refreshed once per turn of the loop */
     bool reap;       /* some peers have ended, or are doomed */
     bool forget;     /* a session has closed: the oldest closed ones may go at the end of the turn */
+    bool claims;     /* of group.h: there are some */
     bool schedule;   /* the scheduler should run before the next sleep */
     bool stopping;   /* shutting down */
     bool hopeless;   /* a private instance that will have no executor ends soon */

@@ -6,6 +6,7 @@
 #include "manager/end_time.h"
 #include "manager/executor.h"
 #include "manager/logs.h"
+#include "manager/objects.h"
 #include "manager/rejoin.h"
 #include "net/ring.h"
 
@@ -207,6 +208,14 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_RETURNED:
         if ((e = lane(n, m->returned->lane, m->returned->life)))
             executor_returned(e, m->returned);
+        break;
+    case FLM__MESSAGE__BODY_GET_OBJECT:
+        if ((e = lane(n, m->get_object->lane, m->get_object->life)))
+            objects_get(e, m->get_object);
+        break;
+    case FLM__MESSAGE__BODY_COMMON_TAKEN:
+        if ((e = lane(n, m->common_taken->lane, m->common_taken->life)))
+            executor_common_taken(e, m->common_taken);
         break;
     case FLM__MESSAGE__BODY_REPLY:
         logs_reply(n, m);

@@ -4,9 +4,11 @@
 
 #include "manager/peer.h"
 
+enum { JOB_ID_SIZE = 288 }; /* PBS: a number and the name of its server */
+
 struct node {
     struct node *prev, *next;
-    char name[128], block[64];
+    char name[128], block[JOB_ID_SIZE];
     char own_name[128]; /* as the agent says, where two jobs share a machine */
     uint64_t block_number;
     struct peer *peer; /* NULL: gone */
@@ -14,6 +16,7 @@ struct node {
     int64_t began_ns; /* when it came */
     int64_t end_ns;   /* of its block, of our clock; 0: none known */
     unsigned n_slots;
+    unsigned undealt;        /* slots, in this run of the scheduler */
     struct executor **lanes; /* by lane */
     int64_t end_time_s;      /* the same since the epoch */
     int64_t heard_ns;        /* last sign of life of a relay */

@@ -2,8 +2,8 @@
 #include "manager/open.h"
 
 #include "base/error.h"
+#include "manager/common.h"
 #include "manager/durable.h"
-#include "net/ring.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +20,7 @@ void open_reply(struct peer *p, uint64_t id, struct session *s)
     r.owed = session_unfinished(s) + s->outbox.put - s->outbox.dropped;
     r.acknowledge = s->detached;
     r.resume = s->durability ? s->serial : 0;
+    r.common_version = s->common_version;
     s->credit_told = r.credit;
     client_send_reply(p, &r);
     p->wants_room = true; /* its results may go */
@@ -56,13 +57,6 @@ bool open_refuse(struct session *s)
     return true;
 }
 
-/* A session whose common data are being read. */
-struct creation {
-    struct creation *next; /* in peer->creations */
-    struct peer *peer;     /* NULL: gone */
-    Flm__Message *message;
-};
-
 static void create(struct peer *p, const Flm__Request *r, struct blob *common)
 {
     flm_error error = {0};
@@ -72,31 +66,6 @@ static void create(struct peer *p, const Flm__Request *r, struct blob *common)
         return;
     }
     opened(p, r, s, OPENS);
-}
-
-static void common_fetched(void *arg, struct blob *blob, int status)
-{
-    struct creation *c = arg;
-    for (struct creation **at = c->peer ? &c->peer->creations : NULL; at && *at; at = &(*at)->next)
-        if (*at == c) {
-            *at = c->next;
-            break;
-        }
-    if (!c->peer)
-        blob_release(blob);
-    else if (!blob)
-        client_reply(c->peer, c->message->request->id, status, "the common data could not be read");
-    else
-        create(c->peer, c->message->request, blob);
-    flm__message__free_unpacked(c->message, NULL);
-    free(c);
-}
-
-void open_gone(struct peer *p)
-{
-    for (struct creation *c = p->creations; c; c = c->next)
-        c->peer = NULL;
-    p->creations = NULL;
 }
 
 /* Open: an open session of that id, if there is one, or one that is closed and has results to be taken.
@@ -143,54 +112,19 @@ static void resume(struct peer *p, const Flm__Request *r)
     }
 }
 
-/* Common data that are to be read from the client's memory. Takes the message when that has begun: 0. */
-static int fetch_common(struct peer *p, Flm__Message *m)
-{
-    const Flm__BlobRef *from = m->request->create_session->common;
-    struct flm__blob_ref ref = {from->id, from->size, from->address, from->key};
-    if (!p->link || flm__ring_is(p->link))
-        return FLM_EPROTO; /* they come as a descriptor there */
-    struct creation *c = calloc(1, sizeof(*c));
-    if (!c)
-        return FLM_ENOMEM;
-    c->peer = p;
-    c->message = m;
-    int rc = blob_fetch(p->manager, p->link, &ref, common_fetched, c);
-    if (rc < 0) {
-        free(c);
-        return rc;
-    }
-    c->next = p->creations;
-    p->creations = c;
-    return 0;
-}
-
 void open_request(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
 {
     Flm__Request *r = m->request;
     Flm__SessionSpec *spec = r->create_session;
-    flm_error error = {0};
-    bool has_common = spec->common && spec->common->size;
-    if (spec->resume) {
-        flm__close_fds(fds, n_fds);
-        resume(p, r);
-    } else if (open_existing(p, r)) {
-        flm__close_fds(fds, n_fds);
-    } else if (has_common && n_fds == 1) {
-        struct blob *common = blob_take(p->manager, fds[0], spec->common->size, &error);
-        if (common)
-            create(p, r, common);
-        else
-            client_reply(p, r->id, error.code, error.text);
-    } else if (has_common) {
-        flm__close_fds(fds, n_fds);
-        int rc = fetch_common(p, m);
-        if (rc == 0)
-            return;
-        client_reply(p, r->id, rc, "the common data could not be read");
-    } else {
-        flm__close_fds(fds, n_fds);
-        create(p, r, NULL);
+    bool resumes = spec->resume != 0, exists = !resumes && open_existing(p, r);
+    if (!resumes && !exists && spec->common && spec->common->size) {
+        common_receive(p, m, spec->common, fds, n_fds, create);
+        return;
     }
+    flm__close_fds(fds, n_fds);
+    if (resumes)
+        resume(p, r);
+    else if (!exists)
+        create(p, r, NULL);
     flm__message__free_unpacked(m, NULL);
 }

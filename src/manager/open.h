@@ -9,9 +9,6 @@
 /* A CreateSession. Takes the message, and takes or closes the descriptors. */
 void open_request(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds);
 
-/* The client is gone. */
-void open_gone(struct peer *p);
-
 /* The session is open: says all that its client has to know. */
 void open_reply(struct peer *p, uint64_t id, struct session *s);
 

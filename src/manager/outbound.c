@@ -328,7 +328,7 @@ bool outbound_reject(struct session *s, const struct flm__record *task, uint64_t
 {
     size_t text = strlen(why);
     struct flm__outcome outcome = {.state = FLM_TASK_FAILED,
-                                   .reason = FLM_REASON_SERVICE,
+                                   .reason = FLM_REASON_REFUSED,
                                    .text = (uint16_t)(text < FLM__MESSAGE_MAX ? text : FLM__MESSAGE_MAX),
                                    .code = FLM_EIO};
     uint32_t payload = (uint32_t)sizeof(outcome) + flm__record_padded(outcome.text);

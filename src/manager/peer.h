@@ -58,7 +58,8 @@ struct peer {
     bool wants_room;           /* the link has no room for some of these */
     struct deferred *deferred; /* requests that wait for tasks still on the line */
     unsigned n_deferred;
-    struct creation *creations; /* sessions whose common data are being read */
+    struct object_patch *patches;     /* that are being made, see object_patch.c */
+    struct common_read *common_reads; /* requests whose common data are being read */
     /* of an agent */
     struct node *node;
 };

@@ -23,7 +23,7 @@
 enum {
     GATHER_MS = 5000,
     LOOK_MS = 50,
-    FILE_MAX = 256 << 10,
+    NOTE_MS = 100, /* many nodes join at once, and each would have the file written */
 };
 
 /* Somebody of whom the predecessor's file says that it would outlive it. */
@@ -39,9 +39,10 @@ struct rejoin {
     uint64_t settings; /* what survivors were started with: they are of use only if it is the same */
     char file[1000], machine[64];
     bool unwanted, gathering;
+    bool noted; /* and not yet written */
     struct awaited *awaited;
     int64_t until_ns;
-    uv_timer_t look;
+    uv_timer_t look, note;
 };
 
 /* ---- the file ---------------------------------------------------------------------------------- */
@@ -85,6 +86,7 @@ static void name_machine(char *name, size_t size)
 static void write_file(struct manager *m)
 {
     struct rejoin *r = m->rejoin;
+    r->noted = false;
     char draft[sizeof(r->file) + 8];
     const struct awaited *a;
     const struct node *n;
@@ -139,14 +141,9 @@ static void await(struct rejoin *r, bool is_backend, const char *line, bool same
 /* What a predecessor has left there. */
 static void read_file(struct rejoin *r)
 {
-    static char text[FILE_MAX];
-    char value[128];
-    int fd = open(r->file, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = 0;
-    if (!flm__rejoin_line(text, "state", value, sizeof(value)))
+    char value[128], *text;
+    if (flm__rejoin_read(r->file, &text, NULL) < 0 ||
+        !flm__rejoin_line(text, "state", value, sizeof(value)))
         return;
     r->state = strtoull(value, NULL, 16);
     r->unwanted = flm__rejoin_line(text, "settings", value, sizeof(value)) &&
@@ -251,7 +248,7 @@ static void is_back(struct manager *m, bool is_backend, const char *name)
     if (r->gathering && !r->awaited)
         gathered(m);
     else
-        write_file(m);
+        rejoin_note(m);
 }
 
 void rejoin_node_is_back(struct node *n)
@@ -299,7 +296,8 @@ int rejoin_open(struct manager *m, flm_error *error)
     if (!fits)
         return flm__error_set(error, FLM_EINVAL, "the path of --state-dir is too long");
     uv_timer_init(&m->uv, &r->look); /* from here on rejoin_stop and the end of the loop know it */
-    r->look.data = m;
+    uv_timer_init(&m->uv, &r->note);
+    r->look.data = r->note.data = m;
     m->rejoin = r;
     name_machine(r->machine, sizeof(r->machine));
     r->settings = hash_settings(o);
@@ -318,10 +316,23 @@ int rejoin_open(struct manager *m, flm_error *error)
     return 0;
 }
 
+static void on_note(uv_timer_t *timer)
+{
+    struct manager *m = timer->data;
+    if (m->rejoin->noted)
+        write_file(m);
+}
+
 void rejoin_note(struct manager *m)
 {
-    if (m->rejoin && !m->stopping)
-        write_file(m);
+    struct rejoin *r = m->rejoin;
+    if (!r || m->stopping)
+        return;
+    r->noted = uv_is_active((uv_handle_t *)&r->note);
+    if (r->noted)
+        return;
+    write_file(m);
+    uv_timer_start(&r->note, on_note, NOTE_MS, 0);
 }
 
 void rejoin_describe(const struct manager *m, Flm__Rejoin *rejoin)
@@ -338,6 +349,7 @@ void rejoin_stop(struct manager *m)
     if (!m->rejoin)
         return;
     uv_timer_stop(&m->rejoin->look);
+    uv_timer_stop(&m->rejoin->note);
     unlink(m->rejoin->file);
 }
 

@@ -36,8 +36,10 @@ struct gathered_result {
 
 struct gathered {
     uint32_t serial;
+    uint64_t from;              /* where its first record begins */
     Flm__StoredSession *stored; /* the newest; NULL: none was found */
     struct blob *common;
+    uint64_t common_version;
     struct queue queue; /* all tasks of the journal, in the order in which they were found */
     struct number_set seen, finished;
     struct outbox records; /* all results of the journal, in the order in which they were found */
@@ -107,8 +109,7 @@ static void set_clear(struct number_set *set)
     set->last = NULL;
 }
 
-/* ---- gathering
- * ------------------------------------------------------------------------------------------- */
+/* ---- gathering --------------------------------------------------------------------------------- */
 
 static int no_memory(struct restoration *r)
 {
@@ -123,7 +124,7 @@ static int makes_no_sense(struct restoration *r, const char *what, uint64_t posi
                           r->durable->manager->options.state_dir, what, position);
 }
 
-static struct gathered *session_of(struct restoration *r, uint32_t serial)
+static struct gathered *session_of(struct restoration *r, uint32_t serial, uint64_t from)
 {
     struct gathered *g;
     HASH_FIND(hh, r->sessions, &serial, sizeof(serial), g);
@@ -133,6 +134,7 @@ static struct gathered *session_of(struct restoration *r, uint32_t serial)
     if (!g)
         return NULL;
     g->serial = serial;
+    g->from = from;
     HASH_ADD(hh, r->sessions, serial, sizeof(g->serial), g);
     if (!flm__hash_added(&g->hh)) {
         free(g);
@@ -209,10 +211,11 @@ static int take_session(struct restoration *r, struct gathered *g, const void *p
     return 0;
 }
 
-static int take_common(struct restoration *r, struct gathered *g, const void *payload, uint32_t size)
+static int take_common(struct restoration *r, struct gathered *g, uint32_t version, const void *payload,
+                       uint32_t size)
 {
-    if (g->common)
-        return 0;
+    blob_release(g->common);
+    g->common_version = version ? version : 1;
     g->common = blob_make(r->durable->manager, payload, size, r->error);
     return g->common ? 0 : FLM_ENOMEM;
 }
@@ -445,13 +448,14 @@ static int take_record(void *arg, const struct flm__journal_record *header, cons
         return take_unregistered(r, payload, header->size);
     if (header->type == DURABLE_CLOCK || header->type == DURABLE_PLACE)
         return 0; /* for those who write files of results */
-    if (header->session == 0 || !(g = session_of(r, header->session)))
+    uint64_t from = position - flm__journal_bytes(header->size);
+    if (header->session == 0 || !(g = session_of(r, header->session, from)))
         return header->session ? no_memory(r) : makes_no_sense(r, "a record without a session", position);
     switch (header->type) {
     case DURABLE_SESSION:
         return take_session(r, g, payload, header->size, position);
     case DURABLE_COMMON:
-        return take_common(r, g, payload, header->size);
+        return take_common(r, g, header->value, payload, header->size);
     case DURABLE_TASK:
         return take_task(r, g, header, payload, position);
     case DURABLE_RESULT:
@@ -573,6 +577,7 @@ static int make_session(struct restoration *r, struct gathered *g)
     if (!s)
         return r->error->code;
     s->serial = g->serial;
+    s->from = g->from;
     s->state = (enum session_state)stored->state;
     s->last_task = g->last_task;
     s->succeed = g->succeed;
@@ -586,7 +591,10 @@ static int make_session(struct restoration *r, struct gathered *g)
     g->notes = (struct notes){0};
     core_time_restore(s, &g->core_time);
     s->common = g->common;
+    s->common_version = s->common_believed = g->common_version;
     g->common = NULL;
+    s->deleted = stored->deleted;
+    m->forget |= s->deleted;
     if (s->results)
         s->results->done = stored->results_done;
     snprintf(s->trouble, sizeof(s->trouble), "%s", stored->trouble);
@@ -631,7 +639,8 @@ int restore(struct durable *d, flm_error *error)
                 replayed.cut_where, replayed.cut);
     if (r.n_sessions)
         fprintf(stderr,
-                "flmd: goes on with %u sessions of %s: %" PRIu64 " tasks and %" PRIu64 " results wait\n",
-                r.n_sessions, d->manager->options.state_dir, r.tasks, r.results);
+                "flmd: goes on with %u session%s of %s: %" PRIu64 " tasks and %" PRIu64 " results wait\n",
+                r.n_sessions, r.n_sessions == 1 ? "" : "s", d->manager->options.state_dir, r.tasks,
+                r.results);
     return 0;
 }

@@ -277,8 +277,7 @@ void results_view(const struct results *r, Flm__SessionView *v)
     v->results_trouble = (char *)(uintptr_t)r->trouble;
 }
 
-/* ---- the end of flmd
- * -------------------------------------------------------------------------------------- */
+/* ---- the end of flmd --------------------------------------------------------------------------- */
 
 /* False: it is gone, or says nothing any more. */
 static bool wait_for(struct results_writer *w)

@@ -3,6 +3,7 @@
 #include "manager/results.h"
 
 #include "base/error.h"
+#include "base/time.h"
 #include "manager/child.h"
 #include "manager/durable.h"
 
@@ -15,6 +16,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { END_MS = 1000 }; /* for one that was killed */
 
 static int start(const struct results *r, int *pid, flm_error *error)
 {
@@ -63,8 +66,7 @@ int results_writer_start(struct results *r, flm_error *error)
     w->fd = start(r, &w->pid, error);
     if (w->fd >= 0 && uv_poll_init(&r->session->manager->uv, &w->poll, w->fd) < 0) {
         flm__error_set(error, FLM_EIO, "cannot watch the writer of results");
-        kill(w->pid, SIGKILL);
-        waitpid(w->pid, NULL, 0);
+        child_kill(w->pid);
         close(w->fd);
         w->fd = -1;
     }
@@ -120,14 +122,16 @@ void results_writer_free(struct results_writer *w)
 {
     if (!w)
         return;
+    bool at_end = uv_is_closing((uv_handle_t *)&w->poll); /* of flmd: the loop is over */
+    bool reaped = w->gone && results_writer_reap(w);
     w->results = NULL;
-    if (!w->gone || !results_writer_reap(w)) {
-        kill(w->pid, SIGKILL);
-        waitpid(w->pid, NULL, 0);
-    }
     close(w->fd);
-    if (uv_is_closing((uv_handle_t *)&w->poll))
-        free(w); /* at the end of flmd, when the loop is over */
+    if (!reaped)
+        child_kill(w->pid);
+    if (!reaped && at_end) /* so that our successor finds the file free */
+        child_wait(w->pid, flm__now_ns() + END_MS * 1000000LL);
+    if (at_end)
+        free(w);
     else
         uv_close((uv_handle_t *)&w->poll, closed);
 }

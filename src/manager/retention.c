@@ -105,8 +105,7 @@ void retention_look(struct manager *m)
     retention_forget(m);
 }
 
-/* ---- by hand -------------------------------------------------------------------------------------------
- */
+/* ---- by hand --------------------------------------------------------------------------------------- */
 
 int retention_delete(struct session *s, bool force, flm_error *error)
 {
@@ -126,6 +125,7 @@ int retention_delete(struct session *s, bool force, flm_error *error)
             "stays as it is",
             s->id);
     s->deleted = true;
+    durable_touch(s, DURABLE_STATE_CHANGED);
     session_cancel(s, "it is to be deleted");
     s->manager->forget = true;
     return 0;

@@ -1,6 +1,6 @@
 #include "manager/scheduler.h"
 
-#include "manager/end_time.h"
+#include "manager/group.h"
 #include "manager/rejoin.h"
 
 #include <stdlib.h>
@@ -47,18 +47,17 @@ static unsigned wanted(struct session *s, int64_t now)
 }
 
 /* A relay whose fabric is not there yet has nothing to send tasks by. */
-static bool usable(const struct executor *e)
+bool scheduler_can_use(const struct executor *e)
 {
     if (!e->link && (!e->node || !e->node->peer || !e->node->peer->link))
         return false;
     return e->state != EXECUTOR_VOID && e->state != EXECUTOR_RELEASED && !e->node->drained && !e->dying;
 }
 
-/* About to leave its session, and a long task keeps it: nobody can count on it. */
-static bool held_up(const struct executor *e, int64_t now, unsigned quantum_ms)
+bool scheduler_is_held_up(const struct executor *e)
 {
     return e->session && e->n && (e->state == EXECUTOR_UNBINDING || e->leaving) &&
-           now - e->since_ns > quantum_ms * 1000000LL;
+           e->session->manager->now - e->since_ns > e->session->manager->options.quantum_ms * 1000000LL;
 }
 
 /* Charges the time that executors spent with their sessions. */
@@ -69,7 +68,8 @@ static void charge(struct manager *m)
         if (!e->session)
             continue;
         if (e->n || e->state == EXECUTOR_BINDING)
-            e->session->served += (double)(m->now - e->served_ns) / 1e9 / e->session->weight;
+            e->session->served +=
+                (double)(m->now - e->served_ns) * group_width(e->session) / 1e9 / e->session->weight;
         e->served_ns = m->now;
     }
 }
@@ -79,11 +79,19 @@ struct deal {
     unsigned want;
 };
 
-/* Who comes next: the least executors per weight, then the least served. One that holds an executor
+/* What the session would have per weight with one executor more. The first one counts as one slot also
+ * where it is a group of many: such a session would never be before one that is content with the slots one
+ * by one, and so has its turn. */
+static double share_with_one_more(const struct session *s)
+{
+    return (s->deserved ? (s->deserved + 1.0) * group_width(s) : 1.0) / s->weight;
+}
+
+/* Who comes next: the least slots per weight, then the least served. One that holds an executor
  * keeps it for a quantum, else two sessions would pass it to and fro. */
 static bool before(const struct session *a, const struct session *b, double quantum)
 {
-    double x = (a->deserved + 1.0) / a->weight, y = (b->deserved + 1.0) / b->weight;
+    double x = share_with_one_more(a), y = share_with_one_more(b);
     if (x != y)
         return x < y;
     double keep_a = a->n_bound > a->deserved ? quantum / a->weight : 0;
@@ -91,29 +99,33 @@ static bool before(const struct session *a, const struct session *b, double quan
     return a->served - keep_a < b->served - keep_b;
 }
 
-/* Deals `executors` out. O(executors x sessions), but only while somebody still wants one. */
-static void deal_out(struct deal *deals, unsigned n, unsigned executors, double quantum)
+/* Deals `slots` out. O(slots x sessions), but only while somebody still wants some. */
+static void deal_out(struct manager *m, struct deal *deals, unsigned n, unsigned slots, double quantum)
 {
     uint64_t wants = 0;
+    bool groups = false;
     for (unsigned i = 0; i < n; i++) {
         deals[i].session->deserved = 0;
         wants += deals[i].want;
+        groups |= group_width(deals[i].session) > 1;
     }
-    if (wants <= executors) { /* enough for all */
+    if (wants <= slots && !groups) { /* enough for all */
         for (unsigned i = 0; i < n; i++)
             deals[i].session->deserved = deals[i].want;
         return;
     }
-    while (executors--) {
-        struct session *best = NULL;
-        for (unsigned i = 0; i < n; i++) {
-            struct session *s = deals[i].session;
-            if (s->deserved < deals[i].want && (!best || before(s, best, quantum)))
-                best = s;
-        }
+    while (slots) {
+        struct deal *best = NULL;
+        for (unsigned i = 0; i < n; i++)
+            if (deals[i].session->deserved < deals[i].want &&
+                (!best || before(deals[i].session, best->session, quantum)))
+                best = &deals[i];
         if (!best)
             return;
-        best->deserved++;
+        if (group_deal(m, best->session, &slots))
+            best->session->deserved++;
+        else
+            best->want = best->session->deserved; /* no more of this size together */
     }
 }
 
@@ -131,17 +143,6 @@ static void take_away(struct session *s, unsigned n)
             return;
         executor_unbind(least);
     }
-}
-
-/* A free executor for the session, best one that served its application last. */
-static struct executor *find_free(struct manager *m, const struct session *s)
-{
-    for (unsigned i = 0; i < m->n_executors; i++) {
-        struct executor *e = m->executors[i];
-        if (e->state == EXECUTOR_IDLE && usable(e) && (!e->node->end_ns || end_time_tasks(e, s)))
-            return e;
-    }
-    return NULL;
 }
 
 /* Tasks stuck behind a long one go to executors of the session that have nothing to do. */
@@ -183,7 +184,7 @@ static void kill_overdue(struct manager *m)
 static bool give(struct manager *m, struct session *s, unsigned has)
 {
     while (has < s->deserved) {
-        struct executor *e = find_free(m, s);
+        struct executor *e = group_find(m, s);
         if (!e)
             return false;
         if (executor_bind(e, s) < 0)
@@ -193,18 +194,34 @@ static bool give(struct manager *m, struct session *s, unsigned has)
     return true;
 }
 
+/* Groups come first, since single executors can be had anywhere. True: somebody has less than it deserves.
+ */
+static bool give_groups(struct manager *m, struct deal *deals, unsigned n)
+{
+    bool short_of = false;
+    if (m->claims)
+        group_forget_claims(m);
+    m->claims = false;
+    for (unsigned i = 0; i < n; i++) {
+        struct session *s = deals[i].session;
+        if (group_width(s) == 1 || give(m, s, s->n_bound))
+            continue;
+        group_claim(m, s);
+        m->claims = short_of = true;
+    }
+    return short_of;
+}
+
 void scheduler_run(struct manager *m)
 {
     static struct deal deals[SESSIONS_DEALT_MAX];
-    unsigned n = 0, executors = 0;
+    unsigned n = 0;
     bool short_of = false;
     m->schedule = false;
     if (m->rejoin && rejoin_gathers(m))
         return; /* what seems to wait may be running on an executor that is about to come back */
     charge(m);
     kill_overdue(m);
-    for (unsigned i = 0; i < m->n_executors; i++)
-        executors += usable(m->executors[i]) && !held_up(m->executors[i], m->now, m->options.quantum_ms);
     struct session *s, *next;
     HASH_ITER(hh, m->sessions, s, next)
     {
@@ -213,10 +230,12 @@ void scheduler_run(struct manager *m)
         if (want)
             deals[n++] = (struct deal){s, want};
     }
-    deal_out(deals, n, executors, m->options.quantum_ms / 1e3);
+    deal_out(m, deals, n, group_count(m), m->options.quantum_ms / 1e3);
+    short_of = give_groups(m, deals, n);
     /* Before those who wait for nothing but executors that are about to leave them. */
     for (unsigned i = 0; i < n; i++)
-        short_of |= !give(m, deals[i].session, deals[i].session->n_bound);
+        if (group_width(deals[i].session) == 1)
+            short_of |= !give(m, deals[i].session, deals[i].session->n_bound);
     for (unsigned i = 0; i < n && !short_of; i++)
         short_of |= !give(m, deals[i].session, held(deals[i].session));
     HASH_ITER(hh, m->sessions, s, next)

@@ -3,9 +3,11 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "manager/client.h"
+#include "manager/common.h"
 #include "manager/durable.h"
 #include "manager/executor.h"
 #include "manager/flow.h"
+#include "manager/group.h"
 #include "manager/results.h"
 
 #include <inttypes.h>
@@ -245,6 +247,13 @@ static struct session *session_new(struct manager *m, struct application *a, con
     return NULL;
 }
 
+/* A group that no node can have is refused at once, if that is known by now. */
+static int check_ranks(const struct manager *m, const struct application *a, const Flm__SessionSpec *spec,
+                       flm_error *error)
+{
+    return group_possible(m, first_of(spec->ranks_per_task, a->description->ranks_per_task, 0), error);
+}
+
 static int check_durability(struct manager *m, int durability, const char *results, flm_error *error)
 {
     const char *trouble;
@@ -272,7 +281,8 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
                        spec->application);
     else if (m->hopeless)
         flm__error_set(error, FLM_EBIND, "no executor can be started: the session manager is about to end");
-    else if (check_durability(m, spec->durability, spec->results, error) == 0 &&
+    else if (check_ranks(m, a, spec, error) == 0 &&
+             check_durability(m, spec->durability, spec->results, error) == 0 &&
              results_make_file(spec->results, error) == 0) {
         s = session_new(m, a, "", 0, spec, error);
         if (!s && spec->results[0])
@@ -283,6 +293,8 @@ struct session *session_create(struct manager *m, const Flm__SessionSpec *spec, 
         return NULL;
     }
     s->common = common;
+    s->common_version = common ? 1 : 0;
+    s->common_believed = UINT64_MAX;
     s->created_ns = flm__wall_ns();
     if (s->durability && !durable_begin(s)) {
         flm__error_set(error, FLM_EIO, "the session could not be recorded: the journal has no room");
@@ -502,17 +514,9 @@ static void stop_executor(struct executor *e)
 {
     if (e->n == 0 || e->dying)
         return;
-    Flm__Cancel c = FLM__CANCEL__INIT;
-    c.lane = e->lane;
-    c.life = e->life;
-    for (uint32_t i = 0; i < e->n; i++) {
-        /* Only one of them can be running: the first ones are the candidates. */
-        if (i == 2 && e->n > 2)
-            break;
-        c.number = executor_inflight(e, i)->number;
-        FLM__MESSAGE(m, cancel, CANCEL, &c);
-        peer_send(e->node->peer, &m, NULL, 0);
-    }
+    /* Only one of them can be running: the first ones are the candidates. */
+    for (uint32_t i = 0; i < e->n && i < 2; i++)
+        executor_cancel(e, executor_inflight(e, i)->number);
     executor_recall(e);
     e->kill_ns = e->session->manager->now + CANCEL_GRACE_MS * 1000000LL;
     e->kill_reason = FLM_REASON_CANCELLED;
@@ -572,12 +576,7 @@ int session_cancel_task(struct session *s, uint64_t task, flm_error *error)
     queue_record(ref)->flags |= SESSION_CANCEL_WANTED;
     struct executor *e = runner(s, ref, &number);
     if (e) {
-        Flm__Cancel c = FLM__CANCEL__INIT;
-        c.lane = e->lane;
-        c.life = e->life;
-        c.number = number;
-        FLM__MESSAGE(m, cancel, CANCEL, &c);
-        peer_send(e->node->peer, &m, NULL, 0);
+        executor_cancel(e, number);
         executor_recall(e);
     }
     return 0;
@@ -668,7 +667,7 @@ void session_free(struct session *s)
     events_clear(&s->events);
     notes_clear(&s->notes);
     places_clear(&s->places);
-    blob_release(s->common);
+    common_forget(s);
     application_release(s->application);
     free(s->bound);
     free(s);

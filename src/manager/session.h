@@ -39,7 +39,11 @@ struct session {
 
     unsigned min_instances, max_instances, weight, delay_release_ms, deadline_ms, retry_limit, ranks;
     uint64_t queue_bytes, result_bytes;
-    struct blob *common;
+    struct blob *common;             /* common.h; NULL: none */
+    struct common_next *common_next; /* newer ones that are not durable yet */
+    uint64_t common_version;         /* 0: there were never any */
+    uint64_t common_believed; /* versions up to this are ours, also where an executor says that it has them
+                                 from an earlier session manager */
 
     struct queue queue;
     struct outbox outbox; /* results that wait for the client */
@@ -60,6 +64,7 @@ struct session {
 
     int durability;  /* enum flm_durability */
     uint32_t serial; /* in the journal: never used twice there */
+    uint64_t from;   /* position in the journal: no record of it before this is needed */
     unsigned dirty;  /* see durable_touch */
     struct session *next_dirty, *next_syncing;
     bool in_syncing;
@@ -76,7 +81,8 @@ struct session {
     unsigned bind_failures; /* in a row */
     int64_t bind_retry_ns;  /* not before */
     char trouble[EVENT_TEXT];
-    double task_ns; /* duration of a task, as the executor measured that left last; 0: not known */
+    bool impossible; /* no node has so many slots as its ranks need: it was said */
+    double task_ns;  /* duration of a task, as the executor measured that left last; 0: not known */
     char too_long[EVENT_TEXT]; /* of too_long.c; "": nothing is known of that */
     uint64_t too_long_succeed; /* then */
     struct events events;

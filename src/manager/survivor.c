@@ -9,8 +9,10 @@
  */
 #include "manager/executor_inside.h"
 
+#include "manager/common.h"
 #include "manager/durable.h"
 #include "manager/flow.h"
+#include "manager/group.h"
 #include "manager/rejoin.h"
 #include "net/ring.h"
 
@@ -60,28 +62,6 @@ static bool take_ring(struct executor *e, const Flm__ExecutorBack *b, const int 
     return true;
 }
 
-static void send_kill(struct executor *e, const char *text)
-{
-    Flm__Kill k = FLM__KILL__INIT;
-    k.lane = e->lane;
-    k.life = e->life;
-    k.reason = FLM_REASON_NONE;
-    k.text = (char *)(uintptr_t)text;
-    k.gently = true;
-    FLM__MESSAGE(m, kill, KILL, &k);
-    peer_send(e->node->peer, &m, NULL, 0);
-}
-
-static void send_cancel(struct executor *e, uint64_t number)
-{
-    Flm__Cancel c = FLM__CANCEL__INIT;
-    c.lane = e->lane;
-    c.life = e->life;
-    c.number = number;
-    FLM__MESSAGE(m, cancel, CANCEL, &c);
-    peer_send(e->node->peer, &m, NULL, 0);
-}
-
 /* What it runs runs there, unless it was ended meanwhile or given to another. */
 static void take_running(struct executor *e, struct session *s, const Flm__ExecutorBack *b)
 {
@@ -89,7 +69,7 @@ static void take_running(struct executor *e, struct session *s, const Flm__Execu
     if (!b->task)
         return;
     if (!find_waiting(s, b->task, &ref)) {
-        send_cancel(e, b->began);
+        executor_cancel(e, b->began);
         return;
     }
     if (!claim(e, s, ref, b->began))
@@ -105,15 +85,17 @@ static void take_session(struct executor *e, const Flm__ExecutorBack *b)
     struct session *s = b->serial ? session_known_as(m, b->serial, b->session) : NULL;
     if (!s || s->state == SESSION_CLOSED || !executor_join_session(e, s)) {
         e->state = EXECUTOR_UNBINDING; /* its end will be told */
-        send_kill(e, "the session that it was in is over");
+        executor_send_home(e, "the session that it was in is over");
         return;
     }
     bool bound = b->state == FLM__EXECUTOR_BACK__STATE__BOUND;
+    group_take_again(e, b->lanes, b->n_lanes);
     e->state = bound ? EXECUTOR_BOUND : EXECUTOR_BINDING;
     e->bound_ns = e->served_ns = e->idle_ns = m->now;
     e->recalling = true;
     e->back = BACK_RUNS;
     e->back_round = b->round;
+    e->common_version = b->common_version <= s->common_believed ? b->common_version : 0;
     if (bound && s->results)
         durable_place(s, e->id, e->node->name); /* it may have been another executor before */
     if (bound)
@@ -134,6 +116,7 @@ void executor_back(struct executor *e, const Flm__ExecutorBack *b, const int *fd
     e->life = b->life;
     e->pid = b->pid;
     e->restarts = b->restarts;
+    e->ranks = (unsigned)b->n_lanes;
     e->sent = b->began;
     e->received = 0;
     e->limit_bytes = (b->bytes ? b->bytes : m->options.ring_bytes) / 2;
@@ -187,6 +170,7 @@ static void settle(struct executor *e)
     e->idle_ns = m->now;
     e->recalling = rejoin_gathers(m);
     e->back = e->recalling ? BACK_RESTS : BACK_NO;
+    common_tell(e);
     m->schedule = true;
     executor_settle(e);
 }
@@ -217,6 +201,7 @@ void survivors_go_on(struct manager *m)
             continue;
         e->back = BACK_NO;
         e->recalling = false;
+        common_tell(e);
         executor_settle(e);
     }
     m->schedule = true;

@@ -112,8 +112,7 @@ static void tell(struct tables *t, struct manager *m)
     tell_events(t, say_events(), &t->said, -1);
 }
 
-/* ---- the process --------------------------------------------------------------------------------------
- */
+/* ---- the process ----------------------------------------------------------------------------------- */
 
 static void begin(struct tables *t, struct manager *m)
 {
@@ -126,6 +125,11 @@ static void begin(struct tables *t, struct manager *m)
         return;
     }
     t->conn = flm__conn_new_take(fd);
+    if (!t->conn) {
+        close(fd);
+        child_kill(t->pid);
+        return;
+    }
     for (struct session *s = m->sessions; s; s = s->hh.next)
         s->told = 0;
     for (struct application *a = m->applications; a; a = a->hh.next)
@@ -136,8 +140,7 @@ static void end(struct tables *t)
 {
     flm__conn_free(t->conn);
     t->conn = NULL;
-    kill(t->pid, SIGKILL);
-    waitpid(t->pid, NULL, 0);
+    child_kill(t->pid);
 }
 
 void tables_start(struct manager *m)
@@ -175,11 +178,7 @@ void tables_stop(struct manager *m)
         tell(t, m);
         flm__conn_wait_sent(t->conn, deadline_ns);
         flm__conn_free(t->conn);
-        while (waitpid(t->pid, NULL, WNOHANG) == 0) {
-            if (flm__now_ns() > deadline_ns)
-                kill(t->pid, SIGKILL);
-            usleep(1000);
-        }
+        child_wait(t->pid, deadline_ns);
     }
     free(t);
 }

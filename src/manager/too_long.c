@@ -50,7 +50,7 @@ static bool nobody_has_time(const struct session *s)
     bool any = false;
     for (unsigned i = 0; i < m->n_executors; i++) {
         const struct executor *e = m->executors[i];
-        if (e->state != EXECUTOR_IDLE || e->dying || e->node->drained)
+        if (e->state != EXECUTOR_IDLE || e->lent_to || e->dying || e->node->drained)
             continue;
         if (end_time_tasks(e, s))
             return false;

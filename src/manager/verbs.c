@@ -94,7 +94,8 @@ static void list_executors(struct peer *p, uint64_t id)
         v->id = e->id;
         v->node = e->node->name;
         v->state = (char *)(uintptr_t)executor_state_name(e);
-        v->session = e->session ? e->session->id : (char *)(uintptr_t) "";
+        const struct executor *holder = e->lent_to ? e->lent_to : e;
+        v->session = holder->session ? holder->session->id : (char *)(uintptr_t) "";
         v->pid = e->pid;
         v->cpus = e->cpus;
         v->transport = (char *)(uintptr_t)transport(p, e->node->relay);

@@ -6,9 +6,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+/* Of this size from here on. Whoever gets it could else make those fault who have mapped it. */
+static int seal(int fd)
+{
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0 ? errno : 0;
+}
+
+static int fail(int fd, size_t size, int e, flm_error *error)
+{
+    close(fd);
+    return flm__error_errno(error, FLM_ENOMEM, e, "no memory for a payload of %zu bytes", size);
+}
 
 int flm__blob_create(size_t size, void **map, flm_error *error)
 {
@@ -20,26 +31,44 @@ int flm__blob_create(size_t size, void **map, flm_error *error)
     int e = posix_fallocate(fd, 0, (off_t)size);
     if (e == 0) {
         *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (*map == MAP_FAILED || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
-            e = errno;
+        e = *map == MAP_FAILED ? errno : seal(fd);
     }
     if (e == 0)
         return fd;
     if (*map != MAP_FAILED)
         munmap(*map, size);
-    close(fd);
-    return flm__error_errno(error, FLM_ENOMEM, e, "no memory for a payload of %zu bytes", size);
+    return fail(fd, size, e, error);
+}
+
+/* The kernel copies into pages that it need not clear first, and nothing faults: less than half the time of
+ * a memcpy into fresh pages (facts.md, section I). */
+static int write_all(int fd, const char *data, size_t size, uint64_t offset)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t n = pwrite(fd, data + done, size - done, (off_t)(offset + done));
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            return n == 0 ? ENOSPC : errno;
+    }
+    return 0;
 }
 
 int flm__blob_copy(const void *data, size_t size, flm_error *error)
 {
-    void *map;
-    int fd = flm__blob_create(size, &map, error);
+    int fd = memfd_create("flm-blob", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
-        return fd;
-    memcpy(map, data, size);
-    munmap(map, size);
-    return fd;
+        return flm__error_errno(error, FLM_ENOMEM, errno, "cannot make a blob");
+    int e = write_all(fd, data, size, 0);
+    if (e == 0)
+        e = seal(fd);
+    return e ? fail(fd, size, e, error) : fd;
+}
+
+int flm__blob_write(int fd, const void *data, size_t size, uint64_t offset, flm_error *error)
+{
+    int e = write_all(fd, data, size, offset);
+    return e ? flm__error_errno(error, FLM_ENOMEM, e, "cannot write %zu bytes into a payload", size) : 0;
 }
 
 int flm__blob_check(int fd, size_t size, flm_error *error)

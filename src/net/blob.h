@@ -6,6 +6,7 @@
 
 #include <flm/error.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Makes a blob of size bytes (1 .. FLM_MAX_PAYLOAD) and maps it writable at *map. Returns the
  * descriptor or FLM_ENOMEM / FLM_EIO. */
@@ -13,6 +14,9 @@ int flm__blob_create(size_t size, void **map, flm_error *error);
 
 /* Makes a blob that holds a copy of data. */
 int flm__blob_copy(const void *data, size_t size, flm_error *error);
+
+/* Overwrites bytes of a blob of ours that nobody else has yet. FLM_ENOMEM. */
+int flm__blob_write(int fd, const void *data, size_t size, uint64_t offset, flm_error *error);
 
 /* Whether a received blob is sealed and large enough: 0 or FLM_EPROTO. */
 int flm__blob_check(int fd, size_t size, flm_error *error);

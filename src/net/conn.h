@@ -60,6 +60,9 @@ int flm__conn_wait_sent(struct flm__conn *conn, int64_t deadline_ns);
  * FLM_ECONNECT, FLM_EINVAL with the error filled. */
 int flm__dial(const char *endpoint, int64_t deadline_ns, flm_error *error);
 
+/* The same for the first of a list, separated by commas, that answers; the error is that of the last. */
+int flm__dial_any(const char *endpoints, int64_t deadline_ns, flm_error *error);
+
 /* Listens there; *bound gets the endpoint with the real port (size n). Unix: mode 0600, an old dead
  * socket is replaced, a living one is FLM_EBUSY. */
 int flm__listen(const char *endpoint, char *bound, size_t n, flm_error *error);

@@ -143,6 +143,18 @@ int flm__dial(const char *endpoint, int64_t deadline_ns, flm_error *error)
                           endpoint);
 }
 
+int flm__dial_any(const char *endpoints, int64_t deadline_ns, flm_error *error)
+{
+    char *list = strdup(endpoints), *rest = NULL;
+    if (!list)
+        return flm__error_set(error, FLM_ENOMEM, "no memory");
+    int fd = flm__error_set(error, FLM_EINVAL, "'%s' names no endpoint", endpoints);
+    for (char *one = strtok_r(list, ",", &rest); one && fd < 0; one = strtok_r(NULL, ",", &rest))
+        fd = flm__dial(one, deadline_ns, error);
+    free(list);
+    return fd;
+}
+
 /* A session manager that was killed while it started a helper has left a copy of its socket with that, for
  * a moment: what counts is whether the process lives that listens. */
 static bool somebody_listens(const char *endpoint)

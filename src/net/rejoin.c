@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_MAX = 64 << 10 };
+enum { FILE_MAX = 256 << 10 }; /* some thousand nodes */
 
 void flm__rejoin_learn(struct flm__rejoin *r, const Flm__Ready *ready)
 {
@@ -39,36 +39,31 @@ bool flm__rejoin_line(const char *text, const char *name, char *value, size_t si
     return false;
 }
 
-static int read_endpoints(const struct flm__rejoin *r, char *endpoints, size_t size, flm_error *error)
+int flm__rejoin_read(const char *file, char **text, flm_error *error)
 {
-    static char text[FILE_MAX];
-    int fd = open(r->file, O_RDONLY | O_CLOEXEC);
+    static char content[FILE_MAX];
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        return flm__error_set(error, FLM_ECLOSED, "%s is no more", r->file);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n < 0)
-        flm__error_errno(error, FLM_EIO, errno, "cannot read %s", r->file);
+        return flm__error_set(error, FLM_ECLOSED, "%s is no more", file);
+    ssize_t n = fd < 0 ? -1 : read(fd, content, sizeof(content) - 1);
+    int rc = n < 0 ? flm__error_errno(error, FLM_EIO, errno, "cannot read %s", file) : 0;
     if (fd >= 0)
         close(fd);
-    if (n < 0)
-        return FLM_EIO;
-    text[n] = 0;
-    if (!flm__rejoin_line(text, "endpoints", endpoints, size))
-        return flm__error_set(error, FLM_ECONNECT, "%s says of no session manager where it listens",
-                              r->file);
-    return 0;
+    content[n > 0 ? n : 0] = 0;
+    *text = content;
+    return rc;
 }
 
 int flm__rejoin_dial(const struct flm__rejoin *r, int64_t deadline_ns, flm_error *error)
 {
-    char endpoints[1024], *rest = NULL;
-    int rc = read_endpoints(r, endpoints, sizeof(endpoints), error);
+    char endpoints[1024], *text;
+    int rc = flm__rejoin_read(r->file, &text, error);
     if (rc < 0)
         return rc;
-    int fd = flm__error_set(error, FLM_ECONNECT, "%s names no endpoint", r->file);
-    for (char *one = strtok_r(endpoints, ",", &rest); one && fd < 0; one = strtok_r(NULL, ",", &rest))
-        fd = flm__dial(one, deadline_ns, error);
-    return fd;
+    if (!flm__rejoin_line(text, "endpoints", endpoints, sizeof(endpoints)))
+        return flm__error_set(error, FLM_ECONNECT, "%s says of no session manager where it listens",
+                              r->file);
+    return flm__dial_any(endpoints, deadline_ns, error);
 }
 
 void flm__rejoin_introduce(const struct flm__rejoin *r, Flm__Came *came)

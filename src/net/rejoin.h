@@ -34,6 +34,8 @@ void flm__rejoin_introduce(const struct flm__rejoin *rejoin, Flm__Came *came);
 /* Whether this is the answer of one that goes on with the same state. FLM_EAUTH: it does not. */
 int flm__rejoin_check(const struct flm__rejoin *rejoin, const Flm__Ready *ready, flm_error *error);
 
+/* The file's text, which is valid until the next call. FLM_ECLOSED: there is no such file. */
+int flm__rejoin_read(const char *file, char **text, flm_error *error);
 /* The value in a line "NAME VALUE" of the file; false: there is none. */
 bool flm__rejoin_line(const char *text, const char *name, char *value, size_t size);
 

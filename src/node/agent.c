@@ -166,11 +166,11 @@ static bool is_of_living(void *arg, pid_t pid)
         return false;
     char text[32];
     uint64_t token = process_variable(pid, "FLM_TOKEN", text, sizeof(text)) ? strtoull(text, NULL, 10) : 0;
-    pid_t session = token ? 0 : getsid(pid);
+    pid_t session = token ? 0 : getsid(pid), group = token ? 0 : getpgid(pid);
     for (unsigned i = 0; i < agent->n_slots; i++) {
         const struct slot *slot = &agent->slots[i];
         bool lives = slot->state != SLOT_EMPTY && slot->state != SLOT_GONE;
-        if (lives && (token ? slot->token == token : slot->pid == session))
+        if (lives && (token ? slot->token == token : slot->pid == session || slot->pid == group))
             return true;
     }
     return false;

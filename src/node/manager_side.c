@@ -34,6 +34,8 @@ static bool read_about(const Flm__Message *m, struct about *about)
         ABOUT(CANCEL, cancel);
         ABOUT(KILL, kill);
         ABOUT(BLOB, blob);
+        ABOUT(COMMON, common);
+        ABOUT(GOT_OBJECT, got_object);
 #undef ABOUT
     default:
         return false;
@@ -76,14 +78,28 @@ static void answer_ping(struct agent *agent, const Flm__Ping *ping)
     agent_tell(agent, &m, NULL, 0);
 }
 
+/* What no slot has taken: its common data are not read. */
+static void decline_common(struct agent *agent, const Flm__Message *m)
+{
+    if (agent->relay && m->body_case == FLM__MESSAGE__BODY_BIND)
+        relay_common_decline(agent->relay, m->bind->common);
+    else if (agent->relay && m->body_case == FLM__MESSAGE__BODY_COMMON)
+        relay_common_decline(agent->relay, m->common->common);
+}
+
 static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
 {
     struct agent *agent = arg;
     struct about about;
     if (read_about(m, &about)) {
         struct slot *slot = about.lane < agent->n_slots ? &agent->slots[about.lane] : NULL;
+        if (agent->relay && m->body_case == FLM__MESSAGE__BODY_GOT_OBJECT) {
+            relay_object_got(agent->relay, slot, m->got_object);
+            return;
+        }
         if (slot && slot->announced && about.life == slot->announced)
             slot_from_manager(slot, m, fds, n_fds);
+        decline_common(agent, m);
         return;
     }
     switch (m->body_case) {
@@ -134,14 +150,7 @@ static int dial(const struct agent *agent, int64_t deadline_ns, flm_error *error
     int fd = agent->options->rejoin_file ? dial_latest(agent->options->rejoin_file, deadline_ns) : -1;
     if (fd >= 0)
         return fd;
-    char *list = strdup(agent->options->endpoint), *rest = NULL;
-    fd = flm__error_set(error, FLM_EINVAL, "--endpoint names no endpoint");
-    if (!list)
-        return flm__error_set(error, FLM_ENOMEM, "no memory");
-    for (char *one = strtok_r(list, ",", &rest); one && fd < 0; one = strtok_r(NULL, ",", &rest))
-        fd = flm__dial(one, deadline_ns, error);
-    free(list);
-    return fd;
+    return flm__dial_any(agent->options->endpoint, deadline_ns, error);
 }
 
 /* What we are, with all slots. */

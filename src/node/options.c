@@ -20,6 +20,7 @@ enum {
     KEY_PROVIDER,
     KEY_INTERFACE,
     KEY_CPUS,
+    KEY_SAME_SESSION,
     KEY_RELAY,
     KEY_DIRECTORY,
     KEY_WRAPPER,
@@ -29,6 +30,7 @@ enum {
     KEY_LOSS,
     KEY_REJOIN_FILE,
     KEY_GRACE,
+    KEY_OBJECTS,
     KEY_TOPOLOGY,
     KEY_LOG
 };
@@ -63,11 +65,15 @@ static const struct argp_option table[] = {
      0},
     {"wrap-executor", KEY_WRAP_EXECUTOR, "K", 0, "the slot whose executor is wrapped (default 0; -1: all)",
      0},
-    {"world-command", KEY_WORLD, "CMD", 0, "starts {n} MPI ranks (default: mpirun -n {n})", 0},
+    {"world-command", KEY_WORLD, "CMD", 0, "starts {n} MPI ranks; empty: none (default: mpirun -n {n})", 0},
     {"executor", KEY_EXECUTOR, "FILE", 0, "the program flm-executor (default: beside this one)", 0},
     {"loss-time", KEY_LOSS, "MS", 0, "an executor that is silent so long is killed (default 10000)", 0},
     {"grace", KEY_GRACE, "S", 0,
      "after SIGTERM: tell flmd, finish the tasks that run for at most so long, then end (default 0)", 0},
+    {"object-memory", KEY_OBJECTS, "MIB", 0,
+     "keep so much of objects for tasks that will ask for them (default: an eighth of the memory)", 0},
+    {"same-session", KEY_SAME_SESSION, NULL, 0,
+     "executors stay in our session, by which PBS knows what belongs to the job", 0},
     {"log-to-stderr", KEY_LOG, NULL, 0, "also print what services write", 0},
     {0},
 };
@@ -131,11 +137,17 @@ static error_t parse_executor(int key, char *arg, struct argp_state *state)
     case KEY_REJOIN_FILE:
         o->rejoin_file = arg;
         return 0;
+    case KEY_OBJECTS:
+        o->object_bytes = (uint64_t)flm__argp_number(state, "--object-memory", arg, 1, 1 << 30) << 20;
+        return 0;
     case KEY_LOSS:
         o->loss_ms = (unsigned)flm__argp_number(state, "--loss-time", arg, 100, 86400000);
         return 0;
     case KEY_GRACE:
         o->grace_s = (unsigned)flm__argp_number(state, "--grace", arg, 0, 86400);
+        return 0;
+    case KEY_SAME_SESSION:
+        o->same_session = true;
         return 0;
     case KEY_LOG:
         o->log_to_stderr = true;

@@ -23,8 +23,10 @@ struct node_options {
     int wrap_executor;            /* slot; -1: every one */
     const char *world_command;    /* "{n}" stands for the ranks, the program follows */
     const char *executor;         /* the program flm-executor; NULL: found beside us */
+    uint64_t object_bytes;        /* that a relay may keep of objects; 0: a part of the memory */
     unsigned loss_ms;
-    unsigned grace_s; /* after SIGTERM, for what runs to be finished */
+    unsigned grace_s;  /* after SIGTERM, for what runs to be finished */
+    bool same_session; /* as process.h has it */
     bool log_to_stderr;
 };
 

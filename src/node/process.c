@@ -86,8 +86,9 @@ static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *ac
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
+    int apart = spec->same_session ? POSIX_SPAWN_SETPGROUP : POSIX_SPAWN_SETSID; /* its number: its own */
     int rc = posix_spawnattr_setflags(attributes,
-                                      POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+                                      (short)(apart | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
     posix_spawnattr_setsigmask(attributes, &none);
     posix_spawnattr_setsigdefault(attributes, &all);
     if (rc == 0 && spec->directory && *spec->directory)

@@ -16,11 +16,12 @@ struct process_spec {
     int out, err;          /* become its stdout and stderr */
     const char *cpus;      /* as placement_apply; "" not bound */
     int numa;
+    bool same_session; /* else it leads one of its own, and a Ctrl-C on our terminal does not reach it */
 };
 
-/* Starts it as the leader of a session of its own (a Ctrl-C on our terminal does not reach it), with
- * /dev/null as stdin. A command without a slash is found in the PATH of its environment, one with a slash
- * counts from its directory. FLM_ENOTFOUND, FLM_EPERM, FLM_ENOMEM with the error filled. */
+/* Starts it as the leader of a process group of its own, with /dev/null as stdin. A command without a slash
+ * is found in the PATH of its environment, one with a slash counts from its directory. FLM_ENOTFOUND,
+ * FLM_EPERM, FLM_ENOMEM with the error filled. */
 int process_start(const struct process_spec *spec, pid_t *pid, flm_error *error);
 
 /* Makes orphaned descendants our children. */

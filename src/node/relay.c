@@ -348,6 +348,7 @@ void relay_disconnect(struct relay *r)
     close_fabric(r);
     uv_timer_stop(&r->fabric_timer);
     relay_common_retire(r);
+    relay_objects_close(r); /* the next flmd has others */
     for (unsigned i = 0; i < r->n_lanes; i++) {
         bool draining = r->lanes[i].draining;
         r->lanes[i].draining = false;
@@ -384,6 +385,7 @@ void relay_close(struct relay *r)
     for (unsigned i = 0; i < r->n_lanes; i++)
         relay_lane_close(r, i);
     relay_common_close(r);
+    relay_objects_close(r);
     close_fabric(r);
     close(r->bell);
     free(r->lanes);

@@ -67,10 +67,18 @@ void relay_blob_from_executor(struct relay *relay, unsigned lane, uint64_t id, u
 /* flmd has read a large output. */
 void relay_blob_done(struct relay *relay, uint64_t id);
 
-/* relay_common.c: common data of a session, read once. Calls slot_common_ready now or later; NULL after
- * it was told that there is none. */
-struct common *relay_common_get(struct relay *relay, struct slot *slot, uint32_t session,
-                                const Flm__BlobRef *ref);
+/* relay_common.c: one version of a session's common data, read once. Stores it in *at, a field of the slot
+ * (NULL: it cannot be had), and then calls slot_common_ready, now or later. */
+void relay_common_get(struct relay *relay, struct slot *slot, struct common **at, uint32_t session,
+                      const Flm__BlobRef *ref);
 void relay_common_release(struct relay *relay, struct common *common);
+/* No read is begun for this reference. */
+void relay_common_decline(struct relay *relay, const Flm__BlobRef *ref);
+
+/* relay_objects.c: an executor asks for an object; flmd answers, perhaps a slot (NULL: none) that does not
+ * wait for it any more; the executor is gone. */
+void relay_object_ask(struct relay *relay, struct slot *slot, const Flm__GetObject *get);
+void relay_object_got(struct relay *relay, struct slot *slot, const Flm__GotObject *got);
+void relay_objects_lose(struct relay *relay, struct slot *slot); /* NULL: all; flmd is gone */
 
 #endif

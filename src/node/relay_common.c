@@ -1,4 +1,7 @@
-/* relay_common.c - common data of sessions: read once per node, mapped by all its executors. */
+/* relay_common.c - common data of sessions: read once per node, mapped by all its executors.
+ *
+ * flmd keeps them readable for each reference that it sends (Bind, Common), and hears BlobDone for each:
+ * when the read is over that this one began, at once where another one had. */
 #define _GNU_SOURCE
 #include "base/error.h"
 #include "node/relay_inside.h"
@@ -34,7 +37,7 @@ static void free_common(struct common *common)
     free(common);
 }
 
-/* All slots that wait for it go on. */
+/* All slots that wait for it go on. One that cannot lets it go by itself. */
 static void on_pulled(struct pull *pull)
 {
     struct common *common = pull->owner;
@@ -42,45 +45,57 @@ static void on_pulled(struct pull *pull)
     bool failed = pull->status < 0;
     for (unsigned i = 0; i < agent->n_slots; i++) {
         struct slot *slot = &agent->slots[i];
-        if (slot->common != common || !slot->bind)
-            continue;
-        slot_common_ready(slot, failed ? -1 : pull->fd, "the common data could not be read from flmd");
+        if ((slot->common == common && slot->bind) || slot->coming == common)
+            slot_common_ready(slot, failed ? -1 : pull->fd, "the common data could not be read from flmd");
     }
-    if (failed) {
-        for (unsigned i = 0; i < agent->n_slots; i++)
-            if (agent->slots[i].common == common)
-                agent->slots[i].common = NULL;
+    for (unsigned i = 0; failed && i < agent->n_slots; i++)
+        if (agent->slots[i].common == common)
+            agent->slots[i].common = NULL;
+    if (failed)
         free_common(common);
-    }
 }
 
-struct common *relay_common_get(struct relay *relay, struct slot *slot, uint32_t session,
-                                const Flm__BlobRef *ref)
+static struct common *start(struct relay *relay, uint32_t session, const Flm__BlobRef *ref,
+                            flm_error *error)
 {
-    flm_error error = {0, ""};
-    struct common *common = find(relay, session, ref->version);
+    struct common *common = calloc(1, sizeof(*common));
+    struct pull *pull = common ? relay_pull_start(relay, ref->size, ref->address, ref->key, error) : NULL;
+    if (!pull) {
+        free(common);
+        return NULL;
+    }
+    *common = (struct common){
+        .next = relay->commons, .relay = relay, .session = session, .version = ref->version, .pull = pull};
+    relay->commons = common;
+    pull->owner = common;
+    pull->on_done = on_pulled;
+    pull->tell = true;
+    pull->id = ref->id;
+    return common;
+}
+
+void relay_common_get(struct relay *relay, struct slot *slot, struct common **at, uint32_t session,
+                      const Flm__BlobRef *ref)
+{
+    flm_error error = {0, "no memory for common data"};
+    struct common *there = find(relay, session, ref->version);
+    struct common *common = there ? there : start(relay, session, ref, &error);
+    if (there || !common)
+        relay_common_decline(relay, ref);
+    *at = common;
     if (!common) {
-        common = calloc(1, sizeof(*common));
-        struct pull *pull =
-            common ? relay_pull_start(relay, ref->size, ref->address, ref->key, &error) : NULL;
-        if (!pull) {
-            free(common);
-            slot_common_ready(slot, -1, error.text);
-            return NULL;
-        }
-        *common = (struct common){.next = relay->commons,
-                                  .relay = relay,
-                                  .session = session,
-                                  .version = ref->version,
-                                  .pull = pull};
-        relay->commons = common;
-        pull->owner = common;
-        pull->on_done = on_pulled;
+        slot_common_ready(slot, -1, error.text);
+        return;
     }
     common->users++;
     if (common->pull->done)
         slot_common_ready(slot, common->pull->fd, "");
-    return common;
+}
+
+void relay_common_decline(struct relay *relay, const Flm__BlobRef *ref)
+{
+    if (ref && ref->size)
+        relay_tell_done(relay, 0, ref->id);
 }
 
 void relay_common_release(struct relay *relay, struct common *common)

@@ -60,6 +60,9 @@ struct relay {
     struct exposed *exposed;
     struct common *commons;
     struct pull *pulls;
+    struct object *objects; /* of relay_objects.c */
+    uint64_t object_bytes;
+    struct question *questions;
 };
 
 static inline unsigned relay_lane_index(const struct relay *r, const struct lane *l)
@@ -123,6 +126,7 @@ int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *r
 void relay_forget_announced(struct lane *lane);
 void relay_conceal_all(struct relay *relay);
 
+void relay_objects_close(struct relay *relay);
 void relay_common_close(struct relay *relay);
 /* flmd is lost: its numbers mean nothing to the next one. */
 void relay_common_retire(struct relay *relay);

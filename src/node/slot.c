@@ -87,8 +87,10 @@ static void clear_life(struct slot *slot)
     slot->page = NULL;
     slot->page_fd = -1;
     slot_drop_kept(slot);
-    if (slot->agent->relay)
+    if (slot->agent->relay) {
         relay_lane_close(slot->agent->relay, slot->lane);
+        relay_objects_lose(slot->agent->relay, slot);
+    }
     slot->pid = 0;
     slot->kill_reason = 0;
     slot->kill_text[0] = 0;
@@ -98,9 +100,21 @@ static void clear_life(struct slot *slot)
     uv_timer_stop(&slot->timer);
 }
 
+void slot_drop_update(struct slot *slot)
+{
+    if (slot->update)
+        flm__common__free_unpacked(slot->update, NULL);
+    slot->update = NULL;
+    if (slot->coming)
+        relay_common_release(slot->agent->relay, slot->coming);
+    slot->coming = NULL;
+}
+
 void slot_leave_session(struct slot *slot)
 {
+    slot_drop_update(slot);
     slot->session = slot->serial = 0;
+    slot->common_version = 0;
     slot->log.session[0] = 0;
     if (slot->common)
         relay_common_release(slot->agent->relay, slot->common);
@@ -206,7 +220,7 @@ static void tell_lost(struct slot *slot)
     lost.life = slot->announced;
     lost.pid = slot->pid;
     if (slot->announced == slot->life) {
-        lost.began = slot->page ? slot->page->began : 0;
+        lost.began = slot->page ? flm__status_began(slot->page) : 0;
         lost.relayed = slot->agent->relay ? relay_lane_relayed(slot->agent->relay, slot->lane) : 0;
     }
     lost.user_us = process_us(&slot->usage.ru_utime);

@@ -31,7 +31,9 @@ enum slot_state {
 
 /* What kind of process a lane holds, or is to hold. */
 struct slot_kind {
-    uint32_t ranks;    /* > 0: a world of so many MPI ranks */
+    uint32_t ranks;    /* > 0: a world of so many MPI ranks, */
+    uint32_t *lanes;   /* in these slots, this one first; */
+    size_t n_lanes;    /* 0: it was not said */
     bool self;         /* the application's own program */
     void *application; /* packed, for self: what it was started with */
     size_t application_size;
@@ -77,11 +79,14 @@ struct slot {
     uint32_t session; /* flmd's number; 0: none */
     uint32_t serial;  /* of it in flmd's journal; 0: not durable */
     unsigned backoff_ms;
-    unsigned failures;     /* lives in a row that never connected */
-    Flm__Bind *bind;       /* to be given as soon as the right process is there; owned */
-    int bind_fd;           /* its common data, -1: none */
-    struct common *common; /* relay: held for the session */
-    uv_timer_t timer;      /* EMPTY: next try; STARTING: too slow; LEAVING: SIGKILL */
+    unsigned failures;       /* lives in a row that never connected */
+    Flm__Bind *bind;         /* to be given as soon as the right process is there; owned */
+    int bind_fd;             /* its common data, -1: none */
+    struct common *common;   /* relay: held for the session */
+    uint64_t common_version; /* that the executor was sent last; 0: none */
+    Flm__Common *update;     /* relay: to be given once `coming` is there; owned */
+    struct common *coming;
+    uv_timer_t timer; /* EMPTY: next try; STARTING: too slow; LEAVING: SIGKILL */
     struct log log;
     struct log_stream *out, *err;
 };
@@ -101,7 +106,8 @@ void slot_attached(struct slot *slot, struct flm__watch *watch, int32_t pid);
 /* A message of flmd for this lane, of this life. fds as flm__watch_message_fn. */
 void slot_from_manager(struct slot *slot, Flm__Message *message, int *fds, unsigned n_fds);
 
-/* Common data for a waiting Bind has come (fd borrowed), or has not (fd < 0). */
+/* Common data for a waiting Bind, or the newer ones of a waiting Common, have come (fd borrowed), or have
+ * not (fd < 0). */
 void slot_common_ready(struct slot *slot, int fd, const char *text);
 
 /* Ends the process: reason 0 keeps what its status will tell. SIGTERM, SIGKILL after grace_ms; 0: SIGKILL

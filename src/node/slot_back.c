@@ -73,6 +73,7 @@ void slot_manager_lost(struct slot *slot)
         slot_leave_session(slot);
         slot->replaced = false;
     }
+    slot_drop_update(slot);
     if (slot->state != SLOT_BINDING && slot->state != SLOT_BOUND)
         return;
     if (slot->serial)
@@ -144,6 +145,8 @@ void slot_tell_back(struct slot *slot)
     back.pid = slot->pid;
     back.cpus = slot->kind.ranks ? "" : (char *)(uintptr_t)slot->place->cpus;
     back.restarts = slot->restarts;
+    back.lanes = slot->kind.lanes;
+    back.n_lanes = slot->kind.n_lanes;
     back.state = state_to_tell(slot);
     back.session = slot->session;
     back.serial = slot->serial;
@@ -153,6 +156,7 @@ void slot_tell_back(struct slot *slot)
     if (slot->agent->relay)
         relay_lane_restart(slot->agent->relay, slot->lane, back.began);
     back.bytes = slot->ring_bytes;
+    back.common_version = slot->common_version;
     FLM__MESSAGE(m, executor_back, EXECUTOR_BACK, &back);
     agent_tell(slot->agent, &m, (int[]){slot->ring_fd, slot->ring_bell}, slot->agent->relay ? 0 : 2);
     give_blobs(slot);

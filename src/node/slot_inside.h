@@ -8,6 +8,7 @@
 void slot_set_state(struct slot *slot, enum slot_state to);
 
 void slot_leave_session(struct slot *slot);
+void slot_drop_update(struct slot *slot); /* newer common data that are on their way */
 void slot_drop_bind(struct slot *slot);
 void slot_tell_bind_failed(struct slot *slot, const char *text);
 void slot_tell_up(struct slot *slot, int32_t pid);

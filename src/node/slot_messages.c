@@ -26,6 +26,7 @@ static void give_bind(struct slot *slot)
         bind->common->address = bind->common->key = 0;
     FLM__MESSAGE(m, bind, BIND, bind);
     flm__watch_send(slot->watch, &m, &slot->bind_fd, has_common);
+    slot->common_version = has_common ? bind->common->version : 0;
     slot->session = bind->session;
     slot->serial = bind->serial;
     slot->log.executor = bind->executor;
@@ -94,6 +95,27 @@ static void on_blob(struct slot *slot, Flm__Message *m, int *fds, unsigned n_fds
         forward(slot, m, fds, 1);
 }
 
+static void on_get_object(struct slot *slot, Flm__Message *m)
+{
+    if (slot->agent->lost_ns) {
+        Flm__GotObject got = FLM__GOT_OBJECT__INIT;
+        got.lane = slot->lane;
+        got.life = slot->life;
+        got.number = m->get_object->number;
+        got.code = FLM_EDISCONNECTED;
+        got.text = (char *)(uintptr_t) "the session manager is gone";
+        FLM__MESSAGE(answer, got_object, GOT_OBJECT, &got);
+        flm__watch_send(slot->watch, &answer, NULL, 0);
+        return;
+    }
+    m->get_object->lane = slot->lane;
+    m->get_object->life = slot->life;
+    if (slot->agent->relay)
+        relay_object_ask(slot->agent->relay, slot, m->get_object);
+    else
+        forward(slot, m, NULL, 0);
+}
+
 static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
 {
     struct slot *slot = arg;
@@ -117,6 +139,16 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         break;
     case FLM__MESSAGE__BODY_BLOB:
         on_blob(slot, m, fds, n_fds);
+        break;
+    case FLM__MESSAGE__BODY_GET_OBJECT:
+        on_get_object(slot, m);
+        break;
+    case FLM__MESSAGE__BODY_COMMON_TAKEN:
+        if (m->common_taken->code < 0)
+            slot->common_version = 0; /* it is not what it has */
+        m->common_taken->lane = slot->lane;
+        m->common_taken->life = slot->life;
+        forward(slot, m, NULL, 0);
         break;
     case FLM__MESSAGE__BODY_STOCK:
         slot_take_stock(slot, m->stock);
@@ -234,7 +266,7 @@ static void take_bind(struct slot *slot, Flm__Message *m, int *fds, unsigned n_f
     }
     const Flm__BlobRef *common = slot->bind->common;
     if (slot->agent->relay && common && common->size)
-        slot->common = relay_common_get(slot->agent->relay, slot, slot->bind->session, common);
+        relay_common_get(slot->agent->relay, slot, &slot->common, slot->bind->session, common);
     if (!slot->bind) /* the common data cannot be had: told already */
         return;
     if (!slot_kind_fits(&slot->kind, slot->bind))
@@ -243,10 +275,8 @@ static void take_bind(struct slot *slot, Flm__Message *m, int *fds, unsigned n_f
         give_bind(slot);
 }
 
-void slot_common_ready(struct slot *slot, int fd, const char *text)
+static void bind_is_ready(struct slot *slot, int fd, const char *text)
 {
-    if (!slot->bind)
-        return;
     if (fd >= 0)
         slot->bind_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* not for those that we start meanwhile */
     if (slot->bind_fd >= 0) {
@@ -255,13 +285,74 @@ void slot_common_ready(struct slot *slot, int fd, const char *text)
     }
     slot_tell_bind_failed(slot, text);
     slot_drop_bind(slot);
+    if (fd >= 0 && slot->common) /* else nobody has it any more */
+        relay_common_release(slot->agent->relay, slot->common);
     slot->common = NULL;
     slot->replaced = false;
+}
+
+static void give_update(struct slot *slot, int *fd)
+{
+    FLM__MESSAGE(m, common, COMMON, slot->update);
+    slot->update->common->address = slot->update->common->key = 0;
+    flm__watch_send(slot->watch, &m, fd, 1);
+    slot->common_version = slot->update->common->version;
+    if (slot->common)
+        relay_common_release(slot->agent->relay, slot->common);
+    slot->common = slot->coming;
+    slot->coming = NULL;
+}
+
+static void update_is_ready(struct slot *slot, int fd, const char *text)
+{
+    if (fd >= 0) {
+        give_update(slot, &fd);
+    } else {
+        Flm__CommonTaken taken = FLM__COMMON_TAKEN__INIT;
+        taken.lane = slot->lane;
+        taken.life = slot->announced;
+        taken.session = slot->update->session;
+        taken.version = slot->update->common->version;
+        taken.code = FLM_EBIND;
+        taken.text = (char *)(uintptr_t)text;
+        FLM__MESSAGE(m, common_taken, COMMON_TAKEN, &taken);
+        agent_tell(slot->agent, &m, NULL, 0);
+        slot->coming = NULL;
+    }
+    flm__common__free_unpacked(slot->update, NULL);
+    slot->update = NULL;
+}
+
+void slot_common_ready(struct slot *slot, int fd, const char *text)
+{
+    if (slot->bind)
+        bind_is_ready(slot, fd, text);
+    else if (slot->update)
+        update_is_ready(slot, fd, text);
+}
+
+static void take_common(struct slot *slot, Flm__Message *m, int *fds, unsigned n_fds)
+{
+    struct relay *relay = slot->agent->relay;
+    const Flm__BlobRef *ref = m->common->common;
+    if (slot->state != SLOT_BOUND || m->common->session != slot->session || !ref)
+        return;
+    if (!relay) {
+        flm__watch_send(slot->watch, m, fds, n_fds);
+        slot->common_version = ref->version;
+        return;
+    }
+    slot_drop_update(slot);
+    slot->update = m->common;
+    m->common = NULL;
+    m->body_case = FLM__MESSAGE__BODY__NOT_SET;
+    relay_common_get(relay, slot, &slot->coming, slot->session, ref);
 }
 
 static void take_unbind(struct slot *slot, Flm__Message *m)
 {
     if (slot->state == SLOT_BOUND) {
+        slot_drop_update(slot);
         slot_set_state(slot, SLOT_UNBINDING);
         flm__watch_send(slot->watch, m, NULL, 0);
     } else if (slot->bind && slot->bind->session == m->unbind->session) {
@@ -288,9 +379,13 @@ void slot_from_manager(struct slot *slot, Flm__Message *m, int *fds, unsigned n_
     case FLM__MESSAGE__BODY_UNBIND:
         take_unbind(slot, m);
         break;
+    case FLM__MESSAGE__BODY_COMMON:
+        take_common(slot, m, fds, n_fds);
+        break;
     case FLM__MESSAGE__BODY_KILL:
         slot_end(slot, m->kill->reason, m->kill->text, m->kill->gently ? SLOT_REPLACE_MS : 0);
         break;
+    case FLM__MESSAGE__BODY_GOT_OBJECT:
     case FLM__MESSAGE__BODY_RECALL:
     case FLM__MESSAGE__BODY_CANCEL:
     case FLM__MESSAGE__BODY_BLOB:

@@ -20,6 +20,8 @@
 
 extern char **environ;
 
+enum { WORLD_CPUS_MAX = 16 << 10 }; /* executor/identity.h reads as much */
+
 /* Variables by which a launcher's MPI would believe that this process is a rank of it. A service that is
  * not in a world must not join the launcher's: one dead rank would end all. */
 static const char *const launcher_prefixes[] = {
@@ -43,6 +45,7 @@ static bool is_launchers(const char *assignment)
 void slot_kind_clear(struct slot_kind *kind)
 {
     free(kind->application);
+    free(kind->lanes);
     *kind = (struct slot_kind){0};
 }
 
@@ -56,6 +59,12 @@ int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
     slot_kind_clear(kind);
     if (!bind)
         return 0;
+    kind->lanes = bind->n_lanes ? malloc(bind->n_lanes * sizeof(*kind->lanes)) : NULL;
+    if (bind->n_lanes && !kind->lanes)
+        return FLM_ENOMEM;
+    if (bind->n_lanes)
+        memcpy(kind->lanes, bind->lanes, bind->n_lanes * sizeof(*kind->lanes));
+    kind->n_lanes = bind->n_lanes;
     kind->ranks = bind->ranks;
     kind->self = is_self(bind);
     if (!kind->self)
@@ -72,6 +81,9 @@ bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
 {
     if (kind->ranks != bind->ranks || kind->self != is_self(bind))
         return false;
+    if (kind->n_lanes != bind->n_lanes ||
+        (kind->n_lanes && memcmp(kind->lanes, bind->lanes, kind->n_lanes * sizeof(*kind->lanes)) != 0))
+        return false; /* its ranks are bound to the processors of other slots */
     if (!kind->self)
         return true;
     struct slot_kind wanted = {0};
@@ -112,6 +124,10 @@ static int build_command(const struct slot *slot, const Flm__Application *self, 
     if (slot_is_wrapped(slot) && texts_add_words(command, o->executor_wrapper) < 0)
         return flm__error_set(error, FLM_EINVAL, "the wrapper '%s' is not a command line",
                               o->executor_wrapper);
+    if (slot->kind.ranks && !*o->world_command)
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "the executors of this node run tasks of one rank only (flm-node was started "
+                              "with no --world-command, as by flm_mpi_init)");
     if (slot->kind.ranks && add_world(command, o->world_command, slot->kind.ranks, o->name) < 0)
         return flm__error_set(error, FLM_EINVAL, "the command for worlds, '%s', is not a command line",
                               o->world_command);
@@ -163,6 +179,25 @@ static void set_gpus(const struct slot *slot, struct texts *environment)
     }
 }
 
+/* Of this slot, "0-3,8"; of a world one such list for each rank, "0-1;2-3". "": wherever they like. */
+static void set_cpus(const struct slot *slot, struct texts *environment)
+{
+    char list[WORLD_CPUS_MAX] = "";
+    size_t used = 0;
+    if (!slot->kind.ranks) {
+        texts_set(environment, "FLM_CPUS", slot->place->cpus);
+        return;
+    }
+    for (size_t r = 0; r < slot->kind.n_lanes && used < sizeof(list); r++) {
+        uint32_t lane = slot->kind.lanes[r];
+        const char *cpus = lane < slot->agent->n_slots ? slot->agent->placement.slots[lane].cpus : "";
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", r ? ";" : "", cpus);
+        if (!cpus[0])
+            used = sizeof(list);
+    }
+    texts_set(environment, "FLM_CPUS", used < sizeof(list) ? list : "");
+}
+
 static void build_environment(const struct slot *slot, const Flm__Application *self,
                               struct texts *environment)
 {
@@ -176,7 +211,7 @@ static void build_environment(const struct slot *slot, const Flm__Application *s
         texts_put(environment, self->environment[i]);
     texts_set(environment, "FLM_AGENT", agent->socket);
     texts_set(environment, "FLM_ENDPOINT", agent->options->endpoint);
-    texts_set(environment, "FLM_CPUS", slot->kind.ranks ? "" : slot->place->cpus);
+    set_cpus(slot, environment);
     char numa[16];
     snprintf(numa, sizeof(numa), "%d", slot->place->numa);
     texts_set(environment, "FLM_NUMA", slot->kind.ranks ? "-1" : numa);
@@ -271,7 +306,8 @@ int slot_launch(struct slot *slot, flm_error *error)
                                     .environment = &environment,
                                     .directory = self ? self->working_directory : NULL,
                                     .cpus = slot->kind.ranks ? "" : slot->place->cpus,
-                                    .numa = slot->place->numa};
+                                    .numa = slot->place->numa,
+                                    .same_session = slot->agent->options->same_session};
         rc = spawn_with_pipes(slot, &spec, error);
     }
     slot->heard_ns = flm__now_ns();

@@ -221,8 +221,7 @@ unsigned sheet_node(struct sheet *s, const char *name, size_t size)
     return s->n_nodes++;
 }
 
-/* ---- after a crash
- * ------------------------------------------------------------------------------------------ */
+/* ---- after a crash ----------------------------------------------------------------------------- */
 
 /* Whether the file says that somebody writes it: byte 11 of the superblock. */
 static bool is_marked(const struct sheet *s)

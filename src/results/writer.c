@@ -264,8 +264,7 @@ static void take_result(struct writer *w, const struct flm__journal_record *head
     w->progress.rows++;
 }
 
-/* ---- other records
- * --------------------------------------------------------------------------------------- */
+/* ---- other records ----------------------------------------------------------------------------- */
 
 static void take_place(struct writer *w, uint32_t executor, const char *name, uint32_t size)
 {

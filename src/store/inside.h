@@ -46,7 +46,7 @@ struct flm__journal_shared {
     _Atomic bool stop;
     _Alignas(FLM__LINE) _Atomic uint64_t head; /* the thread writes these; of the ring */
     _Atomic uint64_t written, synced, specials_head, specials_freed;
-    _Atomic uint64_t frames, syncs, bytes, segments, live;
+    _Atomic uint64_t frames, syncs, bytes, segments, live, room;
     _Atomic int state;
     _Alignas(FLM__LINE) _Atomic bool sleeps; /* the thread; the owner rings and takes it back */
     _Atomic bool waits;                      /* the owner; the thread rings and takes it back */
@@ -66,6 +66,7 @@ struct flm__journal_inside {
     struct {
         uint64_t position, beyond, special; /* written; not through the ring; specials taken */
         uint64_t offset, ahead; /* of the segment's file: the next frame; zeros are there up to */
+        uint64_t look_at;       /* the room on the disk once offset is there */
         struct flm__segment_header segment;
         struct flm__known_segment *known; /* the last is the current one */
         size_t n, room;

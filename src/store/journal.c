@@ -15,6 +15,7 @@ enum {
     RING_BYTES = 4 << 20, /* one of 16 MiB is never in a cache: 1 KiB records cost a third more */
     LEAST_RING_BYTES = 64 << 10,
     SEGMENT_BYTES = 64 << 20,
+    LEAST_SEGMENT_BYTES = 4 << 20,
     LARGE_RINGS = 4, /* records that did not fit the ring hold so many times its size at most */
 };
 
@@ -203,10 +204,18 @@ static void wake_thread(struct flm__journal_inside *j)
         flm__journal_ring(j->bell);
 }
 
+/* Room is made by whole segments: of what is left on the disk none takes more than a part. */
+static bool is_enough(const struct flm__journal_inside *j, uint64_t bytes)
+{
+    return bytes >= j->segment_bytes ||
+           (bytes >= LEAST_SEGMENT_BYTES &&
+            bytes >= atomic_load_explicit(&j->shared.room, memory_order_relaxed) / 8);
+}
+
 /* What is appended from now on belongs to the next segment, if this one has enough. */
 static bool roll(struct flm__journal_inside *j, uint64_t position)
 {
-    if (position - j->owner.segment_first < j->segment_bytes || !push_special(j, NULL, 0))
+    if (!is_enough(j, position - j->owner.segment_first) || !push_special(j, NULL, 0))
         return false;
     j->owner.segment_first = position;
     j->owner.rolled = true;
@@ -322,6 +331,7 @@ void flm__journal_stats(struct flm__journal *front, struct flm__journal_stats *s
         .bytes = atomic_load_explicit(&s->bytes, memory_order_relaxed),
         .segments = atomic_load_explicit(&s->segments, memory_order_relaxed),
         .live = atomic_load_explicit(&s->live, memory_order_relaxed),
+        .room = atomic_load_explicit(&s->room, memory_order_relaxed),
     };
 }
 

@@ -12,10 +12,11 @@
  *
  * Segments. The journal is a row of files. At flm__journal_start, and in a flm__journal_commit after
  * segment_bytes of records, a new one begins, and flm__journal_rolled says so, once: what the owner appends
- * next are that segment's first records. An owner that then appends all that it knows (a checkpoint; as
- * slowly as it likes, other records may stand between) and calls flm__journal_drop_before(first position of
- * the segment, position of the checkpoint's last record) keeps the journal as short as what is alive.
- * Records of older segments come first in a replay as long as these are there.
+ * next are that segment's first records. Where the disk has little room left they are shorter. An owner
+ * that then appends all that it knows (a checkpoint; as slowly as it likes, other records may stand
+ * between) and calls flm__journal_drop_before(first position of the segment, position of the checkpoint's
+ * last record) keeps the journal as short as what is alive. Records of older segments come first in a
+ * replay as long as these are there.
  *
  * A full disk: nothing is lost; `written` stands still, the ring fills, appends return 0, the state is
  * FLM__JOURNAL_FULL; the thread tries again each second and at flm__journal_retry, until it works or the
@@ -68,6 +69,7 @@ struct flm__journal_stats {
     uint64_t bytes;    /* written to files, with headers */
     uint64_t segments; /* files that are there now */
     uint64_t live;     /* bytes of these files */
+    uint64_t room;     /* bytes that the disk had left, at most some MiB ago; UINT64_MAX: nobody knows */
 };
 
 /* What the inline functions below need; the rest is behind it. */

@@ -8,7 +8,8 @@ enum durable_type {
     DURABLE_APPLICATION = 1,  /* payload: Flm__Application */
     DURABLE_UNREGISTERED = 2, /* its name */
     DURABLE_SESSION = 3,      /* Flm__StoredSession: all of a session but what follows; the newest counts */
-    DURABLE_COMMON = 4,       /* common data of the session */
+    DURABLE_COMMON = 4,       /* common data of the session; the newest count. value: their version, modulo
+                                 2^32; 0: 1 */
     DURABLE_TASK = 5,         /* struct flm__record, payload */
     DURABLE_RESULT = 6,       /* uint64_t: number of the result in the session; struct flm__record, payload;
                                  value: in a session with a file of results the task's duration, as

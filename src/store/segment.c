@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static const char new_file[] = "new";
@@ -14,6 +15,7 @@ static const char new_file[] = "new";
 enum {
     AHEAD = 1 << 20, /* zeros written at once, where frames will be that are synced */
     SMALL = 1 << 19, /* bytes per sync; where there are more, writing twice costs more than it saves */
+    LOOK_BYTES = 4 << 20,
 };
 
 bool flm__journal_room_for_segments(struct flm__journal_inside *j, size_t n)
@@ -41,6 +43,16 @@ static void count_live(struct flm__journal_inside *j)
 void flm__journal_know_segment(struct flm__journal_inside *j, uint64_t first, uint64_t bytes)
 {
     j->thread.known[j->thread.n++] = (struct flm__known_segment){.first = first, .bytes = bytes};
+}
+
+static void look_at_room(struct flm__journal_inside *j)
+{
+    struct statvfs disk;
+    uint64_t room = UINT64_MAX;
+    if (fstatvfs(j->folder.fd, &disk) == 0)
+        room = (uint64_t)disk.f_bavail * disk.f_frsize;
+    atomic_store_explicit(&j->shared.room, room, memory_order_relaxed);
+    j->thread.look_at = j->thread.offset + LOOK_BYTES;
 }
 
 /* ---- Writing ---- */
@@ -98,6 +110,8 @@ int flm__segment_frame(struct flm__journal_inside *j, const void *records, uint6
     atomic_fetch_add_explicit(&j->shared.frames, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&j->shared.bytes, sizeof(h) + bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&j->shared.live, sizeof(h) + bytes, memory_order_relaxed);
+    if (j->thread.offset >= j->thread.look_at)
+        look_at_room(j);
     return 0;
 }
 
@@ -226,6 +240,7 @@ int flm__segment_begin(struct flm__journal_inside *j, const char **doing)
     flm__journal_know_segment(j, h.first, 0);
     atomic_fetch_add_explicit(&j->shared.bytes, sizeof(h), memory_order_relaxed);
     count_live(j);
+    look_at_room(j);
     return 0;
 }
 
@@ -253,4 +268,5 @@ void flm__segments_drop(struct flm__journal_inside *j, uint64_t first)
     memmove(known, known + n, (j->thread.n - n) * sizeof(*known));
     j->thread.n -= n;
     count_live(j);
+    look_at_room(j);
 }

@@ -48,13 +48,13 @@ static const char *advice(int why)
     case EFBIG:
         return "a limit on the size of files (ulimit -f) is in the way";
     case EDQUOT:
-        return "make room in your quota; tasks wait meanwhile, and nothing is lost";
+        return "make room in your quota; what was taken waits meanwhile, and nothing is lost";
     case ENOMEM:
     case EMFILE:
     case ENFILE:
-        return "it is tried again each second; tasks wait meanwhile, and nothing is lost";
+        return "it is tried again each second; what was taken waits meanwhile, and nothing is lost";
     case ENOSPC:
-        return "make room on that disk; tasks wait meanwhile, and nothing is lost";
+        return "make room on that disk; what was taken waits meanwhile, and nothing is lost";
     default:
         return "what was acknowledged is in the journal; end this and start again with a disk that works";
     }

@@ -24,6 +24,16 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* PBS sets it to all CPUs of a chunk, however many ranks that has: our commands have their executor's
+ * cores. */
+static bool is_threads_of_pbs(const char *assignment)
+{
+    static const char name[] = "OMP_NUM_THREADS=";
+    const char *cpus = getenv("NCPUS");
+    return getenv("PBS_JOBID") && cpus && strncmp(assignment, name, strlen(name)) == 0 &&
+           strcmp(assignment + strlen(name), cpus) == 0;
+}
+
 /* Our environment. Without what belongs to this batch job where the run may go on in another one: there
  * its agents have their own. */
 static const char **make_environment(bool durable)
@@ -35,7 +45,7 @@ static const char **make_environment(bool durable)
         n++;
     const char **list = flmexec_alloc((n + 1) * sizeof(*list));
     for (size_t i = 0; i < n; i++) {
-        bool left_out = false;
+        bool left_out = is_threads_of_pbs(environ[i]);
         for (size_t j = 0; j < sizeof(of_job) / sizeof(*of_job); j++)
             left_out |= durable && strncmp(environ[i], of_job[j], strlen(of_job[j])) == 0;
         if (!left_out)

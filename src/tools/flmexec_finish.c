@@ -158,12 +158,6 @@ static bool try_again(struct flmexec_run *run, struct flmexec_job *job, const st
     return true;
 }
 
-/* A session that outlives us had no room on its disk. */
-static bool not_recorded(const struct flmexec_run *run, const struct flm_result *r)
-{
-    return flmexec_is_durable(run) && r->reason == FLM_REASON_SERVICE && r->code == FLM_EIO;
-}
-
 void flmexec_take(struct flmexec_run *run, const struct flm_result *r)
 {
     struct flmexec_job *job;
@@ -174,7 +168,7 @@ void flmexec_take(struct flmexec_run *run, const struct flm_result *r)
     if (!job)
         return;
     HASH_DEL(run->given, job);
-    if (r->reason == FLM_REASON_DISCONNECTED || not_recorded(run, r)) { /* as if never given */
+    if (r->reason == FLM_REASON_DISCONNECTED || r->reason == FLM_REASON_REFUSED) { /* as if never given */
         flmexec_stop(run, STOP_TROUBLE, "%s", r->message[0] ? r->message : flm_strerror(FLM_EDISCONNECTED));
         return;
     }

@@ -41,6 +41,7 @@ enum {
     KEY_DURABILITY,
     KEY_STATE_DIR,
     KEY_RESULTS,
+    KEY_RANKS,
 };
 
 static const struct argp_option options[] = {
@@ -53,6 +54,7 @@ static const struct argp_option options[] = {
     {"window", 'w', "NUMBER", 0, "Most tasks in flight (default 4096)", 0},
     {"latency", KEY_LATENCY, NULL, 0, "One task at a time, the round trip of each measured", 0},
     {"pause", KEY_PAUSE, "TIME", 0, "With --latency: idle so long before each task (us)", 0},
+    {"ranks-per-task", KEY_RANKS, "NUMBER", 0, "Each task is run by so many ranks of an MPI world", 0},
     {"deadline", KEY_DEADLINE, "TIME", 0, "Deadline of each task from its start (ms)", 0},
     {"fail-every", KEY_FAIL_EVERY, "NUMBER", 0, "Every so manieth task fails", 0},
     {"json", KEY_JSON, NULL, 0, "Print one JSON object", 0},
@@ -146,6 +148,11 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
     case 'n':
         need(state, quantity_count(arg, 65535, &n) && n, "--executors", arg, "a number from 1 to 65535");
         o->executors = (unsigned)n;
+        break;
+    case KEY_RANKS:
+        need(state, quantity_count(arg, 65535, &n) && n, "--ranks-per-task", arg,
+             "a number from 1 to 65535");
+        o->ranks = (unsigned)n;
         break;
     case 'q':
         o->quiet = true;

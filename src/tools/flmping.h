@@ -19,6 +19,7 @@ struct flmping_options {
     uint64_t tasks, input_size, output_size, duration_ns, window;
     uint64_t mix_tasks, mix_ns; /* so many of the tasks take mix_ns */
     uint64_t fail_every, deadline_ms, pause_ns;
+    unsigned ranks;     /* of the MPI world that runs each task; 0: no MPI */
     unsigned executors; /* of a private instance; 0: as flmrun chooses */
     bool latency, sleep, json, quiet;
     const char *endpoint, *provider, *session_id;

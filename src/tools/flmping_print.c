@@ -67,6 +67,8 @@ static void print_text(const struct flmping_options *o, const struct flmping_out
            grouped(o->input_size, b), grouped(o->output_size, c));
     if (o->duration_ns)
         printf(", %.15g us each%s", us(o->duration_ns), o->sleep ? " (sleeping)" : "");
+    if (o->ranks)
+        printf(", %u rank%s a task", o->ranks, o->ranks == 1 ? "" : "s");
     printf(": %.3f s, %s tasks/s\n", out->seconds, rate_text(rate(out), d));
     if (h->count) {
         printf("round trip in us: p50 %.1f  p90 %.1f  p99 %.1f  max %.1f", us(histogram_percentile(h, 0.5)),
@@ -109,6 +111,7 @@ static void print_json(const struct flmping_options *o, const struct flmping_out
         {"output_bytes", o->output_size},
         {"window", out->window},
         {"executors", out->executors},
+        {"ranks_per_task", o->ranks},
         {"sampled", out->round_trip.count},
     };
     json_t *j = json_object();

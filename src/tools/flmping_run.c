@@ -337,6 +337,7 @@ static int create_session(struct ping *p, const char *service, flm_error *error)
                                                          .id = o->session_id,
                                                          .durability = o->durability,
                                                          .results = o->results,
+                                                         .ranks_per_task = o->ranks,
                                                          .common = &common,
                                                          .common_size = sizeof(common),
                                                          .deadline_ms = (unsigned)o->deadline_ms},

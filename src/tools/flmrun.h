@@ -2,8 +2,8 @@
  *
  * flmrun.c has the course of events, flmrun_options.c the command line, flmrun_instance.c the private
  * directory and what dead instances left, flmrun_processes.c the processes of an instance,
- * flmrun_start.c how flmd and CMD are started, flmrun_children.c what becomes of them. flm-instance
- * (flm_instance.c) is made of the last four, too.
+ * flmrun_job.c the job that we are in, flmrun_start.c how flmd and CMD are started, flmrun_children.c what
+ * becomes of them. flm-instance (flm_instance.c) is made of the last five, too.
  */
 #ifndef TOOLS_FLMRUN_H
 #define TOOLS_FLMRUN_H
@@ -28,7 +28,7 @@ struct flmrun_options {
     const char *cores_per_slot;
     const char *bind;
     const char *nodes;
-    const char *backend; /* "local", "slurm"; chosen by flmrun_parse */
+    const char *backend; /* "local", "slurm", "pbs"; chosen by flmrun_parse */
     const char *interface, *auth;
     unsigned min_nodes, max_nodes; /* with jobs of our own; max 0: none */
     const char *site_options, *block_time;

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "tools/flmrun.h"
+#include "tools/flmrun_job.h"
 
 #include <flm/error.h>
 
@@ -44,19 +45,20 @@ static const struct argp_option table[] = {
     {"nodes", KEY_NODES, "K", 0,
      "use K nodes of the job (default: all); on one machine pretend that it is K nodes, for tests", 0},
     {"backend", KEY_BACKEND, "NAME", 0,
-     "where nodes come from: local, this machine; slurm, the job that we are in (default: auto, slurm in a "
-     "job, else local)",
+     "where nodes come from: local, this machine; slurm or pbs, the job that we are in (default: auto, the "
+     "batch system whose job this is, else local)",
      0},
     {"max-nodes", KEY_MAX_NODES, "K", 0,
-     "ask Slurm for jobs of one node each while there is work for them, up to K nodes with those of the "
+     "ask Slurm or PBS for jobs of one node each while there is work for them, up to K nodes with those of "
+     "the "
      "job "
      "that we are in",
      0},
     {"min-nodes", KEY_MIN_NODES, "K", 0, "with --max-nodes: hold so many nodes also without work", 0},
     {"block-time", KEY_BLOCK_TIME, "TIME", 0,
-     "time of each such job, as sbatch takes it (default: the site's)", 0},
-    {"site-options", KEY_SITE, "WORDS", 0, "options for sbatch of such jobs, for example \"-A project\"",
-     0},
+     "time of each such job, as sbatch takes it, also for qsub (default: the site's)", 0},
+    {"site-options", KEY_SITE, "WORDS", 0,
+     "options for sbatch or qsub of such jobs, for example \"-A project\"", 0},
     {"interface", KEY_INTERFACE, "NAME", 0, "network interface between nodes, where they have several", 0},
     {"auth", KEY_AUTH, "auto|munge|secret", 0,
      "how node agents and clients on other nodes prove who they are (default: by munge, or a secret where "
@@ -108,26 +110,53 @@ static const char *bind_name(struct argp_state *state, const char *text)
     return text;
 }
 
+/* Nobody should ask for jobs without saying so, and wait for them. */
+static void check_job(struct argp_state *state, const struct flmrun_options *o, const char *backend)
+{
+    bool pbs = strcmp(backend, "pbs") == 0;
+    const char *job = pbs ? "PBS_JOBID" : "SLURM_JOB_ID";
+    if (strcmp(backend, "local") == 0)
+        return;
+    if (pbs && o->max_nodes)
+        job_forget_stale();
+    if (!o->max_nodes && !getenv(job))
+        argp_error(
+            state,
+            "--backend %s is for a job of %s, and this is none (%s is not set): say --max-nodes to get "
+            "jobs of its own",
+            backend, pbs ? "PBS" : "Slurm", job);
+}
+
 /* In a job all that it has; the plugin makes sure that there is such a job. */
 static const char *backend_name(struct argp_state *state, const struct flmrun_options *o)
 {
     const char *text = o->backend;
     if (text && strcmp(text, "auto") != 0) {
-        if (strcmp(text, "local") != 0 && strcmp(text, "slurm") != 0)
-            argp_error(state, "--backend takes auto, local or slurm, not '%s'", text);
+        if (strcmp(text, "local") != 0 && strcmp(text, "slurm") != 0 && strcmp(text, "pbs") != 0)
+            argp_error(state, "--backend takes auto, local, slurm or pbs, not '%s'", text);
+        check_job(state, o, text);
         return text;
     }
-    const char *job = getenv("SLURM_JOB_ID");
-    if ((!job || !*job) && !o->max_nodes)
+    text = job_backend();
+    if (!text && !o->max_nodes)
         return "local";
-#ifdef FLM_WITH_SLURM
-    return "slurm";
-#else
-    say("this is a Slurm job, but Flame was built without Slurm (libslurm-dev was missing): only this node "
-        "is "
-        "used");
-    return "local";
+    if (!text)
+        text = job_submitter();
+#ifndef FLM_WITH_SLURM
+    if (strcmp(text, "slurm") == 0) {
+        say("this is a Slurm job, but Flame was built without Slurm (libslurm-dev was missing): only this "
+            "node "
+            "is used");
+        return "local";
+    }
 #endif
+#ifndef FLM_WITH_PBS
+    if (strcmp(text, "pbs") == 0) {
+        say("this is a PBS job, but Flame was built --without-pbs: only this node is used");
+        return "local";
+    }
+#endif
+    return text;
 }
 
 /* What an earlier run left is neither mixed with this one's nor lost. */
@@ -245,6 +274,7 @@ void flmrun_parse(struct flmrun_options *options, int argc, char **argv)
         parse,
         "[--] CMD [ARG...]",
         "Starts a session manager and executors of its own on this machine, or on all nodes of the Slurm "
+        "or PBS "
         "job "
         "that it is in, runs CMD with FLM_ENDPOINT set "
         "so that "

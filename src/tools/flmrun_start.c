@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "tools/flmrun.h"
 
+#include "tools/flmrun_job.h"
 #include "tools/program_folder.h"
 
 #include <errno.h>
@@ -25,8 +26,7 @@ enum { READY_FD = 3, PARENT_FD = 4, LISTEN_FD = 5, ARGUMENTS_MAX = 64 + MANAGER_
 static size_t add_jobs(const char **argv, size_t n, const struct flmrun_options *o)
 {
     static char most[16], least[16];
-    const char *job = getenv("SLURM_JOB_ID"), *nodes = getenv("SLURM_JOB_NUM_NODES");
-    unsigned here = job && *job ? nodes ? (unsigned)atoi(nodes) : 1 : 0;
+    unsigned here = job_nodes(o->backend);
     snprintf(most, sizeof(most), "%u", o->max_nodes > here ? o->max_nodes - here : 0);
     snprintf(least, sizeof(least), "%u", o->min_nodes > here ? o->min_nodes - here : 0);
     argv[n++] = "--max-blocks";
@@ -37,7 +37,7 @@ static size_t add_jobs(const char **argv, size_t n, const struct flmrun_options 
 }
 
 /* In a job executors are counted over all its nodes, which reach flmd over TCP. */
-static size_t add_slurm(const char **argv, size_t n, const struct flmrun_options *o)
+static size_t add_batch(const char **argv, size_t n, const struct flmrun_options *o)
 {
     static char executors[40];
     argv[n++] = "--endpoint";
@@ -54,7 +54,7 @@ static void build_arguments(const char **argv, const char *program, const char *
                             const struct instance *instance, const struct flmrun_options *o)
 {
     size_t n = 0;
-    bool slurm = strcmp(o->backend, "slurm") == 0;
+    bool slurm = strcmp(o->backend, "slurm") == 0, batch = strcmp(o->backend, "local") != 0;
     const char *cpus_per_task = slurm ? getenv("SLURM_CPUS_PER_TASK") : NULL;
     const struct {
         const char *name, *value;
@@ -65,7 +65,7 @@ static void build_arguments(const char **argv, const char *program, const char *
         {"--backend", o->backend},
         {"--ready-fd", "3"},
         {"--parent-fd", "4"},
-        {"--slots", slurm ? o->slots_per_node : o->slots},
+        {"--slots", batch ? o->slots_per_node : o->slots},
         {"--state-dir", o->state_dir},
         {"--bind", o->bind},
         {"--cores-per-slot", o->cores_per_slot ? o->cores_per_slot : cpus_per_task},
@@ -86,8 +86,8 @@ static void build_arguments(const char **argv, const char *program, const char *
         argv[n++] = pairs[i].name;
         argv[n++] = pairs[i].value;
     }
-    if (slurm)
-        n = add_slurm(argv, n, o);
+    if (batch)
+        n = add_batch(argv, n, o);
     if (o->spread)
         argv[n++] = "--spread";
     if (o->verbose || o->keep_logs)

@@ -32,6 +32,7 @@ class Instance:
 
     def __init__(self, bindir, n, *options):
         self.bindir, self.n, self.options = bindir, n, options
+        self.started = []
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="flm-bench-")
@@ -68,6 +69,10 @@ class Instance:
         return time.perf_counter() - begin
 
     def __exit__(self, *_):
+        for client in self.started:  # one that was stopped would outlive us
+            if client.poll() is None:
+                client.kill()
+                client.communicate()
         if self.flmd.poll() is None:
             self.flmd.terminate()
             try:
@@ -133,8 +138,11 @@ class Instance:
         return result
 
     def start_ping(self, *args):
-        return subprocess.Popen([f"{self.bindir}/flmping", "--json", "-q", *map(str, args)], env=self.env,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        """A flmping that goes on; it ends with us at the latest."""
+        client = subprocess.Popen([f"{self.bindir}/flmping", "--json", "-q", *map(str, args)], env=self.env,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.started.append(client)
+        return client
 
 
 def stop(process):

@@ -64,7 +64,8 @@ class Damage:
         shutil.copytree(self.state, copy, ignore=shutil.ignore_patterns("filler"))
         path = draw.choice(journal_file.segments(copy))
         found = journal_file.frames(path)
-        usable = found[:-1] if path.endswith(os.path.basename(segments[-1])) else found
+        # The last may only look whole, and then a flip in the one before it is a torn end to everybody.
+        usable = found[:-2] if path.endswith(os.path.basename(segments[-1])) else found
         if usable:
             frame = draw.choice(usable)
             at = draw.randrange(frame.offset, frame.end)

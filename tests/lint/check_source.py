@@ -32,7 +32,7 @@ SHARED = {"executor/status.h": ["src/node", "src/manager"], "executor/world.h": 
 ONLY = [
     (r"rdma/", r"src/net/fabric[^/]*\.[ch]$"),
     (r"hwloc", r"src/node/placement\.c$"),
-    (r"mpi\.h", r"(mpi-shim|examples|tests/system/services)/"),
+    (r"mpi\.h", r"(mpi-shim|examples|tests/system/services|include/flm/mpi\.h)"),
     (r"slurm/|pbs_", r"plugins/"),
     (r"sqlite3", r"src/tables/"),
 ]

@@ -56,7 +56,7 @@ done
 
 # The pages of the library and the headers.
 documented=$(sed -n 's/^\.Nm \(flm_[a-z_]*\).*/\1/p' "$pages"/*.3 | sort -u)
-declared=$(cat "$FLM_SRCDIR"/include/flm/*.h | tr '\n' ' ' | grep -o 'FLM_API [^;(#]*(' |
+declared=$(cat "$FLM_SRCDIR"/include/flm/*.h | tr '\n' ' ' | grep -oE '(FLM_API|static inline) [^;(#]*\(' |
     sed -n 's/.*[ *]\(flm_[a-z0-9_]*\)($/\1/p' | sort -u)
 check_equal 'every function has a manual page' '' \
     "$(comm -13 <(echo "$documented") <(echo "$declared"))"
@@ -88,11 +88,14 @@ keys=$(sed -n 's/^\.It Cm \([a-z_]*\)\(.*\)/\1\2/p' "$pages/flm-application.5" |
     grep -vxE 'so|exec|stdio|self|stdin|args|capture' | sort)
 check_equal 'flm-application(5) has the fields of the structure' "$fields" "$keys"
 
-# Programs in the pages compile.
+# Programs in the pages compile, those with MPI where it is.
+mpi_flags=$(pkg-config --cflags ompi-c 2>/dev/null || pkg-config --cflags mpich 2>/dev/null)
 for page in "$pages"/*.[37]; do
     sed -n '/^\.Bd -literal -offset/,/^\.Ed/p' "$page" | grep -v '^\.' | sed 's/\\e/\\/g' >example.c
+    [ -n "$mpi_flags" ] || ! grep -q '^#include <flm/mpi.h>' example.c || continue
     if grep -q '^#include' example.c; then
+        # shellcheck disable=SC2086 # several words
         check "the example in $(basename "$page") compiles" "${FLM_TEST_CC:-cc}" -std=gnu11 -Wall -Wextra -Werror \
-            -fsyntax-only -I"$FLM_SRCDIR/include" example.c
+            -fsyntax-only -I"$FLM_SRCDIR/include" $mpi_flags example.c
     fi
 done

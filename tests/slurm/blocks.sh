@@ -185,7 +185,7 @@ controller_is_down() {
     check_equal 'the controller was down: each result comes once' '0 400 0 0' \
         "$? $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' ping.log)"
     engine_end
-    FLM_TEST_PATIENCE=180 queue_is_empty 'after that'
+    queue_is_empty 'after that'
 }
 
 flmrun_grows() {

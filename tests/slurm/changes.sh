@@ -62,10 +62,10 @@ our_job_is_changed() {
     scontrol update nodename=n2 state=drain reason=test
     scontrol update jobid="$job" timelimit=30
     wait_for 'it has 30 minutes now' testbed exec n1 env "$(cat endpoint)" PATH="$PATH" \
-        sh -c 'flmctl -o json list -n | jq -e "[.[].time_left_s > 1200] | all"'
+        bash -c 'flmctl -o json list -n | jq -e "[.[].time_left_s > 1200] | all"'
     scontrol update jobid="$job" timelimit=5
     wait_for 'and now 5' testbed exec n1 env "$(cat endpoint)" PATH="$PATH" \
-        sh -c 'flmctl -o json list -n | jq -e "[.[].time_left_s < 300] | all"'
+        bash -c 'flmctl -o json list -n | jq -e "[.[].time_left_s < 300] | all"'
     : >free
     job_end
     scontrol update nodename=n2 state=resume

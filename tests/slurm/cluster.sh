@@ -21,6 +21,8 @@ if [ -z "${FLM_TEST_OWN_NETWORK:-}" ] && [ "$(id -u)" = 0 ] && unshare -n ip lin
 fi
 . "$FLM_SRCDIR/tests/system/lib.sh"
 . "$FLM_SRCDIR/tests/system/engine.sh"
+. "$FLM_SRCDIR/tests/batch.sh"
+guide=slurm.md
 
 [ -n "${FLM_TEST_OWN_NETWORK:-}" ] || skip 'a cluster of namespaces needs root'
 [ -e "$FLM_BUILDDIR/lib/flame/.libs/flm-backend-slurm.so" ] || skip 'built without Slurm'
@@ -59,7 +61,6 @@ echo $? >"$FLM_JOB.tmp"
 mv "$FLM_JOB.tmp" "$FLM_JOB.status"
 END
 
-jobs_begun=0
 submit() {
     local options=()
     while [ "$1" != -- ]; do
@@ -67,33 +68,9 @@ submit() {
         shift
     done
     shift
-    jobs_begun=$((jobs_begun + 1))
-    job_file=$TEST_DIR/jobs/$jobs_begun
-    : >"$job_file.out"
-    : >"$job_file.err"
+    begin_job
     job=$(FLM_JOB=$job_file sbatch --parsable "${options[@]}" -o "$job_file.log" "$TEST_DIR/job.sh" "$@") ||
         fail "sbatch ${options[*]} takes the job"
-}
-
-job_end() {
-    wait_for "job $job ends" test -e "$job_file.status"
-    status=$(cat "$job_file.status") out=$(cat "$job_file.out") err=$(cat "$job_file.err")
-}
-
-guide_script() {
-    awk -v name="# $1" '/^```/ { inside = !inside; n = 0; next } inside && ++n == 1 { first = $0 }
-        inside && n == 2 && $0 == name { print first; on = 1 } !inside { on = 0 } on' "$FLM_SRCDIR/doc/slurm.md"
-}
-
-# Only says something when it takes too long.
-job() {
-    local end=$((SECONDS + FLM_TEST_PATIENCE))
-    submit "$@"
-    until [ -e "$job_file.status" ]; do
-        [ $SECONDS -lt $end ] || fail "the job ends: $*" "$(cat "$job_file".*)"
-        sleep 0.05
-    done
-    status=$(cat "$job_file.status") out=$(cat "$job_file.out") err=$(cat "$job_file.err")
 }
 
 # No step and no process of Flame is left on any node.

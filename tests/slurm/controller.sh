@@ -30,7 +30,6 @@ check 'its client is told' test $? -ne 0
 wait_for 'the agents and executors end without either' no_agent
 until [ $((SECONDS - gone)) -ge 30 ]; do sleep 1; done
 testbed start-ctld
-FLM_TEST_PATIENCE=180
 wait_for 'the queue is empty when it is back' bash -c '[ -z "$(squeue -h)" ]'
 wait_for 'and the nodes are free' bash -c '[ "$(sinfo -h -N -p main -o %T | sort -u)" = idle ]'
 nothing_is_left

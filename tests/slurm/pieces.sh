@@ -35,7 +35,7 @@ else
     done
     wait_for 'the first piece begins' test -e pieces.h5
     scancel "${pieces[0]}"
-    wait_for 'the second one goes on' grep -q 'goes on with 1 sessions' "piece-${pieces[1]}"
+    wait_for 'the second one goes on' grep -q 'goes on with 1 session' "piece-${pieces[1]}"
     check_equal 'after the first one was cut off' yes "$(complete && echo no || echo yes)"
     scancel "${pieces[1]}"
     wait_for 'the third one ends' gone "${pieces[2]}"

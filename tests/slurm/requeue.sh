@@ -22,7 +22,7 @@ done_before=$(sort -un ids | wc -l)
 # Slurm lets two minutes pass before it begins such a job again; within a second its nodes refuse it.
 scontrol update "jobid=$job" starttime=now+5seconds
 FLM_TEST_PATIENCE=240
-wait_for 'it begins again, with what there was' grep -q 'goes on with 1 sessions' long.log
+wait_for 'it begins again, with what there was' grep -q 'goes on with 1 session' long.log
 wait_for 'each result comes' bash -c '[ "$(sort -un ids | wc -l)" = 3000 ]'
 wait_for 'it ends' bash -c "! squeue -h -j $job -o %t | grep -q ."
 check_match 'and it ended well' "$(cat long.log)" 'delivered [0-9]+ wrong 0 failed 0'

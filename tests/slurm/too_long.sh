@@ -4,7 +4,6 @@
 # shellcheck disable=SC2016 # what is quoted is for the shells that wait_for starts
 . "${FLM_SRCDIR:?run me by make check}/tests/slurm/cluster.sh"
 cluster 2
-FLM_TEST_PATIENCE=150
 
 engine --backend slurm --slots 1 --max-blocks 1 --block-time 1 --backend-option "output=$TEST_DIR/c/block-%j"
 start exec flmexec sleep ::: 300 301

@@ -9,7 +9,6 @@ cluster 2
 engine --backend slurm --slots 2 --max-blocks 1 --backlog 1 --block-time 1 --backend-option "output=$TEST_DIR/c/block-%j"
 start ping flmping -t 12 -d 10000000 --json
 ping=$pid
-FLM_TEST_PATIENCE=150
 wait_for 'a job runs' bash -c '[ "$(flmctl -o json list -n | jq length)" = 1 ]'
 first=$(flmctl -o json list -n | jq -r '.[0].block')
 wait_for 'it knows its end' bash -c '[ "$(flmctl -o json list -n | jq ".[0].time_left_s")" -gt 0 ]'

@@ -2,7 +2,8 @@
  * that a script can compare.
  *
  *     client [-a FILE | -l SERVICE.so] [-n TASKS] [-i INPUT] [-d DEADLINE_MS] [-D MS] [-m MAX_INSTANCES]
- *            [-I ID] [-c COMMON] [-q QUEUE_BYTES] [-r RESULT_BYTES] [-s SIZE] [-C MS] [-H MS] [-T] [-N]
+ *            [-I ID] [-c COMMON] [-q QUEUE_BYTES] [-r RESULT_BYTES] [-s SIZE] [-C MS] [-H MS] [-k RANKS]
+ *            [-T] [-N]
  *
  * -d is the deadline of the session, -D of each task. -C cancels the session after so many ms, -H never
  * takes results for so long, -T takes results by flm_take_results, -N does not wait for room. Exit status 0
@@ -22,7 +23,7 @@ static struct {
     const char *file, *library, *input, *id, *common;
     uint64_t tasks, queue_bytes, result_bytes;
     size_t size;
-    unsigned deadline, task_deadline, most, cancel_ms, hold_ms, retry;
+    unsigned deadline, task_deadline, most, cancel_ms, hold_ms, retry, ranks;
     int take, nonblock;
 } o = {.tasks = 1, .input = ""};
 
@@ -72,7 +73,7 @@ static int64_t now_ms(void)
 static void parse(int argc, char **argv)
 {
     int c;
-    while ((c = getopt(argc, argv, "a:l:n:i:d:D:m:I:c:q:r:s:C:H:R:TN")) != -1) {
+    while ((c = getopt(argc, argv, "a:l:n:i:d:D:m:I:c:q:r:s:C:H:R:k:TN")) != -1) {
         switch (c) {
         case 'a':
             o.file = optarg;
@@ -118,6 +119,9 @@ static void parse(int argc, char **argv)
             break;
         case 'R':
             o.retry = (unsigned)atoi(optarg);
+            break;
+        case 'k':
+            o.ranks = (unsigned)atoi(optarg);
             break;
         case 'T':
             o.take = 1;
@@ -219,6 +223,7 @@ int main(int argc, char **argv)
                                      .common_size = o.common ? strlen(o.common) : 0,
                                      .result_bytes = o.result_bytes,
                                      .retry_limit = o.retry,
+                                     .ranks_per_task = o.ranks,
                                      .flags = o.nonblock ? FLM_NONBLOCK : 0};
     flm_session *s = flm_create_session(c, &so, &e);
     if (!s) {

@@ -56,6 +56,11 @@ for transport in $(transports); do
     run timeout 60 "$client" -l "$odd" -i closefds
     check_match 'a service that closes all descriptors' "$out" '^1 x (Succeed|Failed retry limit) '
     check_contains 'and the log says who did' "$(flmctl logs)" 'the service closed descriptors that are not its own'
+    # One that ran it, and was heard of, may notice only when it is wanted again.
+    before=$(executors)
+    xargs kill -KILL <<<"$before"
+    wait_for 'others come' bash -c "! flmctl -o json list -e | jq '.[].pid' | grep -qxE '${before//$'\n'/|}'"
+    idle_executors 2
     run timeout 60 "$client" -l "$odd" -n 10 -i after
     check_equal 'executors are there again' '10 x Succeed none 0 [after]' "$out"
 

@@ -85,7 +85,7 @@ while_it_runs() {
     client typed -n 3500 -c
     check 'when its session is closed the file is complete' there typed.h5 3500
     check_match 'h5dump shows the columns' "$(h5dump -d results -s 3499 -c 1 typed.h5)" 'Succeed'
-    check_equal 'its process has ended' 1 "$(pgrep -c -P "$flmd" -x flm-results)"
+    wait_for 'its process has ended' bash -c "[ \"\$(pgrep -c -P $flmd -x flm-results)\" = 1 ]"
     engine_end
     check 'a file is complete when flmd has ended, too' there bytes.h5 3000
     rm -rf state

@@ -61,6 +61,11 @@ by_hand() {
     run flmctl delete taken
     again
     check_equal 'nor does this one' '' "$(sessions)"
+    client works -n 4 -u 3000000 -d
+    run flmctl delete --force works
+    again
+    wait_for 'nor one that was still to end when its session manager died' bash -c \
+        '[ "$(flmctl -o json list)" = "[]" ]'
     engine_end
 }
 

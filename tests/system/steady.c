@@ -63,8 +63,8 @@ static void note(const struct flm_result *r)
         if (failed < 5)
             fprintf(stderr, "task %lu: %s %s: %s\n", (unsigned long)r->task, flm_task_state_name(r->state),
                     flm_reason_name(r->reason), r->message);
-        refused += r->code == FLM_EIO;
-        tell(r->code == FLM_EIO ? "refused" : "failed", r->task);
+        refused += r->reason == FLM_REASON_REFUSED;
+        tell(r->reason == FLM_REASON_REFUSED ? "refused" : "failed", r->task);
         return;
     }
     if (r->size != steady_output_size(o.output) || !steady_is_right(r->output, r->size, r->task)) {
@@ -117,14 +117,27 @@ static void take(flm_session *s, int timeout)
             note(&results[i]);
 }
 
-static int submit(flm_session *s)
+/* However long it takes: a request of its own time limit may find the disk full, or flmd stopped. */
+static int sync_all(flm_session *s, uint64_t *durable, flm_error *e)
+{
+    int rc;
+    do
+        rc = flm_sync(s, durable, e);
+    while (rc == FLM_ETIMEDOUT);
+    if (rc == 0)
+        tell("durable", *durable);
+    return rc;
+}
+
+static int submit(flm_session *s, uint64_t *durable, flm_error *e)
 {
     size_t size = sizeof(struct steady_input) + o.input;
     char *input = malloc(size);
     int64_t id = 0;
+    int rc = 0;
     if (o.ahead && !inputs)
         inputs = calloc(o.tasks, sizeof(*inputs));
-    while (flm_submitted(s) < o.tasks && id >= 0) {
+    while (flm_submitted(s) < o.tasks && id >= 0 && rc == 0) {
         struct steady_input in = {flm_submitted(s) + 1, o.us, o.output};
         memcpy(input, &in, sizeof(in));
         if (o.input)
@@ -138,18 +151,13 @@ static int submit(flm_session *s)
             input = another;
         } else
             /* a large input is Flame's until it is durable */
-            if (size > 32768 || (o.sync_each && flm_submitted(s) % o.sync_each == 0)) {
-                flm_error e;
-                uint64_t durable;
-                if (flm_sync(s, &durable, &e) < 0)
-                    break;
-                tell("durable", durable);
-            }
+            if (size > 32768 || (o.sync_each && flm_submitted(s) % o.sync_each == 0))
+                rc = sync_all(s, durable, e);
         if (o.take && flm_submitted(s) % 1000 == 0)
             take(s, 0);
     }
     free(input);
-    return id < 0 ? (int)id : 0;
+    return id < 0 ? (int)id : rc;
 }
 
 /* The disk was full: the session takes tasks again when it is opened again. */
@@ -184,15 +192,13 @@ static int attend(flm_error *e, uint64_t *submitted, uint64_t *durable)
     }
     if (o.pause)
         raise(SIGSTOP);
-    int rc = s ? submit(s) : e->code;
+    int rc = s ? submit(s, durable, e) : e->code;
     if (o.pause) {
         printf("has submitted\n");
         fflush(stdout);
     }
     if (rc == 0)
-        rc = flm_sync(s, durable, e);
-    if (rc == 0)
-        tell("durable", *durable);
+        rc = sync_all(s, durable, e);
     if (rc == 0 && !o.submit_only && o.take)
         take(s, -1);
     if (rc == 0 && !o.submit_only)

@@ -23,7 +23,7 @@ run "$steady" -I second -l "$service" -n 50 # it is not durable
 wait_for 'a session is there' bash -c '[ "$(query "SELECT id, state, succeed FROM sessions WHERE id = '"'first'"'")" = "first|Closed|100" ]'
 wait_for 'and its application' bash -c '[ "$(query "SELECT shim FROM applications WHERE name = '"'steady'"'")" = so ]'
 check_match 'and what happened' "$(query "SELECT text FROM events WHERE session = 'first'")" '^created by steady'
-check_match 'to executors, too' "$(query 'SELECT text FROM events WHERE executor = 0')" 'entered session first'
+check_match 'to executors, too' "$(query 'SELECT text FROM events WHERE executor IS NOT NULL')" '^entered session first'
 check_equal 'others do not read it' 600 "$(stat -c %a state/flame.sqlite)"
 while read -r line; do
     check_match "the guide: $line" "$(query "$line" 2>&1)" '^.*[|]'

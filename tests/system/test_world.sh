@@ -14,7 +14,7 @@ command = $services/allreduce.so
 ranks_per_task = 2
 END
 for transport in $(transports); do
-    engine -n 1
+    engine -n 2
     run "$client" -a world.app -n 200 -i '#21'
     check_equal "all ranks run each task together ($transport)" '200 x Succeed none 0 [63 of 2 ranks]' "$out"
     run "$client" -a world.app -n 2 -i f

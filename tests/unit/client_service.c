@@ -29,6 +29,8 @@ static int invoke(struct flm_task_context *task, void *state)
     size_t size;
     const char *input = flm_task_input(task, &size);
     int64_t left = flm_task_time_left_ms(task);
+    const void *common;
+    uint64_t version;
     char *out;
     s->count++;
     switch (size ? input[0] : SERVICE_ECHO) {
@@ -40,7 +42,10 @@ static int invoke(struct flm_task_context *task, void *state)
         memset(out, 'x', 1 << 20);
         return flm_task_shrink_output(task, 100);
     case SERVICE_COMMON:
-        return flm_task_set_output(task, s->info->common, s->info->common_size);
+        common = flm_task_common(task, &size, &version);
+        if (common != s->info->common || size != s->info->common_size || version != s->info->common_version)
+            return flm_task_fail(task, 1, "there are two versions of common data");
+        return flm_task_set_output(task, common, size);
     case SERVICE_TIME:
         return flm_task_set_output(task, &left, sizeof(left));
     case SERVICE_COUNT:

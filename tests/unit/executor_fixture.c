@@ -272,6 +272,29 @@ void manager_unbind(struct manager *m)
     flm__message__free_unpacked(manager_hear(m, FLM__MESSAGE__BODY_UNBOUND, NULL, NULL), NULL);
 }
 
+int manager_update(struct manager *m, int fd, size_t size, uint64_t version)
+{
+    Flm__Common common = FLM__COMMON__INIT;
+    Flm__BlobRef ref = FLM__BLOB_REF__INIT;
+    common.lane = LANE;
+    common.life = LIFE;
+    common.session = SESSION;
+    common.common = &ref;
+    ref.size = size;
+    ref.version = version;
+    FLM__MESSAGE(message, common, COMMON, &common);
+    manager_say(m, &message, &fd, fd >= 0);
+    if (fd >= 0)
+        close(fd);
+    Flm__Message *answer = manager_hear(m, FLM__MESSAGE__BODY_COMMON_TAKEN, NULL, NULL);
+    int code = answer->common_taken->code;
+    assert_int_equal(answer->common_taken->version, version);
+    assert_int_equal(answer->common_taken->session, SESSION);
+    assert_true((code < 0) == (answer->common_taken->text[0] != 0));
+    flm__message__free_unpacked(answer, NULL);
+    return code;
+}
+
 static void *wait_for_room(struct manager *m, uint32_t bytes)
 {
     int64_t until = patience();

@@ -69,6 +69,9 @@ void manager_bind(struct manager *m, const struct binding_spec *spec); /* and se
 /* Sees it fail; *text gets the text (malloc). Returns the code. */
 int manager_bind_fails(struct manager *m, const struct binding_spec *spec, char **text);
 void manager_unbind(struct manager *m);
+/* Gives the session new common data (fd: of these; -1: they do not come along), returns the answer's code.
+ */
+int manager_update(struct manager *m, int fd, size_t size, uint64_t version);
 
 /* Sends a task, waiting for room; its id is 1000 + its number. */
 uint64_t manager_task(struct manager *m, const void *input, size_t size, uint64_t deadline_ms);

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,53 @@ static void what_the_service_does(void **state)
     assert_int_equal(flm_take_results(f.s, &r, 1, -1), 1);
     memcpy(&left, r.output, sizeof(left));
     assert_true(left > 0 && left <= 100000);
+    close_all(&f);
+}
+
+struct updating {
+    flm_session *s;
+    int code;
+};
+
+static void update_in_callback(const struct flm_result *r, void *arg)
+{
+    struct updating *u = arg;
+    (void)r;
+    u->code = flm_update_common_data(u->s, "x", 1, NULL, NULL);
+}
+
+static void new_common_data(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct flm_result r;
+    flm_error error = {0};
+    uint64_t version = 0;
+    open_with(&f, NULL, (struct flm_session_options){0});
+    assert_int_equal(flm_common_version(f.s), 0);
+    assert_int_equal(flm_invoke(f.s, "c", 1, -1, &r), 0);
+    assert_int_equal(r.size, 0);
+    for (uint64_t i = 1; i < 10; i++) {
+        char text[40];
+        size_t size = (size_t)snprintf(text, sizeof(text), "%.*s", (int)i, "common data");
+        assert_int_equal(flm_update_common_data(f.s, text, size, i % 2 ? &version : NULL, &error), 0);
+        assert_int_equal(flm_common_version(f.s), i);
+        assert_int_equal(version, i - (i + 1) % 2);
+        memset(text, 0, sizeof(text)); /* it was copied */
+        assert_int_equal(flm_invoke(f.s, "c", 1, -1, &r), 0);
+        assert_int_equal(r.size, size);
+        assert_memory_equal(r.output, "common data", size);
+    }
+    assert_int_equal(flm_update_common_data(NULL, "x", 1, NULL, &error), FLM_EINVAL);
+    assert_int_equal(flm_update_common_data(f.s, "x", 0, NULL, &error), FLM_EINVAL);
+    assert_int_equal(flm_update_common_data(f.s, NULL, 1, NULL, &error), FLM_EINVAL);
+    assert_int_equal(flm_update_common_data(f.s, "x", FLM_MAX_PAYLOAD + 1, NULL, &error), FLM_ETOOBIG);
+    struct updating u = {f.s, 0};
+    assert_true(flm_run_task(f.s, "e", 1, update_in_callback, &u) > 0);
+    assert_int_equal(flm_wait(f.s, -1), 0);
+    assert_int_equal(u.code, FLM_EINVAL);
+    assert_int_equal(flm_common_version(f.s), 9);
+    assert_int_equal(flm_common_version(NULL), 0);
     close_all(&f);
 }
 
@@ -264,10 +312,11 @@ static void leaving(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),         cmocka_unit_test(what_the_service_does),
-        cmocka_unit_test(many_tasks),    cmocka_unit_test(event_loop),
-        cmocka_unit_test(with_a_thread), cmocka_unit_test(what_is_wrong),
-        cmocka_unit_test(verbs),         cmocka_unit_test(leaving),
+        cmocka_unit_test(sizes),           cmocka_unit_test(what_the_service_does),
+        cmocka_unit_test(many_tasks),      cmocka_unit_test(event_loop),
+        cmocka_unit_test(with_a_thread),   cmocka_unit_test(what_is_wrong),
+        cmocka_unit_test(verbs),           cmocka_unit_test(leaving),
+        cmocka_unit_test(new_common_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -185,6 +185,49 @@ static void common_data(void **state)
     manager_stop(&m);
 }
 
+static void newer_common_data(void **state)
+{
+    struct manager m;
+    char old[10000], new[20000];
+    (void)state;
+    memset(old, 'x', sizeof(old));
+    memset(new, 'y', sizeof(new));
+    manager_start(&m, NULL, NULL, RING);
+    manager_bind(&m, &(struct binding_spec){.common = old, .common_size = sizeof(old)});
+    manager_task(&m, "c", 1, 0);
+    expect_output(&m, old, sizeof(old));
+    /* The answer does not wait for the task that runs; what comes after the answer sees them. */
+    uint64_t n = manager_task(&m, "l", 1, 0);
+    while (atomic_load(&m.status->began) < n)
+        usleep(100);
+    for (uint64_t version = 2; version < 5; version++) {
+        int fd = flm__blob_copy(new, 5000 * version, NULL);
+        assert_int_equal(manager_update(&m, fd, 5000 * version, version), 0);
+    }
+    struct answer a;
+    manager_task(&m, "c", 1, 0);
+    manager_cancel(&m, n);
+    manager_answer(&m, &a);
+    answer_free(&a);
+    expect_output(&m, new, 20000);
+    manager_task(&m, "i", 1, 0);
+    manager_answer(&m, &a);
+    assert_non_null(memmem(a.output, a.size, " 20000 4 ", 9));
+    answer_free(&a);
+    /* Without their memory, or not as much of it, they cannot be had: it keeps what it has. */
+    assert_true(manager_update(&m, -1, 20000, 5) < 0);
+    assert_true(manager_update(&m, flm__blob_copy(new, 5000, NULL), 6000, 5) < 0);
+    manager_task(&m, "c", 1, 0);
+    expect_output(&m, new, 20000);
+    /* Nobody takes these any more. */
+    assert_int_equal(manager_update(&m, flm__blob_copy(new, 5000, NULL), 5000, 6), 0);
+    manager_unbind(&m);
+    manager_bind(&m, NULL);
+    manager_task(&m, "c", 1, 0);
+    expect_output(&m, NULL, 0);
+    manager_stop(&m);
+}
+
 static void bind_failures(void **state)
 {
     const char *const refuse[] = {"REFUSE_ENTER=1", NULL};
@@ -461,21 +504,14 @@ static void shim_self(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(enters_runs_leaves),
-        cmocka_unit_test(results_come_in_order),
-        cmocka_unit_test(outcomes),
-        cmocka_unit_test(task_of_another_session),
-        cmocka_unit_test(surroundings),
-        cmocka_unit_test(common_data),
-        cmocka_unit_test(bind_failures),
-        cmocka_unit_test(large_inputs),
-        cmocka_unit_test(large_outputs),
-        cmocka_unit_test(ring_full),
-        cmocka_unit_test(no_result_waits_behind_a_long_task),
-        cmocka_unit_test(wakes_from_sleep),
-        cmocka_unit_test(answers_while_a_task_runs),
-        cmocka_unit_test(child_processes),
-        cmocka_unit_test(shim_self),
+        cmocka_unit_test(enters_runs_leaves), cmocka_unit_test(results_come_in_order),
+        cmocka_unit_test(outcomes),           cmocka_unit_test(task_of_another_session),
+        cmocka_unit_test(surroundings),       cmocka_unit_test(common_data),
+        cmocka_unit_test(newer_common_data),  cmocka_unit_test(bind_failures),
+        cmocka_unit_test(large_inputs),       cmocka_unit_test(large_outputs),
+        cmocka_unit_test(ring_full),          cmocka_unit_test(no_result_waits_behind_a_long_task),
+        cmocka_unit_test(wakes_from_sleep),   cmocka_unit_test(answers_while_a_task_runs),
+        cmocka_unit_test(child_processes),    cmocka_unit_test(shim_self),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

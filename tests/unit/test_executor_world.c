@@ -1,6 +1,7 @@
 /* A world of two MPI ranks as one executor, under a scripted agent and manager; once per MPI. */
 #define _GNU_SOURCE
 #include "executor_fixture.h"
+#include "net/blob.h"
 
 #include <flm/admin.h>
 #include <dirent.h>
@@ -124,8 +125,81 @@ static void tasks_allreduce(void **state)
             assert_int_equal(a.size, sizeof(common));
             assert_memory_equal(a.output, common, sizeof(common));
             answer_free(&a);
+            assert_int_equal(manager_update(&m, flm__blob_copy("changed", 7, NULL), 7, 2), 0);
+            manager_task(&m, "e", 1, 0);
+            manager_answer(&m, &a);
+            assert_int_equal(a.size, 7);
+            assert_memory_equal(a.output, "changed", 7);
+            answer_free(&a);
             manager_unbind(&m);
         }
+        manager_stop(&m);
+    }
+}
+
+/* A task that runs until it is cancelled; those sent behind it are then in the ring together. */
+static uint64_t hold_up(struct manager *m)
+{
+    uint64_t number = manager_task(m, "c", 1, 0);
+    while (atomic_load(&m->status->began) < number)
+        usleep(1000);
+    return number;
+}
+
+static void expect_state(struct manager *m, int state, const char *text)
+{
+    struct answer a;
+    manager_answer(m, &a);
+    assert_int_equal(a.outcome.state, state);
+    if (text && state == FLM_TASK_SUCCEED) {
+        assert_int_equal(a.size, strlen(text));
+        assert_memory_equal(a.output, text, a.size);
+    } else if (text) {
+        assert_string_equal(a.text, text);
+    }
+    answer_free(&a);
+}
+
+/* Rank 0 is ahead of the others: the answers are in order all the same, also of those that failed in
+ * another rank and of those with large outputs; and a long task holds nothing back. */
+static void spans(void **state)
+{
+    enum { TASKS = 150 };
+    static const char *const kinds[] = {"#7", "f", "#1", "e", "#3"};
+    (void)state;
+    for (size_t i = 0; i < MPIS; i++) {
+        struct manager m;
+        char common[20000];
+        memset(common, 'x', sizeof(common));
+        const struct binding_spec spec = {
+            .file = mpis[i].service, .ranks = 2, .common = common, .common_size = sizeof(common)};
+        if (!start(&m, i, "2", "2", false))
+            continue;
+        manager_bind(&m, &spec);
+        uint64_t first = hold_up(&m);
+        for (int k = 0; k < TASKS; k++) /* 'e' once only: an answer of 20000 bytes */
+            manager_task(&m, kinds[k % 5 == 3 && k > 3 ? 0 : k % 5], 2, 0);
+        manager_cancel(&m, first);
+        expect_state(&m, FLM_TASK_SUCCEED, "");
+        for (int k = 0; k < TASKS; k++) {
+            const char *kind = kinds[k % 5 == 3 && k > 3 ? 0 : k % 5];
+            expect_state(&m, *kind == 'f' ? FLM_TASK_FAILED : FLM_TASK_SUCCEED,
+                         *kind == 'f'              ? "rank 1 does not like it"
+                         : *kind == 'e'            ? NULL
+                         : strcmp(kind, "#7") == 0 ? "21 of 2 ranks"
+                         : strcmp(kind, "#1") == 0 ? "3 of 2 ranks"
+                                                   : "9 of 2 ranks");
+        }
+        first = hold_up(&m);
+        for (int k = 0; k < TASKS; k++)
+            manager_task(&m, "#1", 2, 0);
+        uint64_t last = manager_task(&m, "c", 1, 0);
+        manager_cancel(&m, first);
+        expect_state(&m, FLM_TASK_SUCCEED, "");
+        for (int k = 0; k < TASKS; k++)
+            expect_state(&m, FLM_TASK_SUCCEED, "3 of 2 ranks");
+        manager_cancel(&m, last);
+        expect_state(&m, FLM_TASK_SUCCEED, "");
         manager_stop(&m);
     }
 }
@@ -193,6 +267,31 @@ static void a_rank_dies(void **state)
     }
 }
 
+/* Rank 0 goes on while another dies: which task that was is known all the same. */
+static void a_rank_dies_behind(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MPIS; i++) {
+        struct manager m;
+        siginfo_t info;
+        if (!start(&m, i, "2", "2", false))
+            continue;
+        manager_bind(&m, &(struct binding_spec){.file = mpis[i].service, .ranks = 2});
+        for (int k = 0; k < 50; k++)
+            add(&m, 1); /* short ones: now they may be held */
+        uint64_t first = hold_up(&m);
+        for (int k = 0; k < 40; k++)
+            manager_task(&m, "#1", 2, 0);
+        uint64_t deadly = manager_task(&m, "K", 1, 0);
+        for (int k = 0; k < 40; k++)
+            manager_task(&m, "?", 1, 0); /* no rank waits for another in those */
+        manager_cancel(&m, first);
+        assert_int_equal(waitid(P_PID, (id_t)m.pid, &info, WEXITED | WNOWAIT), 0);
+        assert_int_equal(flm__status_began(m.status), deadly);
+        manager_reap(&m);
+    }
+}
+
 /* Its agent goes: no rank stays. */
 static void no_rank_stays(void **state)
 {
@@ -249,8 +348,10 @@ static void with_the_launcher(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tasks_allreduce),   cmocka_unit_test(refusals),    cmocka_unit_test(wrong_size),
-        cmocka_unit_test(with_the_launcher), cmocka_unit_test(a_rank_dies), cmocka_unit_test(no_rank_stays),
+        cmocka_unit_test(tasks_allreduce), cmocka_unit_test(refusals),
+        cmocka_unit_test(wrong_size),      cmocka_unit_test(with_the_launcher),
+        cmocka_unit_test(a_rank_dies),     cmocka_unit_test(no_rank_stays),
+        cmocka_unit_test(spans),           cmocka_unit_test(a_rank_dies_behind),
     };
     if (MPIS == 0)
         return 77;

@@ -5,10 +5,10 @@
  *   'f'  the last rank fails
  *   'e'  on_session_enter's common data of the last rank come back
  *   'c'  each rank for itself runs until the task is cancelled
- *   'k'  the last rank ends without a word
+ *   'k'  the last rank ends without a word, the others wait for it
+ *   'K'  the same, and they do not
  */
-#include <flm/service.h>
-#include <mpi.h>
+#include <flm/mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static int enter(const struct flm_session_info *info, void **state)
 
 static int add(struct flm_task_context *task, const struct flm_session_info *info, int64_t x)
 {
-    MPI_Comm comm = *(MPI_Comm *)info->mpi_comm;
+    MPI_Comm comm = flm_task_comm(task);
     int64_t mine = x * (info->rank + 1), *out = flm_task_output(task, 16);
     if (!out || MPI_Allreduce(&mine, &out[0], 1, MPI_INT64_T, MPI_SUM, comm) != MPI_SUCCESS)
         return 1;
@@ -40,7 +40,7 @@ static int add_text(struct flm_task_context *task, const struct flm_session_info
     char text[80];
     snprintf(text, sizeof(text), "%.*s", (int)(size < 40 ? size : 40), input);
     long long mine = atoll(text) * (info->rank + 1), sum = 0;
-    if (MPI_Allreduce(&mine, &sum, 1, MPI_LONG_LONG, MPI_SUM, *(MPI_Comm *)info->mpi_comm) != MPI_SUCCESS)
+    if (MPI_Allreduce(&mine, &sum, 1, MPI_LONG_LONG, MPI_SUM, flm_task_comm(task)) != MPI_SUCCESS)
         return 1;
     int n = snprintf(text, sizeof(text), "%lld of %d ranks", sum, info->ranks);
     return flm_task_set_output(task, text, (size_t)n);
@@ -53,7 +53,7 @@ static int common_of_last(struct flm_task_context *task, const struct flm_sessio
         return 1;
     if (info->rank == info->ranks - 1)
         memcpy(out, info->common, info->common_size);
-    return MPI_Bcast(out, (int)info->common_size, MPI_CHAR, info->ranks - 1, *(MPI_Comm *)info->mpi_comm);
+    return MPI_Bcast(out, (int)info->common_size, MPI_CHAR, info->ranks - 1, flm_session_comm(info));
 }
 
 static int invoke(struct flm_task_context *task, void *state)
@@ -82,10 +82,17 @@ static int invoke(struct flm_task_context *task, void *state)
         if (last)
             _exit(9);
         return add(task, info, x);
+    case 'K':
+        if (last)
+            _exit(9);
+        return 0;
     default:
         return 99;
     }
 }
 
-FLM_SERVICE = {
-    .abi = FLM_SERVICE_ABI, .name = "allreduce", .on_session_enter = enter, .on_task_invoke = invoke};
+FLM_SERVICE = {.abi = FLM_SERVICE_ABI,
+               .mpi = FLM_MPI,
+               .name = "allreduce",
+               .on_session_enter = enter,
+               .on_task_invoke = invoke};

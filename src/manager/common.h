@@ -1,0 +1,42 @@
+/* manager/common.h - common data of sessions, and their newer versions (doc/protocol.md, "Common data").
+ *
+ * A session has one version, the newest. Each of its executors has that, or was told of it: then it is sent
+ * no task before it has answered. So a task that came after the update sees it. An older version is kept
+ * where it is on its way: by the descriptor that goes along, and for a relay until that says BlobDone.
+ *
+ * In a durable session a version is shown to nobody before it is durable, and its client is answered then.
+ * So what an executor has that outlives flmd is what the journal calls by that number.
+ */
+#ifndef MANAGER_COMMON_H
+#define MANAGER_COMMON_H
+
+#include "manager/executor.h"
+
+/* Common data that come with a request: as a descriptor, or to be read from the client's memory, at once or
+ * later. then gets them to own; where they cannot be had the request is answered with that. Takes the
+ * message, and takes or closes the descriptors. */
+typedef void common_received_fn(struct peer *p, const Flm__Request *r, struct blob *common);
+void common_receive(struct peer *p, Flm__Message *m, const Flm__BlobRef *ref, int *fds, unsigned n_fds,
+                    common_received_fn *then);
+/* The client is gone. */
+void common_gone(struct peer *p);
+
+/* An UpdateCommon. Takes the message, and takes or closes the descriptors. */
+void common_request(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds);
+
+/* A durable session: the newest version that was recorded, or is about to be; NULL: none. */
+struct blob *common_newest(const struct session *s, uint64_t *version);
+/* Something has become durable. */
+void common_recorded(struct session *s);
+/* Answers those that wait for that: nothing comes of it for them. */
+void common_refuse(struct session *s, int code, const char *why);
+/* The session is no more. */
+void common_forget(struct session *s);
+
+/* What Bind or Common says of the newest version, and the descriptor that goes along (-1: none). */
+int common_show(struct executor *e, Flm__BlobRef *ref);
+
+/* Tells an executor that has entered the session of newer ones, if there are. */
+void common_tell(struct executor *e);
+
+#endif

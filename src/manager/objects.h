@@ -1,0 +1,21 @@
+/* manager/objects.h - objects: named data with versions (<flm/object.h>). The newest version of each is in
+ * a memfd here; whoever gets it maps that, or reads it by RMA. */
+#ifndef MANAGER_OBJECTS_H
+#define MANAGER_OBJECTS_H
+
+#include "manager/executor.h"
+
+void objects_init(struct manager *m);
+
+/* An ObjectRequest of a client. Takes the message, and takes or closes the descriptors. */
+void objects_request(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds);
+
+/* An executor asks for one. */
+void objects_get(struct executor *e, const Flm__GetObject *get);
+
+/* The client is gone. */
+void objects_gone(struct peer *p);
+
+void objects_free(struct manager *m);
+
+#endif

@@ -1,0 +1,258 @@
+/* relay_objects.c - objects that executors of this node ask for: read from flmd once, and kept in memory of
+ * this node, the least recently used ones going first when they are too many.
+ *
+ * flmd is always asked, since it knows the newest version; it sends the data only if we do not have them.
+ * A question holds the object that we have until it is answered.
+ */
+#define _GNU_SOURCE
+#include "base/error.h"
+#include "node/relay_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+enum { PART_OF_MEMORY = 8 }; /* of this machine, that the objects that nobody asks for may have */
+
+struct object {
+    struct object *prev, *next; /* in relay->objects: the one that was used last first */
+    struct relay *relay;
+    char *name;
+    uint64_t version;
+    struct pull *pull;
+    unsigned users; /* questions that hold it */
+    bool outdated;  /* goes with the last of these */
+};
+
+/* An executor waits for an answer. */
+struct question {
+    struct question *prev, *next; /* in relay->questions */
+    struct slot *slot;
+    uint32_t life;
+    uint64_t number, known; /* version that the executor has */
+    char *name;
+    struct object *object; /* that we have, or are reading; NULL: none */
+    bool reads;            /* it waits for that to be read */
+};
+
+/* ---- what we have ------------------------------------------------------------------------------ */
+
+static void free_object(struct object *o)
+{
+    struct relay *r = o->relay;
+    DL_DELETE(r->objects, o);
+    r->object_bytes -= o->pull->size;
+    relay_pull_drop(o->pull);
+    free(o->name);
+    free(o);
+}
+
+static struct object *find(struct relay *r, const char *name)
+{
+    struct object *o;
+    DL_FOREACH(r->objects, o)
+    if (!o->outdated && strcmp(o->name, name) == 0)
+        return o;
+    return NULL;
+}
+
+static void let_go(struct object *o)
+{
+    if (o && --o->users == 0 && o->outdated)
+        free_object(o);
+}
+
+static void forget(struct object *o)
+{
+    o->outdated = true;
+    o->users++;
+    let_go(o);
+}
+
+static void evict(struct relay *r)
+{
+    uint64_t limit = r->agent->options->object_bytes;
+    if (!limit)
+        limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / PART_OF_MEMORY;
+    struct object *o = r->objects ? r->objects->prev : NULL; /* the head's is the last */
+    while (o && r->object_bytes > limit) {
+        struct object *before = o == r->objects ? NULL : o->prev;
+        if (!o->users)
+            free_object(o);
+        o = before;
+    }
+}
+
+/* ---- questions --------------------------------------------------------------------------------- */
+
+static void end_question(struct question *q)
+{
+    struct relay *r = q->slot->agent->relay;
+    DL_DELETE(r->questions, q);
+    let_go(q->object);
+    free(q->name);
+    free(q);
+}
+
+/* data: what we have of it, or nothing is newer. */
+static void answer(const struct question *q, bool data, uint64_t version, int code, const char *text)
+{
+    Flm__GotObject got = FLM__GOT_OBJECT__INIT;
+    Flm__BlobRef ref = FLM__BLOB_REF__INIT;
+    int fd = data ? q->object->pull->fd : -1;
+    got.lane = q->slot->lane;
+    got.life = q->life;
+    got.number = q->number;
+    got.version = version;
+    got.code = code;
+    got.text = (char *)(uintptr_t)text;
+    if (data) {
+        ref.size = q->object->pull->size;
+        ref.version = version;
+        got.data = &ref;
+    }
+    FLM__MESSAGE(m, got_object, GOT_OBJECT, &got);
+    if (q->slot->life == q->life && q->slot->announced == q->life)
+        flm__watch_send(q->slot->watch, &m, &fd, data);
+}
+
+void relay_object_ask(struct relay *r, struct slot *slot, const Flm__GetObject *get)
+{
+    struct question *q = calloc(1, sizeof(*q));
+    char *name = q ? strdup(get->name) : NULL;
+    if (!name) {
+        slot_fail(slot, "no memory to pass on what it asks for");
+        free(q);
+        return;
+    }
+    struct object *o = find(r, name);
+    if (o && (!o->pull->done || o->version <= get->version))
+        o = NULL;
+    *q = (struct question){.slot = slot,
+                           .life = slot->life,
+                           .number = get->number,
+                           .known = get->version,
+                           .name = name,
+                           .object = o};
+    if (o)
+        o->users++;
+    DL_APPEND(r->questions, q);
+    Flm__GetObject up = *get;
+    up.version = o ? o->version : get->version;
+    FLM__MESSAGE(m, get_object, GET_OBJECT, &up);
+    agent_tell(r->agent, &m, NULL, 0);
+}
+
+/* ---- answers ----------------------------------------------------------------------------------- */
+
+static void on_pulled(struct pull *pull)
+{
+    struct object *o = pull->owner;
+    struct question *q, *next;
+    bool failed = pull->status < 0;
+    o->users++;
+    DL_FOREACH_SAFE(o->relay->questions, q, next)
+    {
+        if (q->object != o || !q->reads)
+            continue;
+        answer(q, !failed, o->version, failed ? FLM_EIO : 0,
+               failed ? "the object could not be read from flmd" : "");
+        end_question(q);
+    }
+    if (failed)
+        o->outdated = true;
+    let_go(o);
+}
+
+static struct object *start(struct relay *r, const struct question *q, const Flm__GotObject *got,
+                            flm_error *error)
+{
+    const Flm__BlobRef *ref = got->data;
+    struct object *o = calloc(1, sizeof(*o)), *older = find(r, q->name);
+    char *name = o ? strdup(q->name) : NULL;
+    struct pull *pull = name ? relay_pull_start(r, ref->size, ref->address, ref->key, error) : NULL;
+    if (!pull) {
+        free(name);
+        free(o);
+        return NULL;
+    }
+    if (older)
+        forget(older);
+    *o = (struct object){.relay = r, .name = name, .version = got->version, .pull = pull};
+    DL_PREPEND(r->objects, o);
+    r->object_bytes += pull->size;
+    pull->owner = o;
+    pull->on_done = on_pulled;
+    pull->tell = true;
+    pull->lane = q->slot->lane;
+    pull->id = ref->id;
+    return o;
+}
+
+/* There are data for it, that we may be reading, or have, already: another executor has asked, too. */
+static void read_for(struct relay *r, struct question *q, const Flm__GotObject *got)
+{
+    flm_error error = {FLM_ENOMEM, "no memory for an object"};
+    struct object *o = find(r, q->name);
+    if (o && o->version == got->version)
+        relay_tell_done(r, q->slot->lane, got->data->id);
+    else if (!(o = start(r, q, got, &error)))
+        relay_tell_done(r, q->slot->lane, got->data->id);
+    if (!o) {
+        answer(q, false, 0, error.code, error.text);
+        end_question(q);
+        return;
+    }
+    let_go(q->object);
+    q->object = o;
+    o->users++;
+    q->reads = true;
+    if (o->pull->done) {
+        answer(q, true, o->version, 0, "");
+        end_question(q);
+    }
+    evict(r);
+}
+
+void relay_object_got(struct relay *r, struct slot *slot, const Flm__GotObject *got)
+{
+    struct question *q;
+    DL_FOREACH(r->questions, q)
+    if (q->slot == slot && q->life == slot->life && q->number == got->number && !q->reads)
+        break;
+    if (!q && got->data)
+        relay_tell_done(r, got->lane, got->data->id);
+    if (!q)
+        return;
+    struct object *gone = got->code == FLM_ENOTFOUND ? find(r, q->name) : NULL;
+    if (gone)
+        forget(gone);
+    if (got->data) {
+        read_for(r, q, got);
+        return;
+    }
+    bool ours =
+        got->code == 0 && q->object && q->object->version == got->version && got->version > q->known;
+    if (ours) {
+        DL_DELETE(r->objects, q->object);
+        DL_PREPEND(r->objects, q->object);
+    }
+    answer(q, ours, got->version, got->code, got->text);
+    end_question(q);
+}
+
+void relay_objects_lose(struct relay *r, struct slot *slot)
+{
+    struct question *q, *next;
+    DL_FOREACH_SAFE(r->questions, q, next)
+    if (!slot || q->slot == slot)
+        end_question(q);
+}
+
+void relay_objects_close(struct relay *r)
+{
+    relay_objects_lose(r, NULL);
+    while (r->objects)
+        free_object(r->objects);
+}

@@ -1,0 +1,200 @@
+/* A client for the tests of objects. Each argument is a step, whose words are separated by blanks:
+ *
+ *     put NAME TEXT          update NAME VERSION TEXT         patch NAME VERSION OFFSET TEXT
+ *     get NAME NEWER_THAN    delete NAME VERSION              task NAME NEWER_THAN (a service gets it)
+ *     fill NAME BYTES        (put, of so many)                many NAME N (so many updates and gets)
+ *     patches NAME OFFSET N  (so many patches of 4 bytes there: 0001, 0002, ...)
+ *     share NAME TASKS       (get it; prints how many copies of it there are and by how many executors)
+ *
+ * Prints one line for each: "VERSION SIZE FIRST-BYTES", "ok VERSION" or the error's name and text.
+ */
+#define _GNU_SOURCE
+#include <flm/admin.h>
+#include <flm/object.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static flm_client *client;
+static flm_session *session;
+static char words[5][200];
+
+static uint64_t number(int i)
+{
+    return strtoull(words[i], NULL, 10);
+}
+
+static int print_object(int rc, struct flm_object *o, const flm_error *e)
+{
+    if (rc < 0)
+        return printf("%s %s\n", flm_error_name(rc), e->text);
+    printf("%lu %zu %.*s\n", (unsigned long)o->version, o->size,
+           o->data ? (int)(o->size < 20 ? o->size : 20) : 1, o->data ? (const char *)o->data : "-");
+    flm_release_object(o);
+    return 0;
+}
+
+static void print_change(int rc, const uint64_t *version, const flm_error *e)
+{
+    if (rc < 0)
+        printf("%s %s\n", flm_error_name(rc), e->text);
+    else
+        printf("ok %lu\n", (unsigned long)*version);
+}
+
+static void run_task(void)
+{
+    char text[420];
+    struct flm_result r;
+    snprintf(text, sizeof(text), "%s %s", words[1], words[2]);
+    int rc = flm_invoke(session, text, strlen(text), -1, &r);
+    if (rc < 0)
+        printf("%s\n", flm_error_name(rc));
+    else if (r.state != FLM_TASK_SUCCEED)
+        printf("%s %s\n", flm_error_name(-r.code), r.message);
+    else
+        printf("%.*s\n", (int)r.size, (const char *)r.output);
+}
+
+static int fill(flm_error *e)
+{
+    size_t size = number(2);
+    char *data = malloc(size + 1);
+    int rc = FLM_ENOMEM;
+    if (data) {
+        memset(data, 'f', size);
+        rc = flm_put_object(client, words[1], data, size, e);
+    }
+    free(data);
+    return rc;
+}
+
+/* Each update is seen, and each of the older versions stays what it was. */
+static void many(flm_error *e)
+{
+    struct flm_object o[2] = {{0}};
+    for (uint64_t i = 0; i < number(2); i++) {
+        char text[40];
+        uint64_t version = 0;
+        snprintf(text, sizeof(text), "number %lu", (unsigned long)i);
+        flm_release_object(&o[i % 2]);
+        if (flm_update_object(client, words[1], 0, text, sizeof(text), &version, e) < 0 ||
+            flm_get_object(client, words[1], version - 1, &o[i % 2], e) < 0) {
+            printf("%s\n", e->text);
+            return;
+        }
+        const struct flm_object *older = &o[(i + 1) % 2];
+        if (o[i % 2].version != version || !o[i % 2].data || strcmp(o[i % 2].data, text) != 0 ||
+            (older->data && strtoull((const char *)older->data + 7, NULL, 10) != i - 1))
+            printf("wrong at %lu\n", (unsigned long)i);
+    }
+    flm_release_object(&o[0]);
+    flm_release_object(&o[1]);
+    printf("many\n");
+}
+
+static void patches(flm_error *e)
+{
+    for (uint64_t i = 1; i <= number(3); i++) {
+        char text[30];
+        snprintf(text, sizeof(text), "%04lu", (unsigned long)i);
+        if (flm_patch_object(client, words[1], 0, number(2), text, 4, NULL, e) < 0)
+            printf("%s\n", e->text);
+    }
+    printf("patched\n");
+}
+
+static struct {
+    char file[64];
+    unsigned executor;
+} shared[1000];
+static unsigned n_shared;
+
+static void note_share(const struct flm_result *r, void *arg)
+{
+    (void)arg;
+    if (r->state != FLM_TASK_SUCCEED || n_shared == 1000)
+        printf("%s\n", r->message);
+    else
+        snprintf(shared[n_shared].file, sizeof(shared[0].file), "%.*s", (int)r->size,
+                 (const char *)r->output);
+    shared[n_shared++].executor = r->executor;
+}
+
+static void share(void)
+{
+    char text[420];
+    unsigned copies = 0, executors = 0;
+    int n = snprintf(text, sizeof(text), "%s file", words[1]);
+    for (uint64_t i = 0; i < number(2); i++)
+        flm_run_task(session, text, (size_t)n, note_share, NULL);
+    flm_wait(session, -1);
+    for (unsigned i = 0; i < n_shared; i++) {
+        bool file = true, executor = true;
+        for (unsigned k = 0; k < i; k++) {
+            file &= strcmp(shared[k].file, shared[i].file) != 0;
+            executor &= shared[k].executor != shared[i].executor;
+        }
+        copies += file;
+        executors += executor;
+    }
+    printf("%u copies %s\n", copies, executors > 1 ? "shared" : "not shared");
+}
+
+static void step(void)
+{
+    struct flm_object o = {0};
+    uint64_t version = 0;
+    flm_error e = {0};
+    const char *verb = words[0], *name = words[1];
+    if (strcmp(verb, "put") == 0)
+        print_change(flm_put_object(client, name, words[2], strlen(words[2]), &e), &version, &e);
+    else if (strcmp(verb, "fill") == 0)
+        print_change(fill(&e), &version, &e);
+    else if (strcmp(verb, "update") == 0)
+        print_change(flm_update_object(client, name, number(2), words[3], strlen(words[3]), &version, &e),
+                     &version, &e);
+    else if (strcmp(verb, "patch") == 0)
+        print_change(
+            flm_patch_object(client, name, number(2), number(3), words[4], strlen(words[4]), &version, &e),
+            &version, &e);
+    else if (strcmp(verb, "delete") == 0)
+        print_change(flm_delete_object(client, name, number(2), &e), &version, &e);
+    else if (strcmp(verb, "get") == 0)
+        print_object(flm_get_object(client, name, number(2), &o, &e), &o, &e);
+    else if (strcmp(verb, "many") == 0)
+        many(&e);
+    else if (strcmp(verb, "patches") == 0)
+        patches(&e);
+    else if (strcmp(verb, "share") == 0)
+        share();
+    else
+        run_task();
+}
+
+int main(int argc, char **argv)
+{
+    flm_error e = {0};
+    const char *command[] = {argc > 1 ? argv[1] : "", NULL};
+    struct flm_application app = {
+        .size = sizeof(app), .name = "objects", .shim = FLM_SHIM_SO, .command = command};
+    struct flm_session_options so = {.size = sizeof(so), .application = app.name};
+    if (getenv("OBJECTS_DURABLE"))
+        so.durability = FLM_DURABILITY_JOURNAL;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    client = flm_connect(NULL, NULL, &e);
+    if (!client || flm_register_application(client, &app, 1, &e) < 0 ||
+        !(session = flm_create_session(client, &so, &e))) {
+        fprintf(stderr, "objects: %s\n", e.text);
+        return 1;
+    }
+    for (int i = 2; i < argc; i++) {
+        memset(words, 0, sizeof(words));
+        sscanf(argv[i], "%199s %199s %199s %199s %199s", words[0], words[1], words[2], words[3], words[4]);
+        step();
+    }
+    int rc = flm_close_session(session, &e);
+    flm_disconnect(client);
+    return rc < 0;
+}

@@ -1,0 +1,109 @@
+#!/bin/bash
+# Objects: named data with versions, for clients and tasks.
+. "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
+. "$FLM_SRCDIR/tests/system/engine.sh"
+
+export OBJECTS_MEET=$TEST_DIR/meet
+
+steps() { # WHAT, EXPECTED, STEP...
+    run "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" "${@:3}"
+    check_equal "$1" "$2" "$out"
+}
+
+for transport in $(transports); do
+    engine -n 2
+    steps "an object is made, got, changed and deleted ($transport)" 'ok 0
+1 5 hello
+1 0 -
+ok 2
+2 7 goodbye
+FLM_ESTALE object a has version 2, not 1
+FLM_ESTALE object a has version 2, not 7
+ok 3
+3 7 gOODbye
+FLM_ESTALE object a has version 3, not 2
+ok 0
+FLM_ENOTFOUND there is no object '"'a'" \
+        'put a hello' 'get a 0' 'get a 1' 'update a 1 goodbye' 'get a 1' 'update a 1 again' 'delete a 7' \
+        'patch a 2 1 OOD' 'get a 0' 'delete a 2' 'delete a 3' 'get a 0'
+    steps 'tasks get what clients put' 'ok 0
+4 5 hello
+4 0 -
+ok 5
+5 3 new
+ok 0
+FLM_ENOTFOUND there is no object '"'a'" \
+        'put a hello' 'task a 0' 'task a 4' 'update a 0 new' 'task a 4' 'delete a 0' 'task a 0'
+    steps 'what is wrong is said' "FLM_EINVAL data of object a: there are 0 bytes of them
+FLM_EINVAL '!' is no name of an object: 1 to 127 letters, digits and . _ - : @ +
+FLM_ENOTFOUND there is no object 'a'
+ok 0
+FLM_EEXIST there is an object 'a' already
+FLM_EINVAL object a has 5 bytes: 3 from 3 on do not fit
+FLM_EINVAL object a has 5 bytes: 1 from 6 on do not fit
+ok 7" 'put a' 'get ! 0' 'update a 0 x' 'put a hello' 'put a again' 'patch a 0 3 xyz' 'patch a 0 6 x' 'patch a 0 2 xyz'
+    steps 'another client has it, too' '7 5 hexyz' 'get a 0'
+    steps 'large ones' 'ok 0
+ok 7
+7 20000001 fffffffffffffffffffg
+7 20000001 fffffffffffffffffffg' 'fill b 20000001' 'patch b 0 19 g' 'get b 0' 'task b 0'
+    steps 'executors of a node share one copy' '1 copies shared' 'share b 2'
+    rm meet.*
+    # Patches of two clients at once: none is lost.
+    start one "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'patches b 0 30'
+    one=$pid
+    start two "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'patches b 4 30'
+    check 'one client patches an object' wait "$one"
+    check 'another does' wait "$pid"
+    steps 'each patch has made a version' '67 20000001 00300030fffffffffffg' 'get b 0'
+    steps 'older versions stay as long as somebody has them' 'many' 'many a 200'
+    engine_end
+done
+
+# A node that keeps 50 MiB: two of three objects, those that were asked for last.
+kept() {
+    stat -L -c %s /proc/"$node"/fd/* 2>/dev/null | awk '$1 >= 20000000' | sort -n | xargs
+}
+node_with_little_memory() {
+    transport='tcp;ofi_rxm'
+    engine --backend none
+    mkdir -m 0700 node
+    start node flm-node --endpoint "$FLM_ENDPOINT" --provider "$transport" --slots 1 --directory "$TEST_DIR/node" \
+        --object-memory 50
+    node=$pid
+    steps 'a node gets objects' "ok 0
+ok 0
+ok 0
+1 20000001 ffffffffffffffffffff
+1 20000002 ffffffffffffffffffff
+1 20000001 ffffffffffffffffffff
+1 20000003 ffffffffffffffffffff" \
+        'fill a 20000001' 'fill b 20000002' 'fill c 20000003' 'task a 0' 'task b 0' 'task a 0' 'task c 0'
+    check_equal 'it keeps what was asked for last' '20000001 20000003' "$(kept)"
+    steps 'an object that is deleted goes there, too' "ok 0
+FLM_ENOTFOUND there is no object 'a'
+1 20000002 ffffffffffffffffffff" 'delete a 0' 'task a 0' 'task b 0'
+    check_equal 'and makes room' '20000002 20000003' "$(kept)"
+    engine_end
+}
+transports | grep -q tcp && node_with_little_memory
+
+# Objects go with flmd, and a task that asks for one while there is none hears that.
+export OBJECTS_DURABLE=1
+for transport in $(transports); do
+    engine -n 1 --state-dir "$TEST_DIR/state"
+    start late "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'put a hello' 'task a later'
+    late=$pid
+    wait_for 'a task runs' test -e meet.begun
+    kill -KILL "$flmd"
+    wait "$flmd" 2>/dev/null
+    wait_for 'its agent knows that flmd is gone' grep -q 'waiting 30 s for the next' flmd.log
+    touch meet.go
+    wait_for "a task asks for an object while there is no flmd ($transport)" test -e meet.answered
+    rm -f "$TEST_DIR/run/flmd.sock"
+    engine -n 1 --state-dir "$TEST_DIR/state"
+    check 'its session goes on' wait "$late"
+    check_equal 'and it is told' $'ok 0\nFLM_EDISCONNECTED the session manager is gone' "$(cat late.log)"
+    engine_end
+    rm -rf state meet.*
+done
