@@ -252,7 +252,8 @@ int flm__handshake(struct flm__conn *conn, Flm__Hello *hello, const char *secret
     int rc = say_hello(&g, hello, error);
     if (rc == FLM_EINTERNAL)
         return rc;
-    while (rc >= 0) {
+    /* Who turned us away before we had said anything has said why: that can still be read. */
+    while (rc >= 0 || rc == FLM_EDISCONNECTED) {
         Flm__Message *got = NULL;
         rc = flm__conn_wait_message(conn, deadline_ns, &got, fds, n_fds);
         if (rc < 0)
@@ -270,7 +271,7 @@ int flm__handshake(struct flm__conn *conn, Flm__Hello *hello, const char *secret
             rc =
                 flm__error_set(error, FLM_EPROTO, "the session manager answered with something unexpected");
         flm__message__free_unpacked(got, NULL);
-        if (rc < 0)
+        if (rc < 0 && rc != FLM_EDISCONNECTED)
             return rc;
     }
     return flm__error_set(error, rc, "while greeting the session manager: %s", flm_strerror(rc));

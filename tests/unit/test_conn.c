@@ -292,6 +292,26 @@ static void endpoints(void **state)
     rmdir(dir);
 }
 
+/* A session manager without memory turns away before it has heard a greeting: the reason arrives. */
+static void turned_away_before_greeting(void **state)
+{
+    (void)state;
+    struct flm__conn *a, *b;
+    two(&a, &b);
+    flm__conn_last_words(flm__conn_fd(b), FLM_ENOMEM, "no room");
+    flm__conn_free(b);
+    Flm__Hello hello = FLM__HELLO__INIT;
+    hello.name = (char *)(uintptr_t) "test";
+    Flm__Message *ready = NULL;
+    flm_error error = {0};
+    int fds[FLM__FRAME_FDS];
+    unsigned n_fds = 0;
+    int rc = flm__handshake(a, &hello, NULL, flm__now_ns() + 5000000000, &ready, fds, &n_fds, &error);
+    assert_int_equal(rc, FLM_ENOMEM);
+    assert_non_null(strstr(error.text, "no room"));
+    flm__conn_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +323,7 @@ int main(void)
         cmocka_unit_test(hostile),
         cmocka_unit_test(secrets),
         cmocka_unit_test(endpoints),
+        cmocka_unit_test(turned_away_before_greeting),
     };
     return cmocka_run_group_tests_name("conn", tests, NULL, NULL);
 }
