@@ -54,11 +54,12 @@ static bool spin(struct flm__executor *e, int64_t until)
 }
 
 /* Until there is something to do. Where tasks come seldom there is no spinning: those who are to pass on
- * the result that was just written may need this very core. */
-static void rest(struct flm__executor *e)
+ * the result that was just written may need this very core. But who was woken and finds nothing waits for
+ * it awake: the session manager wakes us before it knows which task it will send. */
+static void rest(struct flm__executor *e, bool woken_for_nothing)
 {
     int64_t begin = flm__now_ns();
-    if (e->waited_ns > SELDOM_NS || !spin(e, begin + SPIN_NS)) {
+    if ((e->waited_ns > SELDOM_NS && !woken_for_nothing) || !spin(e, begin + SPIN_NS)) {
         if (flm__link_arm(e->link, false) && !has_events(e))
             flm__inbox_sleep(e);
         flm__link_disarm(e->link);
@@ -148,6 +149,7 @@ static void handle_events(struct flm__executor *e)
 
 void flm__inbox_serve(struct flm__executor *e)
 {
+    bool rested = false;
     for (;;) {
         const void *data;
         size_t n = flm__link_peek(e->link, &data);
@@ -163,6 +165,7 @@ void flm__inbox_serve(struct flm__executor *e)
         else if (has_events(e))
             handle_events(e);
         else
-            rest(e);
+            rest(e, rested);
+        rested = n == 0;
     }
 }

@@ -119,3 +119,17 @@ unsigned dispatch_fill(struct executor *e)
     flm__link_flush(link);
     return n;
 }
+
+void dispatch_rouse(struct manager *m)
+{
+    struct executor *first = NULL;
+    for (unsigned i = 0; i < m->n_executors; i++) {
+        struct executor *e = m->executors[i];
+        if (e->n > 0)
+            return;
+        if (!first && e->link && e->state == EXECUTOR_BOUND)
+            first = e;
+    }
+    if (first)
+        flm__link_nudge(first->link);
+}

@@ -18,6 +18,9 @@ void inbound_unpark(struct durable *d, bool all);
 
 /* Sends tasks to an executor as far as it should have them; returns how many. */
 unsigned dispatch_fill(struct executor *e);
+/* We have been woken and nobody works: most likely by a task, so who would get it wakes beside us, and not
+ * after us. */
+void dispatch_rouse(struct manager *m);
 
 /* Takes results from an executor's own ring, or from a relay's link. */
 unsigned outbound_drain_executor(struct executor *e);

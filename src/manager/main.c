@@ -12,6 +12,7 @@
 #include "manager/group.h"
 #include "manager/logs.h"
 #include "manager/objects.h"
+#include "manager/flow.h"
 #include "manager/loop.h"
 #include "manager/rejoin.h"
 #include "manager/results.h"
@@ -64,6 +65,7 @@ static void on_bell(uv_poll_t *poll, int status, int events)
     struct manager *m = poll->data;
     (void)status;
     (void)events;
+    dispatch_rouse(m);
     ssize_t n = read(m->bell, &count, sizeof(count));
     (void)n;
 }
