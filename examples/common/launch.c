@@ -68,15 +68,18 @@ static int register_application(struct launch *l, const struct launch_options *o
     return rc;
 }
 
+/* As many as there will be: not all of them need to have started. */
 static unsigned count_executors(flm_client *client)
 {
-    struct flm_executor_view *list = NULL;
-    int n = flm_list_executors(client, &list, NULL);
+    struct flm_node_view *list = NULL;
+    int n = flm_list_nodes(client, &list, NULL);
+    unsigned slots = 0;
 
-    if (n < 0)
-        return 1;
-    flm_free_executors(list, n);
-    return n > 0 ? (unsigned)n : 1;
+    for (int i = 0; i < n; i++)
+        slots += strcmp(list[i].state, "Up") == 0 ? list[i].slots : 0;
+    if (n >= 0)
+        flm_free_nodes(list, n);
+    return slots ? slots : 1;
 }
 
 int launch_connect(struct launch *l, const struct launch_options *options, flm_error *error)

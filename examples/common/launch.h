@@ -9,7 +9,7 @@
 struct launch {
     flm_client *client;
     flm_session *session;
-    unsigned executors; /* of the instance when it was asked; at least 1 */
+    unsigned executors; /* slots of the instance when it was asked; at least 1 */
 };
 
 struct launch_options {

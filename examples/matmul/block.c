@@ -1,70 +1,33 @@
 /* block.c - see block.h */
 #include "block.h"
+#include <hwloc.h>
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
 #define GRAIN          64 /* sides are multiples of it */
 #define LARGEST        2048
 #define TILES_EACH     4 /* per executor, so that none waits long for the last one */
 #define FALLBACK_BYTES ((uint64_t)1 << 20)
-#define MAX_CACHES     16
 
-static int read_text(const char *sysfs, int index, const char *name, char *text, size_t size)
+/* The part of a cache that one of its cores may call its own. */
+static uint64_t share(hwloc_topology_t topology, hwloc_obj_t cache)
 {
-    char path[512];
-    FILE *f;
-    int ok;
+    int cores = hwloc_get_nbobjs_inside_cpuset_by_type(topology, cache->cpuset, HWLOC_OBJ_CORE);
 
-    snprintf(path, sizeof(path), "%s/devices/system/cpu/cpu0/cache/index%d/%s", sysfs, index, name);
-    f = fopen(path, "re");
-    if (!f)
-        return 0;
-    ok = fgets(text, (int)size, f) != NULL;
-    fclose(f);
-    return ok;
+    return cache->attr->cache.size / (uint64_t)(cores > 0 ? cores : 1);
 }
 
-/* How many CPUs a list such as "0-3,8" names. */
-static unsigned count_cpus(const char *list)
+uint64_t block_cache_bytes(void)
 {
-    unsigned first, last, count = 0;
-    int used;
-
-    while (sscanf(list, "%u%n", &first, &used) == 1) {
-        list += used;
-        last = first;
-        if (sscanf(list, "-%u%n", &last, &used) == 1)
-            list += used;
-        count += last >= first ? last - first + 1 : 1;
-        if (*list != ',')
-            break;
-        list++;
-    }
-    return count ? count : 1;
-}
-
-uint64_t block_cache_bytes(const char *sysfs)
-{
+    hwloc_topology_t topology;
     uint64_t best = 0;
-    char level[16], type[32], size[32], shared[256];
 
-    for (int i = 0; i < MAX_CACHES; i++) {
-        unsigned long long kib;
-        char unit = 'K';
-        if (!read_text(sysfs, i, "level", level, sizeof(level)) ||
-            !read_text(sysfs, i, "type", type, sizeof(type)) ||
-            !read_text(sysfs, i, "size", size, sizeof(size)))
-            continue;
-        if (level[0] < '2' || strncmp(type, "Instruction", 11) == 0 ||
-            sscanf(size, "%llu%c", &kib, &unit) < 1)
-            continue;
-        if (!read_text(sysfs, i, "shared_cpu_list", shared, sizeof(shared)))
-            snprintf(shared, sizeof(shared), "0");
-        kib = (unit == 'M' ? kib << 10 : kib) / count_cpus(shared);
-        if (kib << 10 > best)
-            best = kib << 10;
-    }
+    if (hwloc_topology_init(&topology))
+        return FALLBACK_BYTES;
+    if (hwloc_topology_load(topology) == 0)
+        for (hwloc_obj_t o = hwloc_get_obj_by_type(topology, HWLOC_OBJ_PU, 0); o; o = o->parent)
+            if (hwloc_obj_type_is_dcache(o->type) && o->attr->cache.depth >= 2 && share(topology, o) > best)
+                best = share(topology, o);
+    hwloc_topology_destroy(topology);
     return best ? best : FALLBACK_BYTES;
 }
 

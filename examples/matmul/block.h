@@ -4,10 +4,10 @@
 
 #include "task.h"
 
-/* Bytes of cache that one core may call its own: the largest of its second-level
- * cache and its share of the last level. sysfs: "/sys"; 1 MiB where that says
- * nothing. */
-uint64_t block_cache_bytes(const char *sysfs);
+/* Bytes of cache that one core may call its own, as hwloc finds them: the largest
+ * of its second-level cache and its share of the last level; 1 MiB where that is
+ * not known. */
+uint64_t block_cache_bytes(void);
 
 /* A side such that a tile of C and two panels as large fit in the cache, but
  * small enough that each executor gets some tiles. */

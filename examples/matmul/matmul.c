@@ -26,7 +26,21 @@ struct outcome {
     int checked; /* 0: not; 1: passed; -1: not passed */
     struct inputs_check check;
     double dgemm_seconds;
+    double commit_seconds; /* until C was on its disk */
 };
+
+/* Seconds with all reading and writing of files, and without. */
+static double with_files(const struct outcome *x)
+{
+    return x->run->seconds + x->run->prepared->reading + x->commit_seconds;
+}
+
+static double without_files(const struct outcome *x)
+{
+    const struct run *r = x->run;
+
+    return r->seconds - r->times.reading / r->launch.executors - r->writing;
+}
 
 static volatile int interrupted;
 
@@ -71,6 +85,16 @@ static void print_json(const struct outcome *x)
     json_number(stdout, speed(h, r->seconds));
     printf(", \"dgemm_gflops\": ");
     json_number(stdout, speed(h, x->checked ? x->dgemm_seconds : 0));
+    printf(", \"of_dgemm\": ");
+    json_number(stdout, x->checked ? x->dgemm_seconds / with_files(x) : 1 / 0.0);
+    printf(", \"of_dgemm_without_files\": ");
+    json_number(stdout, x->checked ? x->dgemm_seconds / without_files(x) : 1 / 0.0);
+    printf(", \"read_seconds\": ");
+    json_number(stdout, r->prepared->reading + r->times.reading / r->launch.executors);
+    printf(", \"multiply_seconds\": ");
+    json_number(stdout, r->times.multiplying / r->launch.executors);
+    printf(", \"write_seconds\": ");
+    json_number(stdout, r->writing + x->commit_seconds);
     printf(", \"check\": %s", x->checked ? x->checked > 0 ? "\"passed\"" : "\"failed\"" : "null");
     printf(", \"largest_difference\": ");
     json_number(stdout, x->checked ? x->check.difference : 1 / 0.0);
@@ -90,9 +114,11 @@ static void print_check(const struct outcome *x)
         printf("  check        none (--check compares with one dgemm)\n");
         return;
     }
-    printf("  one dgemm    %.1f GFLOP/s with %u thread%s\n",
-           speed(&x->run->prepared->head, x->dgemm_seconds), x->run->launch.executors,
-           x->run->launch.executors == 1 ? "" : "s");
+    printf(
+        "  one dgemm    %.1f GFLOP/s with %u thread%s: %.0f %% of it reached, %.0f %% without the files\n",
+        speed(&x->run->prepared->head, x->dgemm_seconds), x->run->launch.executors,
+        x->run->launch.executors == 1 ? "" : "s", 100 * x->dgemm_seconds / with_files(x),
+        100 * x->dgemm_seconds / without_files(x));
     printf("  check        %s: differs from it by at most %.2g, %.2g of the error bound\n",
            x->checked > 0 ? "passed" : "FAILED", x->check.difference, x->check.of_bound);
 }
@@ -116,6 +142,13 @@ static void print_outcome(const struct outcome *x)
                                          : "their files");
     printf("  throughput   %.1f GFLOP/s, %s tiles/s, %s\n", speed(h, r->seconds),
            report_rate(rate, (double)r->tiles / r->seconds), report_time(t, r->seconds));
+    printf("  of it        %.0f %% multiplying",
+           100 * r->times.multiplying / r->launch.executors / r->seconds);
+    if (r->file || h->data == MATMUL_HDF5 || r->prepared->reading > 0)
+        printf("; reading %.2f s, writing %.2f s",
+               r->prepared->reading + r->times.reading / r->launch.executors,
+               r->writing + x->commit_seconds);
+    printf("\n");
     print_check(x);
     if (x->options->output) {
         printf("  C            %s:/C\n", x->options->output);
@@ -180,15 +213,17 @@ static int multiply(struct run *r, const struct options *o, const struct launch_
     flm_error error;
     int status = STATUS_OK;
 
-    r->side = o->block ? o->block : block_side(block_cache_bytes("/sys"), h->m, h->n, r->launch.executors);
+    r->side = o->block ? o->block : block_side(block_cache_bytes(), h->m, h->n, r->launch.executors);
     if (create_output(r, o, &error))
         return complain(error.text, STATUS_FAILED);
     if (run_all(r, launch, &interrupted))
         return complain(r->failed.text, interrupted ? STATUS_INTERRUPTED : STATUS_FAILED);
-    if (r->prepared->check)
-        status = check(&outcome);
+    outcome.commit_seconds = report_clock();
     if (r->file && matrix_writer_commit(r->file, &error))
         return complain(error.text, STATUS_FAILED);
+    outcome.commit_seconds = report_clock() - outcome.commit_seconds;
+    if (r->prepared->check)
+        status = check(&outcome);
     if (o->json)
         print_json(&outcome);
     else if (!o->quiet)

@@ -21,6 +21,12 @@ uint64_t matrix_file_columns(const struct matrix_file *mf);
 /* Reads a rectangle; in memory its rows lie `stride` elements apart. */
 int matrix_file_read(struct matrix_file *mf, uint64_t row, uint64_t column, uint64_t rows, uint64_t columns,
                      double *to, uint64_t stride, flm_error *error);
+/* The whole matrix as it lies in the file, row by row, if it lies there as in memory (doubles of this
+ * machine, contiguous, in this one file); else NULL, and matrix_file_read is the way. Valid until
+ * matrix_file_close. All processes of a node share its pages; who reads a page that another program has cut
+ * off the file meanwhile gets SIGBUS. */
+const double *matrix_file_map(struct matrix_file *mf);
+
 /* NULL is allowed. */
 void matrix_file_close(struct matrix_file *mf);
 

@@ -36,12 +36,11 @@ static const struct argp_option table[] = {
     {0, 0, 0, 0, "How to multiply:", 2},
     {"block", OPT_BLOCK, "N", 0, "Tiles of C of N x N (default auto: from the size of the cache)", 2},
     {"data", OPT_DATA, "HOW", 0,
-     "How executors get A and B: common (default; as common data of the session, at most 1 GiB) or hdf5 "
-     "(they "
-     "read panels from files, which all nodes must see)",
+     "How executors get A and B: common (as common data of the session, at most 1 GiB), hdf5 (they read "
+     "panels from files, which all nodes must see) or auto (default: common where it fits)",
      2},
     {"inputs", OPT_INPUTS, "FILE", 0,
-     "Where generated matrices go with --data=hdf5 (default matmul-inputs.h5)", 2},
+     "Where generated matrices go for the executors to read (default matmul-inputs.h5)", 2},
     {"check", OPT_CHECK, 0, 0, "Compare C with one dgemm (default: when that takes seconds)", 2},
     {"no-check", OPT_NO_CHECK, 0, 0, "Do not", 2},
     {0, 0, 0, 0, "What to write:", 3},
@@ -137,8 +136,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         break;
     case OPT_DATA:
         o->data = parse_is(arg, "common") ? MATMUL_COMMON : parse_is(arg, "hdf5") ? MATMUL_HDF5 : 0;
-        if (!o->data)
-            argp_error(state, "--data=%s: common or hdf5", arg);
+        if (!o->data && !parse_is(arg, "auto"))
+            argp_error(state, "--data=%s: common, hdf5 or auto", arg);
         break;
     case OPT_INPUTS:
         o->inputs = arg;
@@ -169,12 +168,8 @@ void options_parse(struct options *o, int argc, char **argv)
     snprintf(version, sizeof(version), "flm-matmul (Flame) %s", flm_version());
     argp_program_version = version;
     argp_err_exit_status = 2;
-    *o = (struct options){.seed = 1,
-                          .data = MATMUL_COMMON,
-                          .check = -1,
-                          .progress = 1,
-                          .output = none,
-                          .inputs = "matmul-inputs.h5"};
+    *o = (struct options){
+        .seed = 1, .check = -1, .progress = 1, .output = none, .inputs = "matmul-inputs.h5"};
     argp_parse(&argp, argc, argv, 0, NULL, o);
     if (o->output == none)
         o->output = matrix_file_available() ? "matmul.h5" : NULL;

@@ -14,7 +14,7 @@ struct options {
     uint64_t block;   /* 0: chosen from the cache */
     uint64_t seed;
     struct options_matrix a, b;
-    int data;           /* enum matmul_data */
+    int data;           /* enum matmul_data; 0: common where it fits, else HDF5 */
     int check;          /* 1, 0; -1: when it is small */
     const char *output; /* NULL: none */
     const char *inputs; /* where generated matrices go with MATMUL_HDF5 */

@@ -4,6 +4,7 @@
 #include "matrix_file.h"
 #include "matrix_writer.h"
 #include "fail.h"
+#include "report.h"
 #include <flm/client.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -52,6 +53,11 @@ static int shape(const struct options_matrix *of, uint64_t *rows, uint64_t *colu
     return rc;
 }
 
+static int fits_common(const struct matmul_common *h)
+{
+    return h->m * h->k + h->k * h->n <= (FLM_MAX_PAYLOAD - MATMUL_OFFSET) / sizeof(double);
+}
+
 static int shapes(struct prepared *p, const struct options *o, flm_error *error)
 {
     struct matmul_common *h = &p->head;
@@ -68,6 +74,8 @@ static int shapes(struct prepared *p, const struct options *o, flm_error *error)
     h->m = h->m ? h->m : DEFAULT_SIDE;
     h->n = h->n ? h->n : DEFAULT_SIDE;
     h->k = h->k ? h->k : DEFAULT_SIDE;
+    if (!h->data)
+        h->data = fits_common(h) || !matrix_file_available() ? MATMUL_COMMON : MATMUL_HDF5;
     bytes = 8.0 *
             ((double)h->m * (double)h->k + (double)h->k * (double)h->n + 2.0 * (double)h->m * (double)h->n);
     p->check = o->check >= 0
@@ -103,7 +111,7 @@ static int make_common(struct prepared *p, const struct options *o, flm_error *e
     double *a;
     int rc;
 
-    if (elements > (FLM_MAX_PAYLOAD - MATMUL_OFFSET) / sizeof(double))
+    if (!fits_common(h))
         return fail(error, FLM_ETOOBIG,
                     "A and B have %.1f GiB together, common data at most 1 GiB: let the "
                     "executors read them with --data=hdf5",
@@ -115,8 +123,11 @@ static int make_common(struct prepared *p, const struct options *o, flm_error *e
     a = (double *)(void *)(p->common + MATMUL_OFFSET);
     p->a = a;
     p->b = a + h->m * h->k;
+    p->reading = report_clock();
     rc = load(o, 0, h->m, h->k, a, error);
-    return rc ? rc : load(o, 1, h->k, h->n, a + h->m * h->k, error);
+    rc = rc ? rc : load(o, 1, h->k, h->n, a + h->m * h->k, error);
+    p->reading = o->a.file || o->b.file ? report_clock() - p->reading : 0;
+    return rc;
 }
 
 /* Writes a generated matrix, some rows at a time. */
@@ -207,7 +218,7 @@ int prepare(struct prepared *p, const struct options *o, flm_error *error)
 
     *p = (struct prepared){0};
     rc = shapes(p, o, error);
-    if (rc == 0 && o->data == MATMUL_COMMON) {
+    if (rc == 0 && p->head.data == MATMUL_COMMON) {
         rc = make_common(p, o, error);
     } else if (rc == 0) {
         rc = write_inputs(p, o, error);

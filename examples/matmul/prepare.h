@@ -14,6 +14,7 @@ struct prepared {
     double *own_a, *own_b;
     int check;
     int inputs_written; /* options->inputs was made */
+    double reading;     /* seconds: of files into the common data */
 };
 
 /* 0 or FLM_E*. */

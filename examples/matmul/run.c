@@ -2,6 +2,7 @@
 #include "run.h"
 #include "block.h"
 #include "matrix_writer.h"
+#include "tile.h"
 #include "fail.h"
 #include <string.h>
 
@@ -37,13 +38,20 @@ static void show_progress(struct run *r)
 static void keep(struct run *r, const struct tile *t, const double *from)
 {
     uint64_t n = r->prepared->head.n;
+    struct tile_times times;
+    double started;
     flm_error error;
 
     for (uint64_t i = 0; r->c && i < t->rows; i++)
         memcpy(r->c + (t->row + i) * n + t->column, from + i * t->columns, t->columns * sizeof(double));
+    memcpy(&times, from + t->rows * t->columns, sizeof(times));
+    r->times.reading += times.reading;
+    r->times.multiplying += times.multiplying;
+    started = report_clock();
     if (r->file &&
         matrix_writer_write(r->file, 0, t->row, t->column, t->rows, t->columns, from, t->columns, &error))
         give_up(r, error.code, error.text);
+    r->writing += report_clock() - started;
 }
 
 /* Tasks are numbered 1, 2, 3, ... in the order of submission, tiles 0, 1, 2, ... */
@@ -61,8 +69,7 @@ static void on_result(const struct flm_result *result, void *arg)
         return;
     }
     tile = block_tile(r->prepared->head.m, r->prepared->head.n, r->side, result->task - 1);
-    if (result->task < 1 || result->task > r->tiles ||
-        result->size != tile.rows * tile.columns * sizeof(double)) {
+    if (result->task < 1 || result->task > r->tiles || result->size != tile_output_bytes(&tile)) {
         give_up(r, FLM_EPROTO,
                 "a task sent something that is not its tile: program and module are of "
                 "different versions");

@@ -5,6 +5,7 @@
 #include "prepare.h"
 #include "launch.h"
 #include "report.h"
+#include "task.h"
 
 struct matrix_writer;
 
@@ -17,6 +18,8 @@ struct run {
     double *c;                  /* all of C when it is to be checked, else NULL */
     struct matrix_writer *file; /* where C goes, or NULL */
     double started, seconds;    /* from the creation of the session to the last tile */
+    double writing;             /* seconds: of C to its file, within `seconds` */
+    struct tile_times times;    /* of all tiles together */
     int over;
     flm_error failed; /* code not 0: why the run failed */
 };

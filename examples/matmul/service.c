@@ -25,6 +25,7 @@ static int enter(const struct flm_session_info *info, void **state)
 static int invoke(struct flm_task_context *task, void *state)
 {
     struct state *s = state;
+    struct tile_times times;
     struct tile tile;
     flm_error error;
     size_t size;
@@ -39,12 +40,13 @@ static int invoke(struct flm_task_context *task, void *state)
     memcpy(&tile, input, sizeof(tile));
     if (!tile_valid(&s->source.head, &tile))
         return flm_task_fail(task, FLM_EINVAL, "the tile lies outside of C");
-    c = flm_task_output(task, tile.rows * tile.columns * sizeof(double));
+    c = flm_task_output(task, tile_output_bytes(&tile));
     if (!c)
         return flm_task_fail(task, FLM_ENOMEM, "no memory for a tile of %llu x %llu",
                              (unsigned long long)tile.rows, (unsigned long long)tile.columns);
-    if (tile_compute(&s->source, &tile, c, &error))
+    if (tile_compute(&s->source, &tile, c, &times, &error))
         return flm_task_fail(task, error.code, "%s", error.text);
+    memcpy(c + tile.rows * tile.columns, &times, sizeof(times));
     return 0;
 }
 

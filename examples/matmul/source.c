@@ -33,6 +33,8 @@ static int open_files(struct source *s, const char *at, const char *end, flm_err
         matrix_file_rows(s->file_b) != s->head.k || matrix_file_columns(s->file_b) != s->head.n)
         return fail(error, FLM_EINVAL, "%s or %s changed its shape, or is another file on this node",
                     text[0], text[2]);
+    s->a = matrix_file_map(s->file_a);
+    s->b = matrix_file_map(s->file_b);
     return 0;
 }
 
@@ -74,9 +76,22 @@ uint64_t source_depth(const struct source *s, const struct tile *tile)
 {
     uint64_t most = SOURCE_PANEL_BYTES / sizeof(double) / (tile->rows + tile->columns);
 
-    if (s->a || most >= s->head.k)
+    if ((s->a && s->b) || most >= s->head.k)
         return s->head.k;
     return most > 64 ? most / 64 * 64 : 64;
+}
+
+/* What is mapped from a file is read here, a word of each page, and not in the middle of the dgemm. */
+static void touch(const struct matrix_file *file, const struct panel *p, uint64_t rows, uint64_t columns)
+{
+    const uint64_t step = 4096 / sizeof(double);
+
+    for (uint64_t i = 0; file && i < rows; i++) {
+        const volatile double *row = p->data + i * p->stride;
+        for (uint64_t j = 0; j < columns; j += step)
+            (void)row[j];
+        (void)row[columns - 1];
+    }
 }
 
 static int reserve(double **buffer, size_t *room, uint64_t elements, flm_error *error)
@@ -102,6 +117,7 @@ int source_a(struct source *s, uint64_t row, uint64_t rows, uint64_t from, uint6
 
     if (s->a) {
         *panel = (struct panel){s->a + row * s->head.k + from, s->head.k};
+        touch(s->file_a, panel, rows, count);
         return 0;
     }
     /* tiles come row by row: most often the panel is there already */
@@ -125,6 +141,7 @@ int source_b(struct source *s, uint64_t column, uint64_t columns, uint64_t from,
 
     if (s->b) {
         *panel = (struct panel){s->b + from * s->head.n + column, s->head.n};
+        touch(s->file_b, panel, count, columns);
         return 0;
     }
     rc = reserve(&s->buffer_b, &s->room_b, columns * count, error);

@@ -1,5 +1,6 @@
 /* source.h - where an executor finds A and B: in the common data of the session,
- * or in HDF5 files that it reads a panel at a time.
+ * or in HDF5 files: mapped where a matrix lies in its file as it does in memory,
+ * else read a panel at a time.
  */
 #ifndef MATMUL_SOURCE_H
 #define MATMUL_SOURCE_H
@@ -23,7 +24,7 @@ struct panel {
 
 struct source {
     struct matmul_common head;
-    const double *a, *b; /* common data */
+    const double *a, *b; /* common data, or mapped files; NULL: to be read */
     struct matrix_file *file_a, *file_b;
     double *buffer_a, *buffer_b;      /* panels read from the files */
     size_t room_a, room_b;            /* in elements */

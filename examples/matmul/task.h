@@ -5,14 +5,15 @@
  *   - with MATMUL_COMMON, at `offset`, by A and then B;
  *   - with MATMUL_HDF5, at `offset`, by four texts, each ended by a zero byte:
  *     file and dataset of A, file and dataset of B.
- * The input of a task is a struct tile, its output that tile of C.
+ * The input of a task is a struct tile, its output that tile of C and then a
+ * struct tile_times.
  */
 #ifndef MATMUL_TASK_H
 #define MATMUL_TASK_H
 
 #include <stdint.h>
 
-#define MATMUL_VERSION 1u
+#define MATMUL_VERSION 2u
 #define MATMUL_OFFSET  64u /* keeps A aligned for vector loads */
 
 enum matmul_data { MATMUL_COMMON = 1, MATMUL_HDF5 = 2 };
@@ -27,6 +28,11 @@ struct matmul_common {
 struct tile {
     uint64_t row, column; /* of its first element in C */
     uint64_t rows, columns;
+};
+
+/* What a tile took, seconds. */
+struct tile_times {
+    double reading, multiplying;
 };
 
 /* Sizes beyond which nothing is tried; products of two of them fit in 64 bits. */

@@ -7,8 +7,12 @@
 /* Whether the tile lies within C. */
 int tile_valid(const struct matmul_common *head, const struct tile *tile);
 
+/* Bytes of the output of a task. */
+size_t tile_output_bytes(const struct tile *tile);
+
 /* c (rows x columns, row-major) = rows of A times columns of B. */
-int tile_compute(struct source *source, const struct tile *tile, double *c, flm_error *error);
+int tile_compute(struct source *source, const struct tile *tile, double *c, struct tile_times *times,
+                 flm_error *error);
 
 /* BLAS threads of this process; nothing where the BLAS has no such call. */
 void tile_set_threads(int threads);

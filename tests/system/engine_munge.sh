@@ -42,7 +42,7 @@ check_equal 'nobody was refused' 0 "$(refused)"
 # The protocol by hand: what is no proof.
 cat >peer.py <<'END_OF_PEER'
 import hashlib, hmac, os, re, socket, struct, subprocess, sys, time
-port, munge_socket = int(sys.argv[1]), sys.argv[2]
+port, munge_socket, version = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 def varint(n):
     out = b""
     while n > 127:
@@ -82,7 +82,7 @@ class Peer:
     def __init__(self, munge=1):
         self.s = socket.create_connection(("127.0.0.1", port), 20)
         self.nonce = os.urandom(32)
-        self.s.sendall(frame(part(1, number(1, 2) + number(2, 2) + number(3, 1) + part(7, self.nonce) + number(11, munge)), 1))
+        self.s.sendall(frame(part(1, number(1, version) + number(2, version) + number(3, 1) + part(7, self.nonce) + number(11, munge)), 1))
         challenge = parts(self.receive()[2])
         self.instance, self.theirs, self.credential = challenge[1], challenge[2], challenge.get(4)
         self.has_hmac = 3 in challenge
@@ -154,7 +154,8 @@ for n in range(5):
 print("tried", tried)
 sys.exit(wrong)
 END_OF_PEER
-run python3 peer.py "${tcp##*:}" "$FLM_MUNGE_SOCKET"
+run python3 peer.py "${tcp##*:}" "$FLM_MUNGE_SOCKET" \
+    "$(sed -n 's/^ *FLM__PROTOCOL_VERSION = \([0-9]*\),.*/\1/p' "$FLM_SRCDIR/src/wire/frame.h")"
 check_equal 'what is no credential for this connection is refused, and why is said' 0 "$status"
 [ "$status" = 0 ] || printf '%s\n' "$out" "$err"
 tried=${out##*tried }

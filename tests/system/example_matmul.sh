@@ -15,10 +15,10 @@ refused() { # STATUS, PART OF THE MESSAGE, ARGUMENT...
 refused 2 'must be from 1' -m 0
 refused 2 'whole number' -k x
 refused 2 'must be from 1 to 8192' --block=10000
-refused 2 'common or hdf5' --data=smoke
+refused 2 'common, hdf5 or auto' --data=smoke
 refused 2 'FILE:/dataset is needed' --a=:/A
 refused 2 'cannot write missing/c.h5' --output=missing/c.h5
-refused 1 'common data at most 1 GiB' --size=20000 --no-check
+refused 1 'common data at most 1 GiB' --size=20000 --no-check --data=common
 refused 1 'cannot read none.h5: No such file' --a=none.h5:/A
 echo text >text.h5
 refused 1 'text.h5 is no HDF5 file' --b=text.h5
@@ -81,7 +81,8 @@ fi
 
 check 'a large product' flm-matmul --size=1500 --block=333
 for line in '\(1,500 (x|×) 1,500\) by' 'tiles +25 of 333 (x|×) 333 on 2 executors' 'throughput +[0-9.]+ GFLOP/s' \
-    'one dgemm +[0-9.]+ GFLOP/s with 2 threads' 'check +passed' 'C +matmul\.h5:/C'; do
+    'of it +[0-9]+ % multiplying; reading 0.00 s, writing [0-9.]+ s' \
+    'one dgemm +[0-9.]+ GFLOP/s with 2 threads: [0-9]+ % of it reached, [0-9]+ % without the files' 'check +passed' 'C +matmul\.h5:/C'; do
     check_match "says: $line" "$out" "$line"
 done
 check_status 'the module of another program' 1 flm-matmul --size=100 --no-output --service="$FLM_BUILDDIR/lib/flame/.libs/montecarlo.so"
