@@ -31,7 +31,7 @@ SHARED = {"executor/status.h": ["src/node", "src/manager"], "executor/world.h": 
 # Libraries that only some files may know: include, who may.
 ONLY = [
     (r"rdma/", r"src/net/fabric[^/]*\.[ch]$"),
-    (r"hwloc", r"src/node/placement\.c$"),
+    (r"hwloc", r"(src/node/placement|examples/matmul/block)\.c$"),
     (r"mpi\.h", r"(mpi-shim|examples|tests/system/services|include/flm/mpi\.h)"),
     (r"slurm/|pbs_", r"plugins/"),
     (r"sqlite3", r"src/tables/"),

@@ -55,7 +55,7 @@ for page in "$pages"/*.[1-8]; do
 done
 
 # The pages of the library and the headers.
-documented=$(sed -n 's/^\.Nm \(flm_[a-z_]*\).*/\1/p' "$pages"/*.3 | sort -u)
+documented=$(sed -n 's/^\.Nm \(flm_[a-z0-9_]*\).*/\1/p' "$pages"/*.3 | sort -u)
 declared=$(cat "$FLM_SRCDIR"/include/flm/*.h | tr '\n' ' ' | grep -oE '(FLM_API|static inline) [^;(#]*\(' |
     sed -n 's/.*[ *]\(flm_[a-z0-9_]*\)($/\1/p' | sort -u)
 check_equal 'every function has a manual page' '' \
@@ -71,7 +71,7 @@ members() {
 }
 mentioned=$(grep -hE '^\.(It )?(Va|Fa|Fn)' "$pages"/*.3 | tr -s ' ,()' '\n' | sort -u)
 for header in "$FLM_SRCDIR"/include/flm/{client,service,admin}.h; do
-    for name in $(sed -n 's/^struct \(flm_[a-z_]*\) {.*/\1/p' "$header"); do
+    for name in $(sed -n 's/^struct \(flm_[a-z0-9_]*\) {.*/\1/p' "$header"); do
         [ "$name" != flm_exec_output ] || continue # of flm-application(5)
         list=$(members "$name" "$header")
         check_match "$name has members" "$list" '.'
