@@ -82,20 +82,6 @@ static off_t read_log(struct flmexec_joblog *log, bool resume_failed)
     return whole;
 }
 
-static int write_whole(int fd, const char *data, size_t size)
-{
-    while (size) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno;
-        data += n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
 void flmexec_joblog_open(struct flmexec_joblog *log, const char *file, bool resume, bool resume_failed)
 {
     off_t whole = 0;
@@ -111,7 +97,7 @@ void flmexec_joblog_open(struct flmexec_joblog *log, const char *file, bool resu
     if (lseek(log->fd, 0, SEEK_END) > whole && ftruncate(log->fd, whole) < 0)
         rc = errno;
     if (!rc && whole == 0)
-        rc = write_whole(log->fd, head, sizeof(head) - 1);
+        rc = flmexec_write_whole(log->fd, head, sizeof(head) - 1);
     if (rc)
         flmexec_die(FLMEXEC_TROUBLE, "cannot write the joblog '%s': %s", file, strerror(rc));
 }
@@ -133,7 +119,7 @@ int flmexec_joblog_write(struct flmexec_joblog *log, const struct flmexec_joblog
     flmexec_text_str(&log->line, numbers);
     flmexec_text_str(&log->line, e->command);
     flmexec_text_char(&log->line, '\n');
-    return write_whole(log->fd, log->line.data, log->line.size);
+    return flmexec_write_whole(log->fd, log->line.data, log->line.size);
 }
 
 void flmexec_joblog_close(struct flmexec_joblog *log)

@@ -28,24 +28,9 @@ void flmexec_output_fini(struct flmexec_output *o)
 
 /* --- to stdout and stderr --- */
 
-/* 0 or an errno value. */
-static int write_whole(int fd, const char *data, size_t size)
-{
-    while (size) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno;
-        data += n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
 static void to_stdout_now(struct flmexec_output *o, const char *data, size_t size)
 {
-    int rc = o->closed ? 0 : write_whole(STDOUT_FILENO, data, size);
+    int rc = o->closed ? 0 : flmexec_write_whole(STDOUT_FILENO, data, size);
     if (rc == EPIPE)
         o->closed = true;
     else if (rc)
@@ -77,7 +62,7 @@ static void to_stream(struct flmexec_output *o, int fd, const char *data, size_t
 {
     if (fd == STDOUT_FILENO)
         to_stdout(o, data, size);
-    else if (write_whole(fd, data, size) != 0)
+    else if (flmexec_write_whole(fd, data, size) != 0)
         return; /* stderr is gone: nobody to tell */
 }
 

@@ -1,9 +1,11 @@
 #include "flmexec_text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void say(const char *format, va_list ap)
 {
@@ -103,4 +105,18 @@ bool flmexec_needs_shell(const char *s, size_t size)
             return true;
     }
     return false;
+}
+
+int flmexec_write_whole(int fd, const char *data, size_t size)
+{
+    while (size) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
 }

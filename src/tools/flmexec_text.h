@@ -33,4 +33,7 @@ void flmexec_text_quoted(struct flmexec_text *t, const char *s, size_t size);
 /* Whether a shell would do more with this text than pass it on as one word. */
 bool flmexec_needs_shell(const char *s, size_t size);
 
+/* 0 or an errno value. */
+int flmexec_write_whole(int fd, const char *data, size_t size);
+
 #endif
