@@ -4,6 +4,7 @@
 #include "backend/host.h"
 #include "backend/plugin.h"
 #include "base/time.h"
+#include "base/standard.h"
 #include "net/handshake.h"
 #include "net/rejoin.h"
 
@@ -374,6 +375,7 @@ int main(int argc, char **argv)
         NULL,
         NULL};
     struct backend b = {0};
+    flm__standard_open();
     argp_err_exit_status = 2;
     /* Assigned, not defined here: symbols are hidden, and the C library would not see a definition. */
     argp_program_version = "flm-backend (Flame) " FLM_VERSION;

@@ -1,6 +1,7 @@
 /* flmd: init, run, fini. */
 #define _GNU_SOURCE
 #include "base/endpoint.h"
+#include "base/standard.h"
 #include "base/error.h"
 #include "base/time.h"
 #include "manager/auth.h"
@@ -326,6 +327,7 @@ int main(int argc, char **argv)
 {
     static struct manager m = {.bell = -1};
     flm_error error = {0};
+    flm__standard_open();
     options_parse(&m.options, argc, argv);
     signal(SIGPIPE, SIG_IGN);
     survive_file_limit();

@@ -1,4 +1,5 @@
 /* flm-node - the node agent. */
+#include "base/standard.h"
 #include "node/agent.h"
 #include "node/options.h"
 
@@ -9,6 +10,7 @@ int main(int argc, char **argv)
     struct node_options options;
     struct agent agent;
     flm_error error = {0, ""};
+    flm__standard_open();
     node_options_parse(&options, argc, argv);
     int status = 1;
     int rc = agent_init(&agent, &options, &error);

@@ -96,8 +96,15 @@ void wait_for_space(const struct sheet *s, uint64_t bytes)
                  "left): make room; nothing is lost",
                  s->path, SPACE >> 20);
         told = true;
-        if (ended)
+        if (ended) {
+            fprintf(
+                stderr,
+                "flm-results: the file of results %s lacks what came last, since its disk is full; it is "
+                "in the "
+                "journal: make room, and the next session manager with that state directory writes it\n",
+                s->path);
             _exit(1);
+        }
         listen_to_flmd(PAUSE_MS);
     }
     if (told)

@@ -69,9 +69,12 @@ static int damaged_frame(struct check *c, bool last)
     /* A disk writes in any order what it was not told to sync. */
     if (last && found.synced <= r->position && c->repair)
         return cut(c, NEVER_SYNCED);
+    char text[sizeof(NEVER_SYNCED) + 100];
+    snprintf(text, sizeof(text), NEVER_SYNCED "; a repair cuts off all from here on, %llu bytes",
+             (unsigned long long)(r->size - r->offset));
     tell(c, r->offset, found.offset - r->offset, false,
          found.offset == r->offset             ? "records are missing here, or are there twice"
-         : last && found.synced <= r->position ? NEVER_SYNCED
+         : last && found.synced <= r->position ? text
                                                : "no frame, but there are whole ones after it");
     r->offset = found.offset;
     r->position = found.position;

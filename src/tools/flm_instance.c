@@ -5,6 +5,7 @@
  *
  * What goes wrong is told on the job's standard error; the script goes on and finds no instance. */
 #define _GNU_SOURCE
+#include "base/standard.h"
 #include "tools/flmrun.h"
 
 #include "tools/program_folder.h"
@@ -352,6 +353,7 @@ int main(int argc, char **argv)
         NULL,
         NULL};
     struct job job = {.signals = -1, .ready.fd = -1, .parent = -1, .script_fd = -1, .script_proc = -1};
+    flm__standard_open();
     job.options.backend = "slurm";
     argp_err_exit_status = STATUS_USAGE;
     argp_program_version = "flm-instance (Flame) " FLM_VERSION;

@@ -3,6 +3,7 @@
  * With FLM_ENDPOINT it works on that instance. Without it starts itself again
  * inside flmrun, which makes a private one and takes it down in the end. */
 #define _GNU_SOURCE 1
+#include "base/standard.h"
 #include "flmexec_options.h"
 #include "flmexec_run.h"
 
@@ -13,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { EXECUTORS_MAX = 4096 }; /* of an instance of our own, by flmrun -n */
 
 static int dry_run(struct flmexec_options *o)
 {
@@ -63,7 +66,7 @@ static int run_in_private_instance(const struct flmexec_options *o, int argc, ch
     int k = 0;
     list[k++] = (char *)"flmrun";
     if (o->jobs) {
-        snprintf(jobs, sizeof(jobs), "%u", o->jobs);
+        snprintf(jobs, sizeof(jobs), "%u", o->jobs < EXECUTORS_MAX ? o->jobs : EXECUTORS_MAX);
         list[k++] = (char *)"-n";
         list[k++] = jobs;
     }
@@ -89,6 +92,7 @@ int main(int argc, char **argv)
     struct flmexec_options o;
     const char *endpoint = getenv("FLM_ENDPOINT");
     int status;
+    flm__standard_open();
     flmexec_options_parse(&o, argc, argv);
     if (o.dry_run)
         status = dry_run(&o);

@@ -79,7 +79,8 @@ static void release_held(struct flmexec_run *run, struct flmexec_job *job)
     if (rc)
         flmexec_stop(run, STOP_TROUBLE, "cannot read back the output of job %" PRIu64 ": %s", job->seq,
                      strerror(rc));
-    report(run, job);
+    else
+        report(run, job); /* else it is not in the log, and --resume runs it again */
     forget(run, job);
 }
 
@@ -119,15 +120,36 @@ static void count(struct flmexec_run *run, const struct flmexec_job *job)
                  n == 1 ? "job has" : "jobs have", whats[o->halt_why]);
 }
 
+/* Keeps the output until its turn. What cannot be kept is neither written nor logged: --resume runs it
+ * again. */
+static void hold(struct flmexec_run *run, struct flmexec_job *job, const struct flmexec_parts *p)
+{
+    int rc = flmexec_output_hold(&run->output, &job->held, p->data, p->out, p->err);
+    if (!rc) {
+        run->held++;
+        return;
+    }
+    flmexec_stop(run, STOP_TROUBLE,
+                 "cannot hold the output of job %" PRIu64
+                 " until its turn: %s (set TMPDIR to a folder with room, "
+                 "or use --unordered)",
+                 job->seq, strerror(rc));
+    forget(run, job);
+}
+
 static void finish_job(struct flmexec_run *run, struct flmexec_job *job, const struct flmexec_parts *p)
 {
     count(run, job);
     progress_clear(&run->progress);
-    if (job->folder) {
-        int rc = flmexec_results_write(job->folder, job->seq, p->data ? p->data : "", p->out, p->err);
-        if (rc)
-            flmexec_stop(run, STOP_TROUBLE, "cannot write the results of job %" PRIu64 " to '%.300s': %s",
-                         job->seq, job->folder, strerror(rc));
+    int rc = job->folder
+                 ? flmexec_results_write(job->folder, job->seq, p->data ? p->data : "", p->out, p->err)
+                 : 0;
+    if (rc) { /* nor is this one logged */
+        flmexec_stop(run, STOP_TROUBLE, "cannot write the results of job %" PRIu64 " to '%.300s': %s",
+                     job->seq, job->folder, strerror(rc));
+        forget(run, job);
+        release_in_turn(run);
+        return;
     }
     if (run->o->unordered || job->order == run->released) {
         flmexec_output_write(&run->output, job->tag, p->data, p->out, p->err);
@@ -136,14 +158,7 @@ static void finish_job(struct flmexec_run *run, struct flmexec_job *job, const s
         release_in_turn(run);
         return;
     }
-    run->held++;
-    int rc = flmexec_output_hold(&run->output, &job->held, p->data, p->out, p->err);
-    if (rc)
-        flmexec_stop(run, STOP_TROUBLE,
-                     "cannot hold the output of job %" PRIu64
-                     " until its turn: %s (set TMPDIR to a folder with room, "
-                     "or use --unordered)",
-                     job->seq, strerror(rc));
+    hold(run, job, p);
 }
 
 /* Whether a failed job is tried again. */

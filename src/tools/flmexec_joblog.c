@@ -49,6 +49,10 @@ static bool read_line(struct flmexec_joblog *log, const char *line, bool resume_
         !column(&at, &ignored) || !column(&at, &exit_value) || !column(&at, &sig))
         return false;
     mark(log, (uint64_t)seq, !resume_failed || (exit_value == 0 && sig == 0));
+    if (seq < FLMEXEC_JOBLOG_COMMANDS) {
+        free(log->commands[(int)seq]);
+        log->commands[(int)seq] = strdup(at);
+    }
     return true;
 }
 
@@ -107,6 +111,11 @@ bool flmexec_joblog_done(const struct flmexec_joblog *log, uint64_t seq)
     return seq < log->done_bits && (log->done[seq / 64] >> (seq % 64) & 1);
 }
 
+const char *flmexec_joblog_command(const struct flmexec_joblog *log, uint64_t seq)
+{
+    return seq < FLMEXEC_JOBLOG_COMMANDS ? log->commands[seq] : NULL;
+}
+
 int flmexec_joblog_write(struct flmexec_joblog *log, const struct flmexec_joblog_entry *e)
 {
     char numbers[256];
@@ -127,6 +136,8 @@ void flmexec_joblog_close(struct flmexec_joblog *log)
     if (log->fd >= 0)
         close(log->fd);
     free(log->done);
+    for (int i = 0; i < FLMEXEC_JOBLOG_COMMANDS; i++)
+        free(log->commands[i]);
     flmexec_text_free(&log->line);
     log->fd = -1;
 }

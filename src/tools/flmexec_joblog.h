@@ -13,11 +13,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { FLMEXEC_JOBLOG_COMMANDS = 256 };
+
 struct flmexec_joblog {
     const char *file;
     int fd;         /* -1: there is none */
     uint64_t *done; /* a bit per Seq: not to be run again */
     uint64_t done_bits, n_done;
+    char *commands[FLMEXEC_JOBLOG_COMMANDS]; /* of the first jobs, by Seq; NULL: not known */
     struct flmexec_text line;
 };
 
@@ -34,6 +37,8 @@ struct flmexec_joblog_entry {
  * succeeded counts as done. Gives up when the file cannot be used. */
 void flmexec_joblog_open(struct flmexec_joblog *log, const char *file, bool resume, bool resume_failed);
 bool flmexec_joblog_done(const struct flmexec_joblog *log, uint64_t seq);
+/* The command that the log has for a job, for one of the first ones; NULL: not known. */
+const char *flmexec_joblog_command(const struct flmexec_joblog *log, uint64_t seq);
 /* 0 or an errno value. */
 int flmexec_joblog_write(struct flmexec_joblog *log, const struct flmexec_joblog_entry *e);
 void flmexec_joblog_close(struct flmexec_joblog *log);

@@ -145,8 +145,12 @@ int flmexec_output_hold(struct flmexec_output *o, struct flmexec_held *h, const 
     *h = (struct flmexec_held){.out = out, .err = err};
     if (size == 0)
         return 0;
-    if (o->held + size > o->held_max)
-        return spill(o, h, data, size);
+    if (o->held + size > o->held_max) {
+        int rc = spill(o, h, data, size);
+        if (rc)
+            *h = (struct flmexec_held){0};
+        return rc;
+    }
     h->data = flmexec_alloc(size);
     memcpy(h->data, data, size);
     o->held += size;

@@ -55,6 +55,26 @@ static void catch_signals(void)
 
 /* --- giving jobs --- */
 
+/* A job that is in the log is not run again, even when it is another one by now: then we say so, once. */
+static void check_skipped(struct flmexec_run *run, const struct flmexec_arguments *a)
+{
+    const char *before = flmexec_joblog_command(&run->log, run->seq);
+    if (!before || run->other_jobs)
+        return;
+    struct flmexec_job *job = flmexec_job_make(run->o, run->seq, a);
+    struct flmexec_text now = {0};
+    flmexec_job_command(job, run->o->command.shell != NULL, &now);
+    if (strcmp(now.data, before) != 0) {
+        run->other_jobs = true;
+        flmexec_warn("--resume: job %" PRIu64
+                     " is '%.200s' now, and '%.200s' in the joblog: jobs are told by their "
+                     "numbers, so it is not run; for other commands or arguments give another joblog",
+                     run->seq, now.data, before);
+    }
+    flmexec_text_free(&now);
+    flmexec_job_free(job);
+}
+
 /* What to give next: a job to try again, or a new one. NULL: nothing now. */
 static struct flmexec_job *next_job(struct flmexec_run *run)
 {
@@ -76,6 +96,7 @@ static struct flmexec_job *next_job(struct flmexec_run *run)
             return NULL;
         if (flmexec_joblog_done(&run->log, ++run->seq)) {
             run->skipped++;
+            check_skipped(run, &a);
             continue;
         }
         job = flmexec_job_make(run->o, run->seq, &a);

@@ -51,6 +51,7 @@ struct flmexec_run {
     uint64_t ring_size, made, released;     /* ring_size: a power of two */
     uint64_t seq, commands;                 /* commands: bytes */
     bool inputs_ended, inputs_wait, no_room;
+    bool other_jobs; /* than those in the log: told */
 
     enum flmexec_stop stop;
     char why[600]; /* of a stop, for people */

@@ -1,4 +1,5 @@
 /* flmping - round trips and throughput of a session manager and its executors. */
+#include "base/standard.h"
 #include "tools/connection.h"
 #include "tools/flmping.h"
 #include "tools/program_folder.h"
@@ -296,6 +297,7 @@ int main(int argc, char **argv)
 {
     struct flmping_options o = {.input_size = 64, .output_size = 8, .window = 4096};
     const struct argp argp = {options, on_option, NULL, doc, NULL, NULL, NULL};
+    flm__standard_open();
     argp_program_version = "flmping " FLM_VERSION;
     argp_err_exit_status = EXIT_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o))

@@ -77,9 +77,12 @@ static void print_text(const struct flmping_options *o, const struct flmping_out
             printf("  (1 of %" PRIu64 " tasks)", out->sample);
         printf("\n");
     }
-    printf("%u executor%s%s%s, window %s, service ready after %.3f s\n", out->executors,
-           out->executors == 1 ? "" : "s", *out->provider ? ", " : "", out->provider,
-           grouped(out->window, a), out->start_seconds);
+    printf("%u executor%s%s%s, window %s, service ", out->executors, out->executors == 1 ? "" : "s",
+           *out->provider ? ", " : "", out->provider, grouped(out->window, a));
+    if (out->start_seconds > 0)
+        printf("ready after %.3f s\n", out->start_seconds);
+    else
+        printf("not ready: no executor answered (flmctl list -n, flmctl list -e)\n");
     print_trouble(o, out);
 }
 
@@ -119,7 +122,8 @@ static void print_json(const struct flmping_options *o, const struct flmping_out
         json_object_set_new(j, numbers[i].name, json_integer((json_int_t)numbers[i].value));
     json_object_set_new(j, "seconds", json_real(out->seconds));
     json_object_set_new(j, "tasks_per_second", json_real(rate(out)));
-    json_object_set_new(j, "start_seconds", json_real(out->start_seconds));
+    json_object_set_new(j, "start_seconds",
+                        out->start_seconds > 0 ? json_real(out->start_seconds) : json_null());
     json_object_set_new(j, "duration_us", json_real(us(o->duration_ns)));
     json_object_set_new(j, "provider", json_string(out->provider));
     json_object_set_new(j, "version", json_string(out->version));

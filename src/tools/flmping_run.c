@@ -364,7 +364,8 @@ static int warm_up(struct ping *p, flm_error *error)
     int rc = check_id(0, flm_run_task(p->session, p->input, p->input_size, on_warm_up, w), error);
     while (!rc && !w->done && !*p->stop)
         rc = receive(p, error);
-    p->out->start_seconds = (double)(now_ns() - begin) / 1e9;
+    if (w->done)
+        p->out->start_seconds = (double)(now_ns() - begin) / 1e9;
     if (rc || !w->done || w->state == FLM_TASK_SUCCEED)
         return rc;
     snprintf(error->text, sizeof(error->text), "the first task failed (%s): %s", flm_reason_name(w->reason),

@@ -7,6 +7,7 @@
  * killed. All events come through one place (wait_event): signals by signalfd, so that none can come at a
  * bad moment. */
 #define _GNU_SOURCE
+#include "base/standard.h"
 #include "tools/flmrun.h"
 
 #include <errno.h>
@@ -125,7 +126,9 @@ static int begin_manager(struct flmrun *run)
     while (in_time && run->ready.ended && !run->manager.ended)
         in_time = wait_event(run, until);
     if (run->manager.ended)
-        say_manager_end(run, " before it was ready; it says why above, or in the log");
+        say_manager_end(run, run->options.keep_logs
+                                 ? " before it was ready; it says why above, or in the log"
+                                 : " before it was ready; it says why above");
     else
         say("the session manager was not ready after %d s", READY_MS / 1000);
     if (run->ready.size)
@@ -249,6 +252,7 @@ static void end_leftovers(const struct flmrun *run)
 int main(int argc, char **argv)
 {
     struct flmrun run = {.signals = -1, .ready.fd = -1, .parent = -1};
+    flm__standard_open();
     flmrun_parse(&run.options, argc, argv);
     take_signals(&run);
     int status = instance_open(&run.instance, &run.options) < 0 ? STATUS_OURS : 0;

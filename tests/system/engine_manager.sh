@@ -67,7 +67,8 @@ check_equal 'logs are shown although a node is stopped' '0 ' "$status $err"
 check_contains 'which is named' "$out" "node $name does not answer"
 start logs flmctl logs
 logs=$pid
-sleep 0.3
+wait_for 'they have been asked for' bash -c "ls -l /proc/$logs/fd | grep -q socket && grep -qx 'State:.*sleeping.*' /proc/$logs/status"
+sleep 0.5
 kill -KILL "$agent"
 wait $logs
 check_equal 'logs are shown although a node dies meanwhile' 0 $?

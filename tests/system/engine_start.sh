@@ -103,3 +103,14 @@ FLM_ENDPOINT=$endpoint run flmctl status
 check_contains 'a file that is no socket is an end at once' "$err" 'refused'
 unset FLM_ENDPOINT_WAIT
 engine_end
+
+# Started without standard descriptors: no file or socket gets their numbers.
+for closed in '<&-' '2>&-' '<&- 2>&-'; do
+    eval "flmrun -n 1 flmping -q -t 10 $closed" >/dev/null
+    check_equal "flmrun with $closed" 0 $?
+done
+FLM_ENDPOINT='' eval 'flmexec echo {} ::: 1 <&- 2>&-' >closed.out
+check_equal 'flmexec without standard input and error' '0 1' "$? $(cat closed.out)"
+FLM_ENDPOINT='' run bash -c 'flmexec -j1 echo <&-'
+check_equal 'flmexec that is to read its input fails' 3 "$status"
+check_contains 'and says why' "$err" 'cannot read standard input: Bad file descriptor'

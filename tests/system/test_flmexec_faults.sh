@@ -70,3 +70,32 @@ run env TMPDIR=/no/such/folder bash -c "seq 0 200 | flmexec 'test {} -gt 0 || wh
     [ {} -lt 200 ] || touch go2; head -c 1000000 /dev/zero' | wc -c; exit \${PIPESTATUS[1]}"
 check_equal 'no room for them is status 3' 3 "$status"
 check_contains 'and is told' "$err" TMPDIR
+
+# A disk for what is held that fills up: what could not be held is neither printed as another's nor logged.
+if mkdir held && mount -t tmpfs -o size=45m none held 2>/dev/null; then
+    big='case {} in 1) sleep 3;; 6) sleep 1;; 11) sleep 2;; esac; head -c 30000000 /dev/zero | tr "\0" "$(printf %x {})"'
+    TMPDIR=held flmexec -j3 --joblog full.log "$big; echo" ::: $(seq 12) >full1 2>full2 </dev/null
+    check_equal 'a disk for held outputs that is full' 3 $?
+    umount held
+    check_contains 'is told' "$(cat full2)" 'cannot hold the output of job'
+    flmexec -j3 --joblog full.log --resume "$big; echo" ::: $(seq 12) >full3 2>/dev/null </dev/null
+    check_equal 'the rest runs on resume' 0 $?
+    check_equal 'and every output is there once, whole' "$(for i in $(seq 12); do printf '%x 30000000\n' "$i"; done | sort)" \
+        "$(python3 -c 'import sys
+for line in sys.stdin.buffer: print(chr(line[0]), len(set(line)) == 2 and len(line) - 1)' < <(cat full1 full3) | sort)"
+    rm -f full1 full3
+fi
+if mkdir results && mount -t tmpfs -o size=2m none results 2>/dev/null; then
+    flmexec --results results/r --joblog results.log 'head -c 700000 /dev/zero; : {}' ::: 1 2 3 4 >/dev/null 2>full2 </dev/null
+    check_equal 'a disk for files of results that is full' 3 $?
+    mount -o remount,size=10m results
+    flmexec --results results/r --joblog results.log --resume 'head -c 700000 /dev/zero; : {}' ::: 1 2 3 4 >/dev/null 2>&1 </dev/null
+    check_equal 'all of them are whole after a resume' '0 700000 700000 700000 700000' \
+        "$? $(stat -c %s results/r/1/[1-4]/stdout | tr '\n' ' ' | sed 's/ $//')"
+    umount results
+fi
+
+flmexec --joblog other.log 'echo {}' ::: 1 2 >/dev/null 2>&1 </dev/null
+run flmexec --joblog other.log --resume 'echo other {}' ::: 1 2 3 </dev/null
+check_equal 'another command with the same joblog' '0 other 3' "$status $out"
+check_contains 'is told' "$err" "job 1 is 'echo other 1' now, and 'echo 1' in the joblog"

@@ -1,4 +1,5 @@
 /* flmctl - looks at and steers a session manager. */
+#include "base/standard.h"
 #include "tools/flmctl/flmctl.h"
 
 #include "tools/quantity.h"
@@ -184,6 +185,7 @@ int main(int argc, char **argv)
                               help_commands,
                               NULL};
     struct whole w = {.at = 0};
+    flm__standard_open();
     setlocale(LC_ALL, "");
     signal(SIGPIPE, SIG_IGN);
     argp_program_version = "flmctl " FLM_VERSION;

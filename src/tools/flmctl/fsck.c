@@ -3,8 +3,11 @@
 
 static int repair;
 
-static const struct argp_option options[] = {
-    {"repair", 'r', NULL, 0, "Cut off a torn end of the last segment", 0}, {0}};
+static const struct argp_option options[] = {{"repair", 'r', NULL, 0,
+                                              "Cut off the end of the last segment from where it is torn, "
+                                              "or was not on the disk before a loss of power",
+                                              0},
+                                             {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -55,6 +58,10 @@ static int run(struct flmctl *ctl, int n, char **args)
     (void)n;
     report_table(r, "damages", COLUMNS(columns));
     int rc = flm_check_store(args[0], repair, damage, r, &found, &ctl->error);
+    if (rc < 0 && !found.segments && !found.damages) {
+        report_drop(r);
+        return flmctl_fail(ctl, NULL);
+    }
     summary(r, &found);
     int status = report_print(r); /* what was found before it failed, too */
     if (rc < 0)

@@ -152,6 +152,12 @@ static void release(struct report *r)
     free(r);
 }
 
+void report_drop(struct report *r)
+{
+    if (r)
+        release(r);
+}
+
 int report_print(struct report *r)
 {
     int rc = r && !r->failed ? 0 : -1;

@@ -48,6 +48,8 @@ void report_list(struct report *r, const char *const *texts); /* NULL-terminated
 
 /* Prints to stdout and frees. The exit status: 0, or 1 after having said why. */
 int report_print(struct report *r);
+/* Instead of it: nothing is printed. */
+void report_drop(struct report *r);
 
 /* ---- parts, for what is printed as it comes --------------------------------- */
 
