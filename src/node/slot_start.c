@@ -54,6 +54,17 @@ static bool is_self(const Flm__Bind *bind)
     return bind && bind->application && bind->application->shim == FLM_SHIM_SELF;
 }
 
+/* An MPI program per task has one rank if no other number is given. */
+static bool is_per_task(const Flm__Bind *bind)
+{
+    return bind->application && bind->application->shim == FLM_SHIM_MPI;
+}
+
+static uint32_t ranks_of(const Flm__Bind *bind)
+{
+    return is_per_task(bind) && !bind->ranks ? 1 : bind->ranks;
+}
+
 int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
 {
     slot_kind_clear(kind);
@@ -65,7 +76,8 @@ int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
     if (bind->n_lanes)
         memcpy(kind->lanes, bind->lanes, bind->n_lanes * sizeof(*kind->lanes));
     kind->n_lanes = bind->n_lanes;
-    kind->ranks = bind->ranks;
+    kind->ranks = ranks_of(bind);
+    kind->world = kind->ranks && !is_per_task(bind);
     kind->self = is_self(bind);
     if (!kind->self)
         return 0;
@@ -79,7 +91,9 @@ int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
 
 bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
 {
-    if (kind->ranks != bind->ranks || kind->self != is_self(bind))
+    if (kind->ranks != ranks_of(bind) || kind->self != is_self(bind))
+        return false;
+    if (kind->ranks && kind->world == is_per_task(bind))
         return false;
     if (kind->n_lanes != bind->n_lanes ||
         (kind->n_lanes && memcmp(kind->lanes, bind->lanes, kind->n_lanes * sizeof(*kind->lanes)) != 0))
@@ -128,7 +142,7 @@ static int build_command(const struct slot *slot, const Flm__Application *self, 
         return flm__error_set(error, FLM_ENOTSUP,
                               "the executors of this node run tasks of one rank only (flm-node was started "
                               "with no --world-command, as by flm_mpi_init)");
-    if (slot->kind.ranks && add_world(command, o->world_command, slot->kind.ranks, o->name) < 0)
+    if (slot->kind.world && add_world(command, o->world_command, slot->kind.ranks, o->name) < 0)
         return flm__error_set(error, FLM_EINVAL, "the command for worlds, '%s', is not a command line",
                               o->world_command);
     if (self && !self->n_command)
@@ -139,7 +153,7 @@ static int build_command(const struct slot *slot, const Flm__Application *self, 
         return 0;
     }
     texts_add(command, slot->agent->executor);
-    if (slot->kind.ranks)
+    if (slot->kind.world)
         texts_add(command, "--world");
     return 0;
 }
@@ -168,6 +182,24 @@ static void set_mpi(const struct slot *slot, struct texts *environment)
     }
 }
 
+/* What a process that starts ranks for each task needs: their launcher, a word a line. */
+static void set_launch(const struct slot *slot, struct texts *environment)
+{
+    char path[64], lines[1024] = "";
+    struct texts words = {0};
+    size_t used = 0;
+    add_world(&words, slot->agent->options->world_command, slot->kind.ranks, slot->agent->options->name);
+    for (size_t i = 0; i < words.n && used < sizeof(lines); i++)
+        used += (size_t)snprintf(lines + used, sizeof(lines) - used, "%s%s", i ? "\n" : "", words.list[i]);
+    texts_free(&words);
+    texts_set(environment, "FLM_LAUNCH", used < sizeof(lines) ? lines : "");
+    slot_world_memory(slot, path, sizeof(path));
+    if (path[0]) {
+        texts_set_default(environment, FLM__LAUNCH_MEMORY, path);
+        texts_set_default(environment, FLM__LAUNCH_MEMORY_5, path);
+    }
+}
+
 /* A world's ranks see what their launcher gives them. */
 static void set_gpus(const struct slot *slot, struct texts *environment)
 {
@@ -179,19 +211,21 @@ static void set_gpus(const struct slot *slot, struct texts *environment)
     }
 }
 
-/* Of this slot, "0-3,8"; of a world one such list for each rank, "0-1;2-3". "": wherever they like. */
+/* Of this slot, "0-3,8"; of a world one such list for each rank, "0-1;2-3"; of a process that starts ranks
+ * for each task all of them. "": wherever they like. */
 static void set_cpus(const struct slot *slot, struct texts *environment)
 {
     char list[WORLD_CPUS_MAX] = "";
+    const char *between = slot->kind.world ? ";" : ",";
     size_t used = 0;
-    if (!slot->kind.ranks) {
+    if (!slot->kind.ranks || (!slot->kind.world && !slot->kind.n_lanes)) {
         texts_set(environment, "FLM_CPUS", slot->place->cpus);
         return;
     }
     for (size_t r = 0; r < slot->kind.n_lanes && used < sizeof(list); r++) {
         uint32_t lane = slot->kind.lanes[r];
         const char *cpus = lane < slot->agent->n_slots ? slot->agent->placement.slots[lane].cpus : "";
-        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", r ? ";" : "", cpus);
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", r ? between : "", cpus);
         if (!cpus[0])
             used = sizeof(list);
     }
@@ -221,13 +255,15 @@ static void build_environment(const struct slot *slot, const Flm__Application *s
     set_number(environment, "FLM_TOKEN", slot->token);
     set_number(environment, "FLM_CORES", slot->place->cores);
     set_number(environment, "FLM_SIGNALLED", agent->options->grace_s > 0);
-    if (slot->kind.ranks)
+    if (slot->kind.world)
         set_number(environment, "FLM_RANKS", slot->kind.ranks);
     char cores[16];
     snprintf(cores, sizeof(cores), "%u", slot->place->cores);
     texts_set_default(environment, "OMP_NUM_THREADS", cores);
     texts_set_default(environment, "OPENBLAS_NUM_THREADS", cores);
     set_mpi(slot, environment);
+    if (slot->kind.ranks && !slot->kind.world)
+        set_launch(slot, environment);
 }
 
 /* A fresh page for this life; after the death it still tells which task ran. */
