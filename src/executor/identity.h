@@ -34,7 +34,7 @@ struct flm__identity {
     unsigned world_ranks;
     bool signalled;
     char mpi[32];
-    char launch[1024];
+    char launch[8 << 10];
 };
 
 /* 0; FLM_ENOTFOUND: no agent started us; FLM_EINVAL: a variable makes no sense. */

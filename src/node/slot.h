@@ -35,8 +35,9 @@ struct slot_kind {
     bool world;      /* the process is a world of them; else it starts such a program per task (shim mpi) */
     uint32_t *lanes; /* in these slots, this one first; */
     size_t n_lanes;  /* 0: it was not said */
-    bool self;       /* the application's own program */
-    void *application; /* packed, for self: what it was started with */
+    char *nodes, *cpus; /* of each rank, where they are on several nodes; else NULL */
+    bool self;          /* the application's own program */
+    void *application;  /* packed, for self: what it was started with */
     size_t application_size;
 };
 

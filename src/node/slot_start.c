@@ -20,7 +20,7 @@
 
 extern char **environ;
 
-enum { WORLD_CPUS_MAX = 16 << 10 }; /* executor/identity.h reads as much */
+enum { WORLD_CPUS_MAX = 16 << 10, LAUNCH_MAX = 8 << 10 }; /* executor/identity.h reads as much */
 
 /* Variables by which a launcher's MPI would believe that this process is a rank of it. A service that is
  * not in a world must not join the launcher's: one dead rank would end all. */
@@ -46,6 +46,8 @@ void slot_kind_clear(struct slot_kind *kind)
 {
     free(kind->application);
     free(kind->lanes);
+    free(kind->nodes);
+    free(kind->cpus);
     *kind = (struct slot_kind){0};
 }
 
@@ -76,6 +78,10 @@ int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
     if (bind->n_lanes)
         memcpy(kind->lanes, bind->lanes, bind->n_lanes * sizeof(*kind->lanes));
     kind->n_lanes = bind->n_lanes;
+    kind->nodes = bind->nodes[0] ? strdup(bind->nodes) : NULL;
+    kind->cpus = bind->nodes[0] ? strdup(bind->cpus) : NULL;
+    if (bind->nodes[0] && (!kind->nodes || !kind->cpus))
+        return FLM_ENOMEM;
     kind->ranks = ranks_of(bind);
     kind->world = kind->ranks && !is_per_task(bind);
     kind->self = is_self(bind);
@@ -98,6 +104,9 @@ bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
     if (kind->n_lanes != bind->n_lanes ||
         (kind->n_lanes && memcmp(kind->lanes, bind->lanes, kind->n_lanes * sizeof(*kind->lanes)) != 0))
         return false; /* its ranks are bound to the processors of other slots */
+    if (strcmp(kind->nodes ? kind->nodes : "", bind->nodes) != 0 ||
+        (kind->cpus && strcmp(kind->cpus, bind->cpus) != 0))
+        return false;
     if (!kind->self)
         return true;
     struct slot_kind wanted = {0};
@@ -107,21 +116,38 @@ bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
     return same;
 }
 
-/* "mpirun -n {n}" with the ranks in it; {node} is this node. */
-static int add_world(struct texts *command, const char *template, uint32_t ranks, const char *node)
+/* The node of each rank: "n2,n1,n1". NULL: no memory. */
+static char *list_nodes(const struct slot_kind *kind, const char *node)
+{
+    size_t each = strlen(node) + 1, n = kind->nodes ? strlen(kind->nodes) + 1 : kind->ranks * each;
+    char *list = malloc(n);
+    if (list && kind->nodes)
+        memcpy(list, kind->nodes, n);
+    for (uint32_t r = 0; list && !kind->nodes && r < kind->ranks; r++)
+        snprintf(list + r * each, n - r * each, r + 1 < kind->ranks ? "%s," : "%s", node);
+    return list;
+}
+
+/* "mpirun -n {n}" with the ranks in it; {node} is this node, {nodes} that of each rank. */
+static int add_world(struct texts *command, const char *template, const struct slot_kind *kind,
+                     const char *node)
 {
     struct texts words = {0};
-    int rc = texts_add_words(&words, template);
+    char *nodes = list_nodes(kind, node);
+    int rc = nodes ? texts_add_words(&words, template) : FLM_ENOMEM;
     for (size_t i = 0; rc == 0 && i < words.n; i++) {
         const char *word = words.list[i], *mark;
         if ((mark = strstr(word, "{n}")))
-            texts_addf(command, "%.*s%u%s", (int)(mark - word), word, ranks, mark + strlen("{n}"));
+            texts_addf(command, "%.*s%u%s", (int)(mark - word), word, kind->ranks, mark + strlen("{n}"));
+        else if ((mark = strstr(word, "{nodes}")))
+            texts_addf(command, "%.*s%s%s", (int)(mark - word), word, nodes, mark + strlen("{nodes}"));
         else if ((mark = strstr(word, "{node}")))
             texts_addf(command, "%.*s%s%s", (int)(mark - word), word, node, mark + strlen("{node}"));
         else
             texts_add(command, word);
     }
     texts_free(&words);
+    free(nodes);
     return rc;
 }
 
@@ -142,7 +168,7 @@ static int build_command(const struct slot *slot, const Flm__Application *self, 
         return flm__error_set(error, FLM_ENOTSUP,
                               "the executors of this node run tasks of one rank only (flm-node was started "
                               "with no --world-command, as by flm_mpi_init)");
-    if (slot->kind.world && add_world(command, o->world_command, slot->kind.ranks, o->name) < 0)
+    if (slot->kind.world && add_world(command, o->world_command, &slot->kind, o->name) < 0)
         return flm__error_set(error, FLM_EINVAL, "the command for worlds, '%s', is not a command line",
                               o->world_command);
     if (self && !self->n_command)
@@ -185,10 +211,10 @@ static void set_mpi(const struct slot *slot, struct texts *environment)
 /* What a process that starts ranks for each task needs: their launcher, a word a line. */
 static void set_launch(const struct slot *slot, struct texts *environment)
 {
-    char path[64], lines[1024] = "";
+    char path[64], lines[LAUNCH_MAX] = "";
     struct texts words = {0};
     size_t used = 0;
-    add_world(&words, slot->agent->options->world_command, slot->kind.ranks, slot->agent->options->name);
+    add_world(&words, slot->agent->options->world_command, &slot->kind, slot->agent->options->name);
     for (size_t i = 0; i < words.n && used < sizeof(lines); i++)
         used += (size_t)snprintf(lines + used, sizeof(lines) - used, "%s%s", i ? "\n" : "", words.list[i]);
     texts_free(&words);
@@ -220,6 +246,10 @@ static void set_cpus(const struct slot *slot, struct texts *environment)
     size_t used = 0;
     if (!slot->kind.ranks || (!slot->kind.world && !slot->kind.n_lanes)) {
         texts_set(environment, "FLM_CPUS", slot->place->cpus);
+        return;
+    }
+    if (slot->kind.world && slot->kind.cpus && strlen(slot->kind.cpus) < WORLD_CPUS_MAX) {
+        texts_set(environment, "FLM_CPUS", slot->kind.cpus);
         return;
     }
     for (size_t r = 0; r < slot->kind.n_lanes && used < sizeof(list); r++) {
