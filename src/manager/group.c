@@ -25,12 +25,25 @@ static unsigned largest_node(const struct manager *m)
     return m->options.slots || (m->nodes && !blocks_may_bring_more(m)) ? most : UINT_MAX;
 }
 
+/* How many nodes a block has is only known where flmd was told; else no more are expected once none has
+ * come for so long. Nothing but a refusal waits for that. */
+static const int64_t SETTLED_NS = INT64_C(30000000000);
+
+static bool may_still_come(const struct manager *m)
+{
+    const struct node *n;
+    DL_FOREACH(m->nodes, n)
+    if (!m->options.nodes && m->now - n->began_ns < SETTLED_NS)
+        return true;
+    return !m->nodes || blocks_may_bring_more(m);
+}
+
 /* Slots of the largest block; UINT_MAX: nobody can tell. */
 static unsigned largest_block(const struct manager *m)
 {
     const struct node *n, *o;
     unsigned most = 0;
-    if (!m->nodes || blocks_may_bring_more(m))
+    if (may_still_come(m))
         return UINT_MAX;
     DL_FOREACH(m->nodes, n)
     {

@@ -12,7 +12,7 @@ END
 
 places() {
     # shellcheck disable=SC2016
-    job -N3 --ntasks-per-node=2 -- flmrun -- sh -c '
+    job -N3 --ntasks-per-node=2 -- flmrun --nodes 3 -- sh -c '
         sh await.sh 6
         "$client" -l "$services/allreduce.so" -k 4 -n 50 -i "#1"
         "$client" -l "$services/allreduce.so" -k 4 -i w
@@ -55,10 +55,10 @@ a_node_is_lost() {
     nothing_is_left
 }
 
+# At once, when perhaps one node is there.
 programs() {
     # shellcheck disable=SC2016
     job -N3 --ntasks-per-node=2 -- flmrun -- sh -c '
-        sh await.sh 6
         flmexec --ranks 4 "$0" {} ::: 1 2
         flmexec --ranks 2 "$0" {} fail ::: 3
         echo "status $?"

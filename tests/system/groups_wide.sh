@@ -29,7 +29,7 @@ run "$client" -l "$allreduce" -k 2 -S -i '#1'
 check_match 'and they cannot be spread' "$out" '^FLM_ENOTSUP: .*cannot be spread'
 engine_end
 
-engine -n 2 --backend-option nodes=2 --backend-option world="$PWD/launch {n} {nodes}"
+engine -n 2 --nodes 2 --backend-option nodes=2 --backend-option world="$PWD/launch {n} {nodes}"
 idle_executors 4
 run "$client" -l "$allreduce" -k 3 -n 20 -i '#1'
 check_equal 'three ranks on nodes of two slots' '20 x Succeed none 0 [6 of 3 ranks]' "$out"
