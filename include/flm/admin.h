@@ -20,11 +20,14 @@ enum flm_shim {
     FLM_SHIM_EXEC = 2,  /* one process per task */
     FLM_SHIM_STDIO = 3, /* one process per session, framed messages on stdin and stdout */
     FLM_SHIM_SELF = 4,  /* the program calls flm_service_run */
+    FLM_SHIM_MPI = 5,   /* an MPI program per task: as EXEC, started by the node's launcher (mpirun, srun)
+                           as ranks_per_task ranks (0: one), in as many slots of one node */
 };
 FLM_API const char *flm_shim_name(int shim);      /* "so", ...; never NULL */
 FLM_API int flm_shim_parse(const char *name);     /* enum flm_shim or FLM_EINVAL */
 
-/* Where shim `exec` puts the input of a task, and what its output is. */
+/* Where the shims `exec` and `mpi` put the input of a task, and what its output is; of several ranks rank 0
+ * gets stdin, and stdout and stderr are those of all. */
 enum flm_exec_mode {
     FLM_EXEC_STDIN = 0, /* input on stdin; output is stdout */
     FLM_EXEC_ARGS = 1,  /* input is arguments, each ended by a zero byte, put after the command's;
@@ -33,7 +36,7 @@ enum flm_exec_mode {
                              stdout, then stderr */
 };
 struct flm_exec_output { /* little endian, 24 bytes */
-    uint32_t status;       /* as from wait(2) */
+    uint32_t status;       /* as from wait(2); of shim mpi its launcher's */
     uint32_t reserved;
     uint64_t stdout_size;  /* bytes that follow; the rest is stderr */
     uint64_t run_ns;       /* from start to end of the process */
@@ -43,7 +46,7 @@ struct flm_application {
     size_t size;
     const char *name;
     int shim;                    /* enum flm_shim */
-    int exec_mode;               /* enum flm_exec_mode, for shim exec */
+    int exec_mode;               /* enum flm_exec_mode, for the shims exec and mpi */
     const char *const *command;  /* NULL-terminated: file and arguments. Found relative to the
                                     working directory, or in the PATH of the environment. May be NULL
                                     for FLM_EXEC_ARGS and _CAPTURE: the first argument in the input of

@@ -88,7 +88,8 @@ struct flm_backend {
     int (*dry_run)(void *state, const struct flm_block_request *request, char *text, size_t size,
                    flm_error *error);
     /* Fills argv (size n, NULL-terminated; strings live until the next call) with the command that
-     * starts a world of `ranks` MPI ranks, each running program, on the node where it is called.
+     * starts a world of `ranks` MPI ranks, each running program, on the node where it is called; or, where a
+     * word has "{nodes}", on those that this is replaced by, for each rank one ("n2,n1,n1"), that node first.
      * Asked by agents through flmd. */
     int (*world_command)(void *state, unsigned ranks, const char *const *program, const char **argv,
                          size_t n, flm_error *error);

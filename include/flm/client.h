@@ -166,6 +166,9 @@ struct flm_session_options {
     const char *results;        /* a new HDF5 file that gets a row for each result while the session runs
                                    (flm_create_session(3)); implies FLM_DURABILITY_JOURNAL at least.
                                    FLM_EEXIST: it is there already */
+    int spread_ranks;           /* the ranks of a task are on as many nodes of one job as can be; default 0:
+                                   on one, or, where none has so many slots, on as few. FLM_ENOTSUP: the
+                                   backend starts worlds on one node only */
 };
 
 /* Creates a session, open for tasks. The returned handle belongs to the client

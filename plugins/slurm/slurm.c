@@ -214,17 +214,26 @@ static void comment(void *state, uint64_t block, const char *text)
     comment_set(s, id ? (uint32_t)strtoul(id, NULL, 10) : job, text);
 }
 
-/* A step of its own, on the agent's node: its ranks share a fate, and nobody else's. */
+/* A step of its own, from the agent's node: its ranks share a fate, and nobody else's. They are where
+ * {nodes} says, the first where the agent is. */
 static int world_command(void *state, unsigned ranks, const char *const *program, const char **argv,
                          size_t n, flm_error *error)
 {
     static char tasks[32];
     const struct slurm *s = state;
     snprintf(tasks, sizeof(tasks), "--ntasks=%u", ranks);
-    const char *const words[] = {
-        "srun",      "--mpi=pmix",        "--overlap", "--oversubscribe", "--no-kill",
-        "--nodes=1", "--nodelist={node}", tasks,       "--input=none",    "--export=ALL",
-        "--quiet"};
+    const char *const words[] = {"srun",
+                                 "--mpi=pmix",
+                                 "--overlap",
+                                 "--oversubscribe",
+                                 "--no-kill",
+                                 "--kill-on-bad-exit=1",
+                                 "--distribution=arbitrary",
+                                 "--nodelist={nodes}",
+                                 tasks,
+                                 "--input=0",
+                                 "--export=ALL",
+                                 "--quiet"};
     size_t used = 0;
     for (size_t i = 0; i < sizeof(words) / sizeof(*words) && used < n; i++)
         argv[used++] = words[i];

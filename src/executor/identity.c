@@ -62,9 +62,9 @@ static int read_number(const char *name, uint64_t max, uint64_t *out, flm_error 
 
 static void forget(void)
 {
-    static const char *const names[] = {"FLM_AGENT",     "FLM_LANE", "FLM_LIFE",     "FLM_TOKEN",
-                                        "FLM_AGENT_PID", "FLM_CPUS", "FLM_NUMA",     "FLM_WORLD_RANKS",
-                                        "FLM_RANKS",     "FLM_MPI",  "FLM_SIGNALLED"};
+    static const char *const names[] = {"FLM_AGENT",     "FLM_LANE", "FLM_LIFE",      "FLM_TOKEN",
+                                        "FLM_AGENT_PID", "FLM_CPUS", "FLM_NUMA",      "FLM_WORLD_RANKS",
+                                        "FLM_RANKS",     "FLM_MPI",  "FLM_SIGNALLED", "FLM_LAUNCH"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unsetenv(names[i]);
 }
@@ -78,6 +78,8 @@ int flm__identity_read(struct flm__identity *id, flm_error *error)
     int rc = read_text("FLM_AGENT", id->agent, sizeof(id->agent), error);
     if (rc == 0)
         rc = read_text("FLM_CPUS", id->cpus, sizeof(id->cpus), error);
+    if (rc == 0)
+        rc = read_text("FLM_LAUNCH", id->launch, sizeof(id->launch), error);
     if (rc == 0)
         rc = read_text("FLM_MPI", id->mpi, sizeof(id->mpi), error);
     if (rc == 0)

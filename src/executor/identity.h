@@ -5,6 +5,7 @@
  *   FLM_LIFE        which process of that slot, from 1
  *   FLM_TOKEN       number of 64 bits that proves that the agent started us
  *   FLM_AGENT_PID   of the agent
+ *   FLM_LAUNCH      the words that start the ranks of an MPI program, each a line; none: no shim mpi
  *   FLM_CPUS        processors to run on, "0-3,8"; none: where we are; of a world such a list for each
  * rank, "0-3;4-7" FLM_NUMA        node to take memory from; none or -1: any FLM_WORLD_RANKS (or FLM_RANKS)
  * ranks of the MPI world that this process is one of; none or 0: no MPI FLM_MPI         module for it,
@@ -33,6 +34,7 @@ struct flm__identity {
     unsigned world_ranks;
     bool signalled;
     char mpi[32];
+    char launch[8 << 10];
 };
 
 /* 0; FLM_ENOTFOUND: no agent started us; FLM_EINVAL: a variable makes no sense. */

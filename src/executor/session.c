@@ -49,18 +49,18 @@ static int check(struct flm__executor *e, const Flm__Bind *bind, flm_error *erro
         return flm__error_set(error, FLM_EPROTO, "a session without an application");
     if (e->session.entered)
         return flm__error_set(error, FLM_EPROTO, "session %s while another is entered", bind->session_id);
-    if (app->shim < FLM_SHIM_SO || app->shim > FLM_SHIM_SELF)
+    if (app->shim < FLM_SHIM_SO || app->shim > FLM_SHIM_MPI)
         return flm__error_set(error, FLM_ENOTSUP,
                               "application %s is of a shim (%d) that this Flame does not know", app->name,
                               app->shim);
-    if (bind->ranks != (e->world ? e->identity.world_ranks : 0))
+    if (app->shim != FLM_SHIM_MPI && bind->ranks != (e->world ? e->identity.world_ranks : 0))
         return flm__error_set(error, FLM_ENOTSUP,
                               "application %s asks for %u MPI ranks, this executor has %u", app->name,
                               bind->ranks, e->world ? e->identity.world_ranks : 0);
     if (e->world && !is_called(app))
         return flm__error_set(
             error, FLM_ENOTSUP,
-            "application %s asks for MPI ranks, which only the shims so and self can have", app->name);
+            "application %s asks for MPI ranks, which only the shims so, self and mpi can have", app->name);
     if (e->hosted && app->shim != FLM_SHIM_SO)
         return flm__error_set(error, FLM_ENOTSUP,
                               "application %s cannot run here: the ranks of an MPI program run their own "
@@ -168,10 +168,11 @@ static int enter_called(struct flm__executor *e, const Flm__Application *app, fl
     return 0;
 }
 
-/* Shims exec and stdio. */
-static int enter_shim(struct flm__session *s, const Flm__Application *app, flm_error *error)
+/* Shims exec, mpi and stdio. */
+static int enter_shim(struct flm__executor *e, const Flm__Application *app, flm_error *error)
 {
-    const struct flm__shim_ops *ops = app->shim == FLM_SHIM_EXEC ? &flm__shim_exec : &flm__shim_stdio;
+    struct flm__session *s = &e->session;
+    const struct flm__shim_ops *ops = app->shim == FLM_SHIM_STDIO ? &flm__shim_stdio : &flm__shim_exec;
     s->command = app->n_command ? with_end(app->command, app->n_command) : NULL;
     if (app->n_command && !s->command)
         return flm__error_set(error, FLM_ENOMEM, "no memory for the command of %s", app->name);
@@ -181,6 +182,7 @@ static int enter_shim(struct flm__session *s, const Flm__Application *app, flm_e
     bool directory = app->working_directory && *app->working_directory;
     s->app = (struct flm__shim_app){.name = app->name,
                                     .shim = app->shim,
+                                    .launch = e->identity.launch,
                                     .exec_mode = app->exec_mode,
                                     .command = s->command,
                                     .environment = s->environment,
@@ -232,7 +234,7 @@ int flm__session_enter_take(struct flm__executor *e, Flm__Message *message, int 
         if (rc == 0) {
             flm__common_set(s, &common);
             rc = is_called(bind->application) ? enter_called(e, bind->application, error)
-                                              : enter_shim(s, bind->application, error);
+                                              : enter_shim(e, bind->application, error);
         }
         if (rc < 0)
             clear(s);

@@ -21,6 +21,7 @@ enum { FLM__SHIM_MESSAGE_MAX = 400 };
 struct flm__shim_app {
     const char *name;
     int shim;                       /* enum flm_shim */
+    const char *launch;             /* shim mpi: the words that start its ranks, each a line; else NULL */
     int exec_mode;                  /* enum flm_exec_mode */
     const char *const *command;     /* file and arguments, NULL-terminated; NULL: none */
     const char *const *environment; /* all of it, NULL-terminated; NULL: the one of this process */

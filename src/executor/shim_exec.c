@@ -1,13 +1,14 @@
-/* One process per task. The rate is that of posix_spawn, exec and exit, so the
- * rest is kept small: buffers, the environment and the command's path are kept
- * from task to task; small inputs lie in the pipe before the child starts,
- * larger ones in a sealed memory file, so that only outputs need polling. */
+/* One process per task; of shim mpi a launcher with its ranks. The rate is that of posix_spawn, exec and
+ * exit, so the rest is kept small: buffers, the environment and the command's path are kept from task to
+ * task; small inputs lie in the pipe before the child starts, larger ones in a sealed memory file, so that
+ * only outputs need polling. */
 #define _GNU_SOURCE 1
 #include "executor/shim_exec.h"
 
 #include "base/error.h"
 #include "base/time.h"
 #include "executor/process.h"
+#include "executor/shim_launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,10 +47,11 @@ struct exec {
     struct flm__environment environment;
     int common_fd, own_common_fd;
     size_t limit; /* of one output */
-    char **argv;  /* the command's arguments, then the task's */
-    size_t argv_capacity, n_command;
-    bool failed_to_start; /* the task's child never was */
-    char name[PATH_MAX];  /* the command that `path` was found for */
+    struct flm__launch launch;
+    char **argv;                     /* of the launcher, the command's arguments, then the task's */
+    size_t argv_capacity, n_command; /* with the launcher's */
+    bool failed_to_start;            /* the task's child never was */
+    char name[PATH_MAX];             /* the command that `path` was found for */
     char path[PATH_MAX];
 };
 
@@ -94,6 +96,7 @@ static void exec_leave(struct flm__shim *shim)
     if (x->own_common_fd >= 0)
         close(x->own_common_fd);
     x->own_common_fd = x->common_fd = -1;
+    flm__launch_close(&x->launch);
     flm__environment_free(&x->environment);
     flm__watch_forget(&x->watch);
     x->name[0] = x->path[0] = 0;
@@ -133,13 +136,15 @@ static int bind_command(struct exec *x, flm_error *error)
         return flm__error_errno(error, FLM_EBIND, errno,
                                 "working directory '%.300s' of application '%.60s'", app->working_directory,
                                 app->name);
-    for (x->n_command = 0; app->command && app->command[x->n_command];)
-        x->n_command++;
+    size_t first = x->launch.n, n = 0;
+    while (app->command && app->command[n])
+        n++;
+    x->n_command = first + n;
     if (!make_room_for_arguments(x, x->n_command + 1))
         return flm__error_set(error, FLM_ENOMEM, "no memory for the arguments of '%s'", app->name);
     for (size_t i = 0; i < x->n_command; i++)
-        x->argv[i] = (char *)app->command[i];
-    if (x->n_command == 0) {
+        x->argv[i] = i < first ? x->launch.words[i] : (char *)app->command[i - first];
+    if (n == 0) {
         if (app->exec_mode != FLM_EXEC_STDIN)
             return 0;
         return flm__error_set(error, FLM_EBIND, "application '%.100s' has no command: register it with one",
@@ -167,6 +172,8 @@ static int exec_enter(struct flm__shim *shim, const struct flm__shim_app *app,
     if (rc)
         flm__error_set(error, rc, "no memory for the environment of '%s'", app->name);
     if (!rc)
+        rc = flm__launch_open(&x->launch, app, x->environment.list, error);
+    if (!rc)
         rc = bind_command(x, error);
     if (!rc)
         rc = bind_common(x, error);
@@ -191,7 +198,13 @@ static int take_arguments(struct exec *x, const struct flm__shim_task *t)
         text += strlen(text) + 1;
     }
     x->argv[n] = NULL;
-    return n == 0 ? FLM_EINVAL : 0;
+    return n == x->launch.n ? FLM_EINVAL : 0;
+}
+
+/* The file that the command or the task names. */
+static const char *program(const struct exec *x)
+{
+    return x->argv[x->launch.n];
 }
 
 /* Fills argv and path. Returns false when the outcome is filled: no child. */
@@ -208,19 +221,19 @@ static bool prepare_command(struct exec *x, struct flm__shim_task *t)
                                              : "the input is not arguments that each end with a zero byte");
         return false;
     }
-    if (x->n_command || (x->name[0] && strcmp(x->name, x->argv[0]) == 0))
+    if (x->n_command > x->launch.n || (x->name[0] && strcmp(x->name, program(x)) == 0))
         return true;
     x->name[0] = 0;
-    rc = flm__command_find(x->argv[0], x->app->working_directory, x->environment.list, x->path,
+    rc = flm__command_find(program(x), x->app->working_directory, x->environment.list, x->path,
                            sizeof(x->path));
     if (rc) {
         flm__outcome_fail(t, FLM_REASON_EXIT, rc == ENOENT || rc == ENOTDIR ? 127 : 126,
-                          "cannot run '%.200s': %s", x->argv[0], strerror(rc));
+                          "cannot run '%.200s': %s", program(x), strerror(rc));
         x->failed_to_start = true;
         return false;
     }
-    if (strlen(x->argv[0]) < sizeof(x->name))
-        memcpy(x->name, x->argv[0], strlen(x->argv[0]) + 1);
+    if (strlen(program(x)) < sizeof(x->name))
+        memcpy(x->name, program(x), strlen(program(x)) + 1);
     return true;
 }
 
@@ -275,7 +288,7 @@ static void close_child_ends(const struct exec *x, int in, int out, int err)
 
 static void fail_to_start(struct exec *x, struct flm__shim_task *t, int errnum)
 {
-    const char *file = x->argv[0];
+    const char *file = program(x);
     x->failed_to_start = true;
     x->name[0] = 0; /* look again next time */
     if (errnum == E2BIG)
@@ -300,17 +313,18 @@ static int start(struct exec *x, struct flm__shim_task *t)
     int in = open_input(x, t), out = open_stream(&x->out), err = capture ? open_stream(&x->err) : -1;
     int rc = in < 0 || out < 0 || (capture && err < 0) ? errno : 0;
     if (rc) {
-        flm__outcome_fail(t, FLM_REASON_SERVICE, FLM_EIO, "cannot make pipes for '%.200s': %s", x->argv[0],
+        flm__outcome_fail(t, FLM_REASON_SERVICE, FLM_EIO, "cannot make pipes for '%.200s': %s", program(x),
                           strerror(rc));
     } else {
-        rc = flm__process_start(&x->process, &(struct flm__spawn){.path = x->path,
-                                                                  .argv = x->argv,
-                                                                  .envp = x->environment.list,
-                                                                  .directory = x->app->working_directory,
-                                                                  .in = in,
-                                                                  .out = out,
-                                                                  .err = err,
-                                                                  .common_fd = x->common_fd});
+        rc = flm__process_start(&x->process,
+                                &(struct flm__spawn){.path = x->launch.n ? x->launch.path : x->path,
+                                                     .argv = x->argv,
+                                                     .envp = x->environment.list,
+                                                     .directory = x->app->working_directory,
+                                                     .in = in,
+                                                     .out = out,
+                                                     .err = err,
+                                                     .common_fd = x->common_fd});
         if (rc)
             fail_to_start(x, t, rc);
     }
@@ -433,13 +447,14 @@ static void run(struct exec *x, struct flm__shim_task *t)
     close_stream(&x->err);
     int status = flm__process_reap(&x->process);
     t->usage = x->process.usage;
-    flm__outcome_of_child(t, status, x->watch.why, &x->watch.oom, x->argv[0]);
+    flm__outcome_of_child(t, status, x->watch.why, &x->watch.oom, program(x));
+    flm__launch_ended(&x->launch, t, status, program(x));
     if (failed && x->watch.why == FLM__WATCH_LIMIT)
         flm__outcome_fail(t, FLM_REASON_SERVICE, failed,
                           failed == FLM_ETOOBIG
                               ? "'%.200s' was ended: more output than the limit of %zu bytes"
                               : "'%.200s' was ended: no memory for its output",
-                          x->argv[0], x->limit);
+                          program(x), x->limit);
     else
         deliver(x, t, status, flm__now_ns() - begin);
     recycle(&x->out);

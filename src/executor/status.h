@@ -9,6 +9,11 @@
 
 enum { FLM__STATUS_RANKS = 63 };
 
+/* The variable by which Open MPI finds the directory for its shared memory, which the agent has made for an
+ * executor of shim mpi, and the same of Open MPI 5. */
+#define FLM__LAUNCH_MEMORY   "OMPI_MCA_btl_vader_backing_directory"
+#define FLM__LAUNCH_MEMORY_5 "OMPI_MCA_btl_sm_backing_directory"
+
 struct flm__status_page {
     _Atomic uint64_t began; /* tasks of this life that were begun: the number of the running or last one */
     _Atomic int32_t reason; /* enum flm_reason: why the executor ends itself (deadline, ...) */

@@ -23,12 +23,13 @@ static int check(const struct flm_application *a, flm_error *error)
                               "'%.150s' is no name of an application: 1 to %d letters, digits and "
                               ". _ - : @ +",
                               a->name ? a->name : "", FLM_MAX_NAME);
-    if (a->shim < FLM_SHIM_SO || a->shim > FLM_SHIM_SELF)
+    if (a->shim < FLM_SHIM_SO || a->shim > FLM_SHIM_MPI)
         return flm__error_set(error, FLM_EINVAL, "application %s: %d is no shim", a->name, a->shim);
     if (a->exec_mode < FLM_EXEC_STDIN || a->exec_mode > FLM_EXEC_CAPTURE)
         return flm__error_set(error, FLM_EINVAL, "application %s: %d is no exec_mode", a->name,
                               a->exec_mode);
-    bool from_input = a->shim == FLM_SHIM_EXEC && a->exec_mode != FLM_EXEC_STDIN;
+    bool runs_files = a->shim == FLM_SHIM_EXEC || a->shim == FLM_SHIM_MPI;
+    bool from_input = runs_files && a->exec_mode != FLM_EXEC_STDIN;
     if (!from_input && (!a->command || !a->command[0] || !a->command[0][0]))
         return flm__error_set(error, FLM_EINVAL, "application %s has no command", a->name);
     if (count(a->command) == WORDS_MAX || count(a->environment) == WORDS_MAX)

@@ -406,11 +406,11 @@ static void check_complete(struct reader *r)
     else if (!r->name)
         fail(r, 0, FLM_EINVAL, "the name is missing: add 'name = ...'");
     else if (!r->app.shim)
-        fail(r, 0, FLM_EINVAL, "the shim is missing: add 'shim = so', exec, stdio or self");
+        fail(r, 0, FLM_EINVAL, "the shim is missing: add 'shim = so', exec, stdio, self or mpi");
     else if (r->command ? !r->command[0][0] : r->app.exec_mode == FLM_EXEC_STDIN)
         fail(r, 0, FLM_EINVAL, "the command is missing: add 'command = ...'");
-    else if (r->app.exec_mode && r->app.shim != FLM_SHIM_EXEC)
-        fail(r, 0, FLM_EINVAL, "exec_mode is for shim exec only");
+    else if (r->app.exec_mode && r->app.shim != FLM_SHIM_EXEC && r->app.shim != FLM_SHIM_MPI)
+        fail(r, 0, FLM_EINVAL, "exec_mode is for the shims exec and mpi only");
     else if (r->app.max_instances && r->app.min_instances > r->app.max_instances)
         fail(r, 0, FLM_EINVAL, "min_instances (%u) is larger than max_instances (%u)", r->app.min_instances,
              r->app.max_instances);
@@ -463,17 +463,20 @@ struct flm_application *flm_read_application(const char *file, flm_error *error)
 
 /* ---- shims -------------------------------------------------------------- */
 
-static const char *const shims[] = {
-    [FLM_SHIM_SO] = "so", [FLM_SHIM_EXEC] = "exec", [FLM_SHIM_STDIO] = "stdio", [FLM_SHIM_SELF] = "self"};
+static const char *const shims[] = {[FLM_SHIM_SO] = "so",
+                                    [FLM_SHIM_EXEC] = "exec",
+                                    [FLM_SHIM_STDIO] = "stdio",
+                                    [FLM_SHIM_SELF] = "self",
+                                    [FLM_SHIM_MPI] = "mpi"};
 
 const char *flm_shim_name(int shim)
 {
-    return shim >= FLM_SHIM_SO && shim <= FLM_SHIM_SELF ? shims[shim] : "unknown";
+    return shim >= FLM_SHIM_SO && shim <= FLM_SHIM_MPI ? shims[shim] : "unknown";
 }
 
 int flm_shim_parse(const char *name)
 {
-    for (int i = FLM_SHIM_SO; i <= FLM_SHIM_SELF; i++)
+    for (int i = FLM_SHIM_SO; i <= FLM_SHIM_MPI; i++)
         if (name && !strcmp(name, shims[i]))
             return i;
     return FLM_EINVAL;

@@ -153,6 +153,7 @@ static void fill_spec(Flm__SessionSpec *spec, const struct flm_session_options *
     spec->result_bytes = o->result_bytes;
     spec->durability = o->durability;
     spec->ranks_per_task = o->ranks_per_task;
+    spec->spread_ranks = o->spread_ranks != 0;
     spec->open = open;
 }
 

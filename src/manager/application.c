@@ -28,10 +28,11 @@ static int check(const Flm__Application *d, flm_error *error)
                               "'%.140s' is no name for an application: use 1 to %d letters, digits "
                               "and . _ - : @ +",
                               d->name, FLM_MAX_NAME);
-    if (d->shim < FLM_SHIM_SO || d->shim > FLM_SHIM_SELF)
+    if (d->shim < FLM_SHIM_SO || d->shim > FLM_SHIM_MPI)
         return flm__error_set(error, FLM_EINVAL,
-                              "application %s: its shim is none of so, exec, stdio, self", d->name);
-    bool free_command = d->shim == FLM_SHIM_EXEC && d->exec_mode != FLM_EXEC_STDIN;
+                              "application %s: its shim is none of so, exec, stdio, self, mpi", d->name);
+    bool runs_files = d->shim == FLM_SHIM_EXEC || d->shim == FLM_SHIM_MPI;
+    bool free_command = runs_files && d->exec_mode != FLM_EXEC_STDIN;
     if (d->n_command == 0 && !free_command)
         return flm__error_set(error, FLM_EINVAL, "application %s: it has no command", d->name);
     struct flm__output_type type;

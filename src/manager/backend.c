@@ -355,6 +355,11 @@ void backend_stop(struct manager *m)
         shutdown(flm__conn_fd(b->conn), SHUT_WR);
 }
 
+bool backend_spreads_worlds(const struct manager *m)
+{
+    return m->backend && strstr(m->backend->world, "{nodes}");
+}
+
 bool backend_running(const struct manager *m)
 {
     return m->backend && !m->backend->gone;

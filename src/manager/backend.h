@@ -13,6 +13,8 @@ void backend_free(struct manager *m);
 void backend_adopt(struct manager *m, struct peer *p);
 int backend_pid(const struct manager *m); /* 0: there is none */
 bool backend_running(const struct manager *m);
+/* It starts worlds of ranks on several nodes of a job. */
+bool backend_spreads_worlds(const struct manager *m);
 
 /* Asks for a block with this number: of all nodes that are here, or (node not "") of that one, or (job not
  * NULL) a new job of that name. slots: of the node that was lost. Answered by blocks_event. */

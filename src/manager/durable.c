@@ -314,6 +314,7 @@ static void fill_spec(Flm__SessionSpec *spec, struct session *s)
     spec->result_bytes = s->result_bytes;
     spec->durability = s->durability;
     spec->ranks_per_task = s->ranks;
+    spec->spread_ranks = s->spread;
     if (s->results)
         spec->results = (char *)(uintptr_t)s->results->file;
 }

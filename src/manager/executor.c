@@ -59,6 +59,7 @@ struct executor *executor_new(struct manager *m, struct node *node, const Flm__S
     e->cores = slot->cores;
     e->restarts = e->ranks = 0;
     e->lent_to = e->lent_before = NULL;
+    e->torn = false;
     snprintf(e->cpus, sizeof(e->cpus), "%s", slot->cpus);
     return e;
 }
@@ -138,19 +139,23 @@ bool executor_grow_inflight(struct executor *e)
 int executor_bind(struct executor *e, struct session *s)
 {
     struct manager *m = s->manager;
-    uint32_t *lanes = s->ranks ? malloc(s->ranks * sizeof(*lanes)) : NULL;
-    if ((s->ranks && !lanes) || !executor_join_session(e, s)) {
-        free(lanes);
+    struct group_places places = {0};
+    if (group_places_init(&places, s) < 0 || !executor_join_session(e, s)) {
+        group_places_free(&places);
         return FLM_ENOMEM;
     }
     Flm__Bind b = FLM__BIND__INIT;
-    if (lanes) {
+    if (s->ranks) {
         group_take(e, s);
-        group_lanes(e, lanes);
-        b.lanes = lanes;
-        b.n_lanes = s->ranks;
+        group_tell(e, &places);
+        b.lanes = places.lanes;
+        b.n_lanes = places.n_lanes;
+        b.nodes = places.nodes;
+        b.cpus = places.cpus;
     }
     e->ranks = s->ranks;
+    e->spread = s->spread;
+    e->torn = false;
     Flm__BlobRef common = FLM__BLOB_REF__INIT;
     b.lane = e->lane;
     b.life = e->life;
@@ -169,7 +174,7 @@ int executor_bind(struct executor *e, struct session *s)
     }
     FLM__MESSAGE(message, bind, BIND, &b);
     send_to_agent(e, &message, &fd, fd >= 0);
-    free(lanes);
+    group_places_free(&places);
     executor_reset_flow(e);
     e->state = EXECUTOR_BINDING;
     e->bound_ns = e->served_ns = m->now;

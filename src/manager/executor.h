@@ -47,9 +47,11 @@ struct executor {
     uint64_t birth; /* of this process, among all that there have been */
     /* group.h */
     unsigned ranks;               /* of the world that lives in its slot; 0: none */
+    bool spread;                  /* these are on as many nodes as can be */
     struct executor *lent_to;     /* its slot is part of that one's world; NULL: it is not */
     struct executor *lent_before; /* the last one; to be compared only */
     bool earmarked;               /* by group_claim, in this run of the scheduler */
+    bool torn;                    /* a node of its world is lost, and it was killed for that */
     struct session *session;
     unsigned bound_index; /* in session->bound */
     int place;            /* in session->places; -1: not known */

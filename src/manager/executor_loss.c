@@ -4,6 +4,7 @@
 
 #include "manager/durable.h"
 #include "manager/flow.h"
+#include "manager/group.h"
 #include "manager/too_long.h"
 
 #include <inttypes.h>
@@ -117,7 +118,7 @@ void executor_bury(struct executor *e)
 {
     struct session *s = e->session;
     bool entering = e->state == EXECUTOR_BINDING;
-    e->dying = false;
+    e->dying = e->torn = false;
     if (s) {
         bool charge = !e->death.expected || e->kill_reason;
         if (!charge)
@@ -156,7 +157,7 @@ void executor_lost(struct executor *e, const Flm__ExecutorLost *lost)
     e->death.relayed = lost->relayed;
     e->death.reason = e->kill_reason ? e->kill_reason : lost->reason;
     e->death.code = lost->code;
-    e->death.expected = lost->expected;
+    e->death.expected = lost->expected || e->torn;
     e->death.usage = (struct flm__usage){lost->user_us, lost->system_us, lost->max_rss_kib};
     snprintf(e->death.text, sizeof(e->death.text), "%s", lost->text);
     /* What it had finished is finished. */
@@ -179,6 +180,7 @@ void executor_node_gone(struct executor *e, int reason, const char *text)
     snprintf(e->death.text, sizeof(e->death.text), "%s", text);
     e->kill_reason = 0;
     executor_bury(e);
+    group_tear(e, text);
     executor_forget_trouble(e);
     e->state = EXECUTOR_RELEASED;
     e->node = NULL;

@@ -1,11 +1,15 @@
 #include "manager/group.h"
 
 #include "base/error.h"
+#include "manager/backend.h"
 #include "manager/blocks.h"
 #include "manager/end_time.h"
 #include "manager/scheduler.h"
 
 #include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 /* ---- is it possible ---------------------------------------------------------------------------- */
@@ -21,11 +25,53 @@ static unsigned largest_node(const struct manager *m)
     return m->options.slots || (m->nodes && !blocks_may_bring_more(m)) ? most : UINT_MAX;
 }
 
-int group_possible(const struct manager *m, unsigned ranks, flm_error *error)
+/* How many nodes a block has is only known where flmd was told; else no more are expected once none has
+ * come for so long. Nothing but a refusal waits for that. */
+static const int64_t SETTLED_NS = INT64_C(30000000000);
+
+static bool may_still_come(const struct manager *m)
 {
-    unsigned most = largest_node(m);
+    const struct node *n;
+    DL_FOREACH(m->nodes, n)
+    if (!m->options.nodes && m->now - n->began_ns < SETTLED_NS)
+        return true;
+    return !m->nodes || blocks_may_bring_more(m);
+}
+
+/* Slots of the largest block; UINT_MAX: nobody can tell. */
+static unsigned largest_block(const struct manager *m)
+{
+    const struct node *n, *o;
+    unsigned most = 0;
+    if (may_still_come(m))
+        return UINT_MAX;
+    DL_FOREACH(m->nodes, n)
+    {
+        unsigned slots = 0;
+        DL_FOREACH(m->nodes, o)
+        slots += strcmp(n->block, o->block) == 0 ? o->n_slots : 0;
+        most = slots > most ? slots : most;
+    }
+    return most;
+}
+
+int group_possible(const struct manager *m, unsigned ranks, bool spread, flm_error *error)
+{
+    bool can_spread = backend_spreads_worlds(m);
+    if (spread && ranks > 1 && !can_spread)
+        return flm__error_set(
+            error, FLM_ENOTSUP,
+            "the ranks of a task cannot be spread: the nodes here start MPI ranks on one node "
+            "each (the backend slurm can do more)");
+    unsigned most = can_spread ? largest_block(m) : largest_node(m);
     if (ranks <= most)
         return 0;
+    if (can_spread)
+        return flm__error_set(
+            error, FLM_EINVAL,
+            "each task needs %u ranks, which are slots of the nodes of one job, and no job has "
+            "more than %u: ask for more nodes, or for fewer ranks",
+            ranks, most);
     return flm__error_set(
         error, FLM_EINVAL,
         "each task needs %u ranks, which are slots of one node, and no node has more than "
@@ -38,7 +84,7 @@ void group_look(struct manager *m)
     flm_error error = {0, ""};
     for (struct session *s = m->sessions; s; s = s->hh.next) {
         if (s->ranks < 2 || s->state == SESSION_CLOSED || s->trouble[0] ||
-            group_possible(m, s->ranks, &error) == 0)
+            group_possible(m, s->ranks, s->spread, &error) == 0)
             continue;
         if (!s->durability)
             session_fail(s, "no executor can serve the session", error.text);
@@ -46,6 +92,20 @@ void group_look(struct manager *m)
             events_add(&s->events, FLM_EBIND, 0, -1, "its tasks wait: %s", error.text);
         s->impossible = true;
     }
+}
+
+/* ---- places ------------------------------------------------------------------------------------ */
+
+/* Its groups may be on several nodes. */
+static bool is_wide(const struct manager *m, const struct session *s)
+{
+    return group_width(s) > 1 && backend_spreads_worlds(m) && (s->spread || s->ranks > largest_node(m));
+}
+
+/* Whether a node is of the place that has this first one. */
+static bool is_of(const struct node *n, const struct node *first, bool wide)
+{
+    return n == first || (wide && strcmp(n->block, first->block) == 0);
 }
 
 /* ---- free ones --------------------------------------------------------------------------------- */
@@ -56,36 +116,39 @@ static bool is_free(const struct executor *e, const struct session *s)
            (!e->node->end_ns || end_time_tasks(e, s));
 }
 
-static unsigned count_free(const struct node *n, const struct session *s)
+static unsigned count_free(const struct manager *m, const struct node *first, bool wide,
+                           const struct session *s)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < n->n_slots; i++)
+    const struct node *n;
+    DL_FOREACH(m->nodes, n)
+    for (unsigned i = 0; is_of(n, first, wide) && i < n->n_slots; i++)
         count += is_free(n->lanes[i], s);
     return count;
 }
 
-/* Those that were lent to this one last time and could be again: its world still lives. */
-static bool is_warm(const struct executor *leader, const struct session *s)
+/* Those that were lent to this one last time could be again: its world still lives. */
+static bool is_warm(const struct executor *leader, const struct session *s, bool wide)
 {
     unsigned count = 1;
-    if (leader->ranks != s->ranks)
+    const struct node *n;
+    if (leader->ranks != s->ranks || leader->spread != s->spread)
         return false;
-    for (unsigned i = 0; i < leader->node->n_slots; i++) {
-        const struct executor *e = leader->node->lanes[i];
-        count += e->lent_before == leader && is_free(e, s);
-    }
+    DL_FOREACH(s->manager->nodes, n)
+    for (unsigned i = 0; is_of(n, leader->node, wide) && i < n->n_slots; i++)
+        count += n->lanes[i]->lent_before == leader && is_free(n->lanes[i], s);
     return count >= s->ranks;
 }
 
-/* On this node, which has enough: one with a world, else one without any, else any. */
-static struct executor *choose_leader(const struct node *n, const struct session *s)
+/* On this node, whose place has enough: one with a world, else one without any, else any. */
+static struct executor *choose_leader(const struct node *n, const struct session *s, bool wide)
 {
     struct executor *plain = NULL, *other = NULL;
     for (unsigned i = 0; i < n->n_slots; i++) {
         struct executor *e = n->lanes[i];
         if (!is_free(e, s))
             continue;
-        if (is_warm(e, s))
+        if (is_warm(e, s, wide))
             return e;
         if (!plain && !e->ranks)
             plain = e;
@@ -99,15 +162,15 @@ static struct executor *find_group(struct manager *m, const struct session *s)
 {
     struct executor *best = NULL;
     unsigned least = UINT_MAX;
-    bool best_warm = false;
+    bool best_warm = false, wide = is_wide(m, s);
     struct node *n;
     DL_FOREACH(m->nodes, n)
     {
-        unsigned count = count_free(n, s);
+        unsigned count = count_free(m, n, wide, s);
         if (count < s->ranks)
             continue;
-        struct executor *e = choose_leader(n, s);
-        bool warm = e && is_warm(e, s);
+        struct executor *e = choose_leader(n, s, wide);
+        bool warm = e && is_warm(e, s, wide);
         /* The fullest node that will do leaves the others to larger groups. */
         if (!e || best_warm > warm || (best_warm == warm && count >= least))
             continue;
@@ -144,19 +207,56 @@ static void lend(struct executor *e, struct executor *leader)
         executor_send_home(e, "its slot is needed for another world");
 }
 
+enum { LAST_TIMES, PLAIN, ANY, WAYS };
+
+/* One more slot of this node. False: it has none. */
+static bool lend_one(const struct node *n, struct executor *leader, const struct session *s, int way)
+{
+    for (unsigned i = 0; i < n->n_slots; i++) {
+        struct executor *e = n->lanes[i];
+        if (e == leader || !is_free(e, s) || (way == LAST_TIMES && e->lent_before != leader) ||
+            (way == PLAIN && e->ranks))
+            continue;
+        lend(e, leader);
+        return true;
+    }
+    return false;
+}
+
+/* From the nodes of the place but the leader's: as many as there are, or (spread) one from each. */
+static unsigned lend_from_others(struct executor *leader, const struct session *s, int way, unsigned lack)
+{
+    const struct node *n;
+    DL_FOREACH(s->manager->nodes, n)
+    {
+        if (n == leader->node || !is_of(n, leader->node, true))
+            continue;
+        while (lack && lend_one(n, leader, s, way)) {
+            lack--;
+            if (s->spread)
+                break;
+        }
+    }
+    return lack;
+}
+
 void group_take(struct executor *leader, const struct session *s)
 {
-    enum { LAST_TIMES, PLAIN, ANY, WAYS };
     unsigned lack = group_width(s) - 1;
-    const struct node *n = leader->node;
-    for (int way = LAST_TIMES; way < WAYS && lack; way++)
-        for (unsigned i = 0; i < n->n_slots && lack; i++) {
-            struct executor *e = n->lanes[i];
-            if (e == leader || !is_free(e, s) || (way == LAST_TIMES && e->lent_before != leader) ||
-                (way == PLAIN && e->ranks))
-                continue;
-            lend(e, leader);
-            lack--;
+    bool wide = is_wide(s->manager, s);
+    int first = is_warm(leader, s, wide) ? LAST_TIMES : PLAIN;
+    for (int way = first; way < WAYS; way++)
+        for (unsigned before = lack + 1; lack && lack < before;) {
+            before = lack;
+            if (wide && s->spread)
+                lack = lend_from_others(leader, s, way, lack);
+            while (lack && lend_one(leader->node, leader, s, way)) {
+                lack--;
+                if (wide && s->spread)
+                    break;
+            }
+            if (wide && !s->spread)
+                lack = lend_from_others(leader, s, way, lack);
         }
 }
 
@@ -171,9 +271,9 @@ void group_take_again(struct executor *leader, const uint32_t *lanes, size_t n)
 
 void group_release(struct executor *leader)
 {
-    const struct node *n = leader->node;
-    for (unsigned i = 0; i < n->n_slots; i++) {
-        struct executor *e = n->lanes[i];
+    const struct manager *m = leader->session->manager;
+    for (unsigned i = 0; i < m->n_executors; i++) {
+        struct executor *e = m->executors[i];
         if (e->lent_to != leader)
             continue;
         e->lent_before = leader;
@@ -181,14 +281,69 @@ void group_release(struct executor *leader)
     }
 }
 
-void group_lanes(const struct executor *leader, uint32_t *lanes)
+void group_tear(struct executor *e, const char *text)
 {
-    const struct node *n = leader->node;
-    unsigned count = 0;
-    lanes[count++] = leader->lane;
-    for (unsigned i = 0; i < n->n_slots && count < leader->session->ranks; i++)
+    struct executor *leader = e->lent_to;
+    e->lent_to = e->lent_before = NULL;
+    if (!leader || leader->node == e->node || leader->torn || !leader->session)
+        return;
+    leader->torn = true;
+    executor_kill(leader, FLM_REASON_NODE_LOST, text);
+    leader->kill_reason = 0; /* nobody is to blame */
+}
+
+/* ---- told -------------------------------------------------------------------------------------- */
+
+enum { PLACE_TEXT = 256 }; /* the name of a node, the processors of a slot */
+
+int group_places_init(struct group_places *p, const struct session *s)
+{
+    bool wide = is_wide(s->manager, s);
+    *p = (struct group_places){.room = wide ? (size_t)s->ranks * PLACE_TEXT : 1};
+    p->lanes = malloc((s->ranks + 1) * sizeof(*p->lanes));
+    p->nodes = malloc(p->room);
+    p->cpus = malloc(p->room);
+    if (!p->lanes || !p->nodes || !p->cpus) {
+        group_places_free(p);
+        return FLM_ENOMEM;
+    }
+    p->nodes[0] = p->cpus[0] = 0;
+    return 0;
+}
+
+void group_places_free(struct group_places *p)
+{
+    free(p->lanes);
+    free(p->nodes);
+    free(p->cpus);
+    *p = (struct group_places){0};
+}
+
+/* One rank more. */
+static void add_rank(struct group_places *p, const struct executor *e, size_t *nodes, size_t *cpus)
+{
+    bool more = *nodes > 0;
+    *nodes +=
+        (size_t)snprintf(p->nodes + *nodes, p->room - *nodes, "%s%s", more ? "," : "", e->node->own_name);
+    *cpus += (size_t)snprintf(p->cpus + *cpus, p->room - *cpus, "%s%s", more ? ";" : "", e->cpus);
+}
+
+void group_tell(const struct executor *leader, struct group_places *p)
+{
+    const struct manager *m = leader->session->manager;
+    const struct node *n;
+    size_t nodes = 0, cpus = 0;
+    bool wide = p->room > 1;
+    p->lanes[p->n_lanes++] = leader->lane;
+    for (unsigned i = 0; i < leader->node->n_slots; i++)
+        if (leader->node->lanes[i]->lent_to == leader)
+            p->lanes[p->n_lanes++] = leader->node->lanes[i]->lane;
+    for (size_t i = 0; wide && i < p->n_lanes; i++)
+        add_rank(p, leader->node->lanes[p->lanes[i]], &nodes, &cpus);
+    DL_FOREACH(m->nodes, n)
+    for (unsigned i = 0; wide && n != leader->node && i < n->n_slots; i++)
         if (n->lanes[i]->lent_to == leader)
-            lanes[count++] = n->lanes[i]->lane;
+            add_rank(p, n->lanes[i], &nodes, &cpus);
 }
 
 /* ---- dealing out ------------------------------------------------------------------------------- */
@@ -213,19 +368,39 @@ unsigned group_count(struct manager *m)
     return all;
 }
 
+static unsigned undealt(const struct manager *m, const struct node *first, bool wide)
+{
+    unsigned sum = 0;
+    const struct node *n;
+    DL_FOREACH(m->nodes, n)
+    sum += is_of(n, first, wide) ? n->undealt : 0;
+    return sum;
+}
+
 bool group_deal(struct manager *m, const struct session *s, unsigned *slots)
 {
-    unsigned width = group_width(s);
+    unsigned width = group_width(s), least = UINT_MAX, lack = width;
     struct node *n, *best = NULL;
     if (*slots < width)
         return false;
     if (width > 1) {
+        bool wide = is_wide(m, s);
         DL_FOREACH(m->nodes, n)
-        if (n->undealt >= width && (!best || n->undealt < best->undealt))
+        {
+            unsigned sum = undealt(m, n, wide);
+            if (sum < width || sum >= least)
+                continue;
             best = n;
+            least = sum;
+        }
         if (!best)
             return false;
-        best->undealt -= width;
+        DL_FOREACH(m->nodes, n)
+        {
+            unsigned take = !is_of(n, best, wide) ? 0 : n->undealt < lack ? n->undealt : lack;
+            n->undealt -= take;
+            lack -= take;
+        }
     }
     *slots -= width;
     return true;
@@ -253,11 +428,14 @@ static int cost(const struct executor *e, const struct session *s)
 }
 
 /* Of the cheapest slots that are enough; UINT_MAX: there are not enough. */
-static unsigned node_cost(const struct node *n, const struct session *s)
+static unsigned place_cost(const struct manager *m, const struct node *first, bool wide,
+                           const struct session *s)
 {
     static const unsigned weights[COSTS] = {0, 1, 2, 4, 6, 8};
     unsigned found[COSTS + 1] = {0}, lack = group_width(s), sum = 0;
-    for (unsigned i = 0; i < n->n_slots; i++)
+    const struct node *n;
+    DL_FOREACH(m->nodes, n)
+    for (unsigned i = 0; is_of(n, first, wide) && i < n->n_slots; i++)
         found[cost(n->lanes[i], s)]++;
     for (int c = FREE; c < COSTS && lack; c++) {
         unsigned take = found[c] < lack ? found[c] : lack;
@@ -267,27 +445,35 @@ static unsigned node_cost(const struct node *n, const struct session *s)
     return lack ? UINT_MAX : sum;
 }
 
+static void claim_of_node(const struct node *n, const struct session *s, int at_cost, unsigned *lack)
+{
+    for (unsigned i = 0; i < n->n_slots && *lack; i++) {
+        struct executor *e = n->lanes[i], *holder = e->lent_to ? e->lent_to : e;
+        if (cost(e, s) != at_cost)
+            continue;
+        e->earmarked = true;
+        (*lack)--;
+        executor_unbind(holder);
+    }
+}
+
 void group_claim(struct manager *m, struct session *s)
 {
     struct node *n, *best = NULL;
     unsigned least = UINT_MAX, lack = group_width(s);
+    bool wide = is_wide(m, s);
     DL_FOREACH(m->nodes, n)
     {
-        unsigned sum = node_cost(n, s);
+        unsigned sum = place_cost(m, n, wide, s);
         if (sum >= least)
             continue;
         least = sum;
         best = n;
     }
     for (int c = FREE; best && c < COSTS; c++)
-        for (unsigned i = 0; i < best->n_slots && lack; i++) {
-            struct executor *e = best->lanes[i], *holder = e->lent_to ? e->lent_to : e;
-            if (cost(e, s) != c)
-                continue;
-            e->earmarked = true;
-            lack--;
-            executor_unbind(holder);
-        }
+        DL_FOREACH(m->nodes, n)
+    if (is_of(n, best, wide))
+        claim_of_node(n, s, c, &lack);
 }
 
 void group_forget_claims(struct manager *m)

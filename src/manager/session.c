@@ -179,6 +179,7 @@ static void take_spec(struct session *s, const Flm__SessionSpec *spec)
     s->delay_release_ms = first_of(spec->delay_release_ms, a->delay_release_ms, 1000);
     s->deadline_ms = first_of(spec->deadline_ms, a->deadline_ms, 0);
     s->ranks = first_of(spec->ranks_per_task, a->ranks_per_task, 0);
+    s->spread = spec->spread_ranks && s->ranks > 1;
     s->retry_limit = spec->retry_limit ? spec->retry_limit : 3;
     if (s->retry_limit > RETRY_LIMIT_MAX)
         s->retry_limit = RETRY_LIMIT_MAX;
@@ -251,7 +252,8 @@ static struct session *session_new(struct manager *m, struct application *a, con
 static int check_ranks(const struct manager *m, const struct application *a, const Flm__SessionSpec *spec,
                        flm_error *error)
 {
-    return group_possible(m, first_of(spec->ranks_per_task, a->description->ranks_per_task, 0), error);
+    return group_possible(m, first_of(spec->ranks_per_task, a->description->ranks_per_task, 0),
+                          spec->spread_ranks, error);
 }
 
 static int check_durability(struct manager *m, int durability, const char *results, flm_error *error)

@@ -81,6 +81,7 @@ struct session {
     unsigned bind_failures; /* in a row */
     int64_t bind_retry_ns;  /* not before */
     char trouble[EVENT_TEXT];
+    bool spread;     /* its ranks are on as many nodes as can be */
     bool impossible; /* no node has so many slots as its ranks need: it was said */
     double task_ns;  /* duration of a task, as the executor measured that left last; 0: not known */
     char too_long[EVENT_TEXT]; /* of too_long.c; "": nothing is known of that */

@@ -83,9 +83,11 @@ static void take_session(struct executor *e, const Flm__ExecutorBack *b)
 {
     struct manager *m = executor_manager(e);
     struct session *s = b->serial ? session_known_as(m, b->serial, b->session) : NULL;
-    if (!s || s->state == SESSION_CLOSED || !executor_join_session(e, s)) {
+    bool torn = s && b->n_lanes < s->ranks; /* on several nodes, of which nobody tells any more */
+    if (!s || s->state == SESSION_CLOSED || torn || !executor_join_session(e, s)) {
         e->state = EXECUTOR_UNBINDING; /* its end will be told */
-        executor_send_home(e, "the session that it was in is over");
+        executor_send_home(e, torn ? "its ranks on other nodes are not known any more"
+                                   : "the session that it was in is over");
         return;
     }
     bool bound = b->state == FLM__EXECUTOR_BACK__STATE__BOUND;

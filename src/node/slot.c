@@ -161,7 +161,7 @@ static void tell_not_attached(struct slot *slot)
     char how[160], text[900];
     const Flm__Application *app = slot->bind->application;
     const char *program = slot->kind.self && app && app->n_command ? app->command[0]
-                          : slot->kind.ranks                       ? slot->agent->options->world_command
+                          : slot->kind.world                       ? slot->agent->options->world_command
                                                                    : "flm-executor";
     process_describe(slot->status, &slot->usage, slot->inherited_kib, how, sizeof(how));
     snprintf(text, sizeof(text), "'%.200s' %s before it was ready to serve: %s", program, how,
@@ -290,7 +290,7 @@ void slot_start(struct slot *slot)
     }
     slot_set_state(slot, SLOT_STARTING);
     if (!slot_is_wrapped(slot))
-        uv_timer_start(&slot->timer, on_too_slow, slot->kind.ranks ? START_WORLD_MS : START_MS, 0);
+        uv_timer_start(&slot->timer, on_too_slow, slot->kind.world ? START_WORLD_MS : START_MS, 0);
 }
 
 static void on_grace_over(uv_timer_t *timer)
@@ -396,6 +396,7 @@ void slot_drained(struct slot *slot)
             tell_lost(slot);
         slot_leave_session(slot);
     }
+    slot_world_sweep(slot); /* once more: its children have lived a little longer */
     if (slot_kind_set(&slot->kind, replaced ? slot->bind : NULL) < 0)
         slot_drop_bind(slot);
     clear_life(slot);

@@ -31,11 +31,13 @@ enum slot_state {
 
 /* What kind of process a lane holds, or is to hold. */
 struct slot_kind {
-    uint32_t ranks;    /* > 0: a world of so many MPI ranks, */
-    uint32_t *lanes;   /* in these slots, this one first; */
-    size_t n_lanes;    /* 0: it was not said */
-    bool self;         /* the application's own program */
-    void *application; /* packed, for self: what it was started with */
+    uint32_t ranks;  /* > 0: of MPI, so many, */
+    bool world;      /* the process is a world of them; else it starts such a program per task (shim mpi) */
+    uint32_t *lanes; /* in these slots, this one first; */
+    size_t n_lanes;  /* 0: it was not said */
+    char *nodes, *cpus; /* of each rank, where they are on several nodes; else NULL */
+    bool self;          /* the application's own program */
+    void *application;  /* packed, for self: what it was started with */
     size_t application_size;
 };
 
@@ -137,8 +139,10 @@ void slot_ping(struct slot *slot, uint64_t number, int64_t now_ns, int64_t inter
 /* It runs under --executor-wrapper. */
 bool slot_is_wrapped(const struct slot *slot);
 
-/* world.c: the world's number, from a rank of it; and what a killed world has left in /dev/shm. */
+/* world.c: the world's number, from a rank of it; a place for the shared memory of programs that the slot's
+ * process is to start ("": there is none); and what killed ones have left in /dev/shm. */
 void slot_world_learn(struct slot *slot, pid_t rank);
+void slot_world_memory(const struct slot *slot, char *path, size_t size);
 void slot_world_sweep(struct slot *slot);
 
 /* slot_failure.c: lives that end before they have connected. The first is said, then flmd is told. Returns

@@ -20,7 +20,7 @@
 
 extern char **environ;
 
-enum { WORLD_CPUS_MAX = 16 << 10 }; /* executor/identity.h reads as much */
+enum { WORLD_CPUS_MAX = 16 << 10, LAUNCH_MAX = 8 << 10 }; /* executor/identity.h reads as much */
 
 /* Variables by which a launcher's MPI would believe that this process is a rank of it. A service that is
  * not in a world must not join the launcher's: one dead rank would end all. */
@@ -46,12 +46,25 @@ void slot_kind_clear(struct slot_kind *kind)
 {
     free(kind->application);
     free(kind->lanes);
+    free(kind->nodes);
+    free(kind->cpus);
     *kind = (struct slot_kind){0};
 }
 
 static bool is_self(const Flm__Bind *bind)
 {
     return bind && bind->application && bind->application->shim == FLM_SHIM_SELF;
+}
+
+/* An MPI program per task has one rank if no other number is given. */
+static bool is_per_task(const Flm__Bind *bind)
+{
+    return bind->application && bind->application->shim == FLM_SHIM_MPI;
+}
+
+static uint32_t ranks_of(const Flm__Bind *bind)
+{
+    return is_per_task(bind) && !bind->ranks ? 1 : bind->ranks;
 }
 
 int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
@@ -65,7 +78,12 @@ int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
     if (bind->n_lanes)
         memcpy(kind->lanes, bind->lanes, bind->n_lanes * sizeof(*kind->lanes));
     kind->n_lanes = bind->n_lanes;
-    kind->ranks = bind->ranks;
+    kind->nodes = bind->nodes[0] ? strdup(bind->nodes) : NULL;
+    kind->cpus = bind->nodes[0] ? strdup(bind->cpus) : NULL;
+    if (bind->nodes[0] && (!kind->nodes || !kind->cpus))
+        return FLM_ENOMEM;
+    kind->ranks = ranks_of(bind);
+    kind->world = kind->ranks && !is_per_task(bind);
     kind->self = is_self(bind);
     if (!kind->self)
         return 0;
@@ -79,11 +97,16 @@ int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
 
 bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
 {
-    if (kind->ranks != bind->ranks || kind->self != is_self(bind))
+    if (kind->ranks != ranks_of(bind) || kind->self != is_self(bind))
+        return false;
+    if (kind->ranks && kind->world == is_per_task(bind))
         return false;
     if (kind->n_lanes != bind->n_lanes ||
         (kind->n_lanes && memcmp(kind->lanes, bind->lanes, kind->n_lanes * sizeof(*kind->lanes)) != 0))
         return false; /* its ranks are bound to the processors of other slots */
+    if (strcmp(kind->nodes ? kind->nodes : "", bind->nodes) != 0 ||
+        (kind->cpus && strcmp(kind->cpus, bind->cpus) != 0))
+        return false;
     if (!kind->self)
         return true;
     struct slot_kind wanted = {0};
@@ -93,21 +116,38 @@ bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
     return same;
 }
 
-/* "mpirun -n {n}" with the ranks in it; {node} is this node. */
-static int add_world(struct texts *command, const char *template, uint32_t ranks, const char *node)
+/* The node of each rank: "n2,n1,n1". NULL: no memory. */
+static char *list_nodes(const struct slot_kind *kind, const char *node)
+{
+    size_t each = strlen(node) + 1, n = kind->nodes ? strlen(kind->nodes) + 1 : kind->ranks * each;
+    char *list = malloc(n);
+    if (list && kind->nodes)
+        memcpy(list, kind->nodes, n);
+    for (uint32_t r = 0; list && !kind->nodes && r < kind->ranks; r++)
+        snprintf(list + r * each, n - r * each, r + 1 < kind->ranks ? "%s," : "%s", node);
+    return list;
+}
+
+/* "mpirun -n {n}" with the ranks in it; {node} is this node, {nodes} that of each rank. */
+static int add_world(struct texts *command, const char *template, const struct slot_kind *kind,
+                     const char *node)
 {
     struct texts words = {0};
-    int rc = texts_add_words(&words, template);
+    char *nodes = list_nodes(kind, node);
+    int rc = nodes ? texts_add_words(&words, template) : FLM_ENOMEM;
     for (size_t i = 0; rc == 0 && i < words.n; i++) {
         const char *word = words.list[i], *mark;
         if ((mark = strstr(word, "{n}")))
-            texts_addf(command, "%.*s%u%s", (int)(mark - word), word, ranks, mark + strlen("{n}"));
+            texts_addf(command, "%.*s%u%s", (int)(mark - word), word, kind->ranks, mark + strlen("{n}"));
+        else if ((mark = strstr(word, "{nodes}")))
+            texts_addf(command, "%.*s%s%s", (int)(mark - word), word, nodes, mark + strlen("{nodes}"));
         else if ((mark = strstr(word, "{node}")))
             texts_addf(command, "%.*s%s%s", (int)(mark - word), word, node, mark + strlen("{node}"));
         else
             texts_add(command, word);
     }
     texts_free(&words);
+    free(nodes);
     return rc;
 }
 
@@ -128,7 +168,7 @@ static int build_command(const struct slot *slot, const Flm__Application *self, 
         return flm__error_set(error, FLM_ENOTSUP,
                               "the executors of this node run tasks of one rank only (flm-node was started "
                               "with no --world-command, as by flm_mpi_init)");
-    if (slot->kind.ranks && add_world(command, o->world_command, slot->kind.ranks, o->name) < 0)
+    if (slot->kind.world && add_world(command, o->world_command, &slot->kind, o->name) < 0)
         return flm__error_set(error, FLM_EINVAL, "the command for worlds, '%s', is not a command line",
                               o->world_command);
     if (self && !self->n_command)
@@ -139,7 +179,7 @@ static int build_command(const struct slot *slot, const Flm__Application *self, 
         return 0;
     }
     texts_add(command, slot->agent->executor);
-    if (slot->kind.ranks)
+    if (slot->kind.world)
         texts_add(command, "--world");
     return 0;
 }
@@ -168,6 +208,24 @@ static void set_mpi(const struct slot *slot, struct texts *environment)
     }
 }
 
+/* What a process that starts ranks for each task needs: their launcher, a word a line. */
+static void set_launch(const struct slot *slot, struct texts *environment)
+{
+    char path[64], lines[LAUNCH_MAX] = "";
+    struct texts words = {0};
+    size_t used = 0;
+    add_world(&words, slot->agent->options->world_command, &slot->kind, slot->agent->options->name);
+    for (size_t i = 0; i < words.n && used < sizeof(lines); i++)
+        used += (size_t)snprintf(lines + used, sizeof(lines) - used, "%s%s", i ? "\n" : "", words.list[i]);
+    texts_free(&words);
+    texts_set(environment, "FLM_LAUNCH", used < sizeof(lines) ? lines : "");
+    slot_world_memory(slot, path, sizeof(path));
+    if (path[0]) {
+        texts_set_default(environment, FLM__LAUNCH_MEMORY, path);
+        texts_set_default(environment, FLM__LAUNCH_MEMORY_5, path);
+    }
+}
+
 /* A world's ranks see what their launcher gives them. */
 static void set_gpus(const struct slot *slot, struct texts *environment)
 {
@@ -179,19 +237,25 @@ static void set_gpus(const struct slot *slot, struct texts *environment)
     }
 }
 
-/* Of this slot, "0-3,8"; of a world one such list for each rank, "0-1;2-3". "": wherever they like. */
+/* Of this slot, "0-3,8"; of a world one such list for each rank, "0-1;2-3"; of a process that starts ranks
+ * for each task all of them. "": wherever they like. */
 static void set_cpus(const struct slot *slot, struct texts *environment)
 {
     char list[WORLD_CPUS_MAX] = "";
+    const char *between = slot->kind.world ? ";" : ",";
     size_t used = 0;
-    if (!slot->kind.ranks) {
+    if (!slot->kind.ranks || (!slot->kind.world && !slot->kind.n_lanes)) {
         texts_set(environment, "FLM_CPUS", slot->place->cpus);
+        return;
+    }
+    if (slot->kind.world && slot->kind.cpus && strlen(slot->kind.cpus) < WORLD_CPUS_MAX) {
+        texts_set(environment, "FLM_CPUS", slot->kind.cpus);
         return;
     }
     for (size_t r = 0; r < slot->kind.n_lanes && used < sizeof(list); r++) {
         uint32_t lane = slot->kind.lanes[r];
         const char *cpus = lane < slot->agent->n_slots ? slot->agent->placement.slots[lane].cpus : "";
-        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", r ? ";" : "", cpus);
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", r ? between : "", cpus);
         if (!cpus[0])
             used = sizeof(list);
     }
@@ -221,13 +285,15 @@ static void build_environment(const struct slot *slot, const Flm__Application *s
     set_number(environment, "FLM_TOKEN", slot->token);
     set_number(environment, "FLM_CORES", slot->place->cores);
     set_number(environment, "FLM_SIGNALLED", agent->options->grace_s > 0);
-    if (slot->kind.ranks)
+    if (slot->kind.world)
         set_number(environment, "FLM_RANKS", slot->kind.ranks);
     char cores[16];
     snprintf(cores, sizeof(cores), "%u", slot->place->cores);
     texts_set_default(environment, "OMP_NUM_THREADS", cores);
     texts_set_default(environment, "OPENBLAS_NUM_THREADS", cores);
     set_mpi(slot, environment);
+    if (slot->kind.ranks && !slot->kind.world)
+        set_launch(slot, environment);
 }
 
 /* A fresh page for this life; after the death it still tells which task ran. */

@@ -1,12 +1,15 @@
-/* world.c - what a world of MPI ranks leaves behind when it is killed.
+/* world.c - what MPI ranks leave behind when they are killed.
  *
  * Open MPI's ranks on one node talk through files /dev/shm/vader_segment.HOST.UID.JOB.RANK. mpirun removes
- * them at its end, but not when it is killed itself. JOB is in the environment of each rank. */
+ * them at its end, but not when it is killed itself. JOB of a world is in the environment of each rank.
+ * Where a process starts ranks for each task, it and these are told to use a directory of the slot in place
+ * of /dev/shm itself. */
 #define _GNU_SOURCE
 #include "node/process.h"
 #include "node/slot.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,14 +22,42 @@
 void slot_world_learn(struct slot *slot, pid_t rank)
 {
     char text[32];
-    if (slot->kind.ranks && process_variable(rank, "OMPI_MCA_ess_base_jobid", text, sizeof(text)))
+    if (slot->kind.world && process_variable(rank, "OMPI_MCA_ess_base_jobid", text, sizeof(text)))
         slot->world_job = (uint32_t)strtoul(text, NULL, 10);
+}
+
+static void memory_path(const struct slot *slot, char *path, size_t size)
+{
+    snprintf(path, size, SHM "/flm-mpi-%d-%u", (int)getpid(), slot->lane);
+}
+
+static void remove_memory(const char *path)
+{
+    DIR *dir = opendir(path);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (e->d_name[0] != '.')
+            unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        closedir(dir);
+    rmdir(path);
+}
+
+void slot_world_memory(const struct slot *slot, char *path, size_t size)
+{
+    memory_path(slot, path, size);
+    if (mkdir(path, 0700) < 0 && errno != EEXIST) /* of the life before, which is over */
+        path[0] = 0;
 }
 
 void slot_world_sweep(struct slot *slot)
 {
-    char part[32];
+    char part[64];
     struct stat st;
+    if (slot->kind.ranks && !slot->kind.world) {
+        memory_path(slot, part, sizeof(part));
+        if (lstat(part, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid())
+            remove_memory(part);
+    }
     DIR *dir = slot->world_job ? opendir(SHM) : NULL;
     if (!dir)
         return;

@@ -54,7 +54,7 @@ static bool nothing_to_do(const struct flmexec_options *o)
  * the one in PATH. */
 static int run_in_private_instance(const struct flmexec_options *o, int argc, char **argv)
 {
-    char self[PATH_MAX], flmrun[PATH_MAX + 8], jobs[16];
+    char self[PATH_MAX], flmrun[PATH_MAX + 8], jobs[24];
     if (o->inner)
         flmexec_die(FLMEXEC_TROUBLE, "flmrun has set no FLM_ENDPOINT: is it the flmrun of this flmexec?");
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -66,7 +66,8 @@ static int run_in_private_instance(const struct flmexec_options *o, int argc, ch
     int k = 0;
     list[k++] = (char *)"flmrun";
     if (o->jobs) {
-        snprintf(jobs, sizeof(jobs), "%u", o->jobs < EXECUTORS_MAX ? o->jobs : EXECUTORS_MAX);
+        unsigned long long n = (unsigned long long)o->jobs * (o->ranks ? o->ranks : 1);
+        snprintf(jobs, sizeof(jobs), "%llu", n < EXECUTORS_MAX ? n : EXECUTORS_MAX);
         list[k++] = (char *)"-n";
         list[k++] = jobs;
     }

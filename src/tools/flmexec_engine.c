@@ -80,10 +80,11 @@ static int register_application(struct flmexec_engine *e, const char *session, f
     name_application(e, session);
     struct flm_application a = {.size = sizeof(a),
                                 .name = e->application,
-                                .shim = FLM_SHIM_EXEC,
+                                .shim = e->ranks ? FLM_SHIM_MPI : FLM_SHIM_EXEC,
                                 .exec_mode = FLM_EXEC_CAPTURE,
                                 .environment = environment,
                                 .working_directory = folder,
+                                .ranks_per_task = e->ranks,
                                 .description = "a run of flmexec",
                                 .temporary = 1};
     int rc = flm_register_application(e->client, &a, session != NULL, error);
@@ -92,9 +93,11 @@ static int register_application(struct flmexec_engine *e, const char *session, f
     return rc;
 }
 
-int flmexec_engine_open(struct flmexec_engine *e, unsigned jobs, const char *name, flm_error *error)
+int flmexec_engine_open(struct flmexec_engine *e, unsigned jobs, unsigned ranks, const char *name,
+                        flm_error *error)
 {
     memset(e, 0, sizeof(*e));
+    e->ranks = ranks;
     struct flm_connect_options connect = {.size = sizeof(connect), .name = "flmexec"};
     e->client = flm_connect(NULL, &connect, error);
     if (!e->client)
@@ -145,7 +148,8 @@ static void ask_for_executors(struct flmexec_engine *e)
 unsigned flmexec_engine_slots(struct flmexec_engine *e, unsigned jobs)
 {
     ask_for_executors(e);
-    unsigned n = e->n_executors > 1 ? (unsigned)e->n_executors : 1;
+    unsigned n = (unsigned)e->n_executors / (e->ranks ? e->ranks : 1);
+    n = n ? n : 1;
     return jobs && jobs < n ? jobs : n;
 }
 

@@ -13,6 +13,7 @@ struct flmexec_engine {
     flm_client *client;
     flm_session *session;
     char application[64];
+    unsigned ranks;
     bool registered;
     /* which node an executor is on, by its number */
     struct flm_executor_view *executors;
@@ -21,16 +22,17 @@ struct flmexec_engine {
 };
 
 /* Connects to FLM_ENDPOINT and opens a session on at most `jobs` executors (0:
- * all); with a name one that outlives us, perhaps begun by an earlier flmexec.
- * 0 or an error. */
-int flmexec_engine_open(struct flmexec_engine *e, unsigned jobs, const char *name, flm_error *error);
+ * all), for jobs of `ranks` MPI ranks (0: no MPI); with a name one that outlives us, perhaps begun by an
+ * earlier flmexec. 0 or an error. */
+int flmexec_engine_open(struct flmexec_engine *e, unsigned jobs, unsigned ranks, const char *name,
+                        flm_error *error);
 
 /* Gives a job to Flame: its id, or FLM_EAGAIN, or another error. input stays as
  * it is until the result is taken. */
 int64_t flmexec_engine_submit(struct flmexec_engine *e, const void *input, size_t size,
                               uint64_t timeout_ms);
 
-/* How many executors there are, at least 1; looks again at most once a second. */
+/* How many jobs can run at once, at least 1; looks again at most once a second. */
 unsigned flmexec_engine_slots(struct flmexec_engine *e, unsigned jobs);
 /* The name of an executor's node; ":" when it is not known. */
 const char *flmexec_engine_node(struct flmexec_engine *e, unsigned executor);

@@ -27,6 +27,7 @@ enum {
     KEY_CITE,
     KEY_STATE_DIR,
     KEY_SESSION,
+    KEY_RANKS,
 };
 
 static const struct argp_option rows[] = {
@@ -42,6 +43,7 @@ static const struct argp_option rows[] = {
     {0, 0, 0, 0, "Running", 2},
     {"jobs", 'j', "N", 0,
      "Use N executors (N% of the cores, +N more than cores, -N fewer); default one per core", 2},
+    {"ranks", KEY_RANKS, "N", 0, "Each job is an MPI program of N ranks, which take N cores", 2},
     {"timeout", KEY_TIMEOUT, "TIME", 0,
      "End a job after TIME (seconds, or like 1.5m, 2h, 1d); it has failed", 2},
     {"retries", KEY_RETRIES, "N", 0, "Run a job that fails up to N times in all", 2},
@@ -389,6 +391,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'j':
         p->o->jobs = parse_jobs(arg);
+        return 0;
+    case KEY_RANKS:
+        p->o->ranks = (unsigned)number(arg, "--ranks", 1, 100000);
         return 0;
     case KEY_TIMEOUT:
         p->o->timeout_ms = parse_time_ms(arg);

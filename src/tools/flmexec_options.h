@@ -19,7 +19,8 @@ enum flmexec_halt_why { HALT_FAIL, HALT_SUCCESS, HALT_DONE };
 struct flmexec_options {
     struct flmexec_template command;
     struct flmexec_inputs inputs;
-    unsigned jobs; /* executors; 0: all */
+    unsigned jobs;  /* executors; 0: all */
+    unsigned ranks; /* of the MPI program that each job is; 0: none is */
     bool unordered, tag, dry_run;
     bool inner; /* flmexec has started itself again */
     bool resume, resume_failed;

@@ -303,7 +303,7 @@ int flmexec_run(struct flmexec_options *o)
     flmexec_inputs_open(&o->inputs);
     flmexec_state_open(&run.state, o);
     catch_signals();
-    if (flmexec_engine_open(&run.engine, o->jobs, o->state_dir ? o->session : NULL, &error)) {
+    if (flmexec_engine_open(&run.engine, o->jobs, o->ranks, o->state_dir ? o->session : NULL, &error)) {
         flmexec_engine_close(&run.engine, o->state_dir ? ENGINE_LEAVE : ENGINE_CANCEL);
         flmexec_die(FLMEXEC_TROUBLE, "%s", error.text);
     }

@@ -24,6 +24,7 @@ static struct {
     uint64_t tasks, queue_bytes, result_bytes;
     size_t size;
     unsigned deadline, task_deadline, most, cancel_ms, hold_ms, retry, ranks;
+    int spread;
     int take, nonblock;
 } o = {.tasks = 1, .input = ""};
 
@@ -73,7 +74,7 @@ static int64_t now_ms(void)
 static void parse(int argc, char **argv)
 {
     int c;
-    while ((c = getopt(argc, argv, "a:l:n:i:d:D:m:I:c:q:r:s:C:H:R:k:TN")) != -1) {
+    while ((c = getopt(argc, argv, "a:l:n:i:d:D:m:I:c:q:r:s:C:H:R:k:STN")) != -1) {
         switch (c) {
         case 'a':
             o.file = optarg;
@@ -122,6 +123,9 @@ static void parse(int argc, char **argv)
             break;
         case 'k':
             o.ranks = (unsigned)atoi(optarg);
+            break;
+        case 'S':
+            o.spread = 1;
             break;
         case 'T':
             o.take = 1;
@@ -224,6 +228,7 @@ int main(int argc, char **argv)
                                      .result_bytes = o.result_bytes,
                                      .retry_limit = o.retry,
                                      .ranks_per_task = o.ranks,
+                                     .spread_ranks = o.spread,
                                      .flags = o.nonblock ? FLM_NONBLOCK : 0};
     flm_session *s = flm_create_session(c, &so, &e);
     if (!s) {

@@ -181,10 +181,10 @@ static const struct bad_case bad[] = {
     {HEAD "x\nenvironment = =x\n", 5, "NAME=VALUE"},
     {HEAD "x\nenvironment = x\n", 5, "NAME=VALUE"},
     {HEAD "x\nexec_mode = pipe\n", 5, "no exec_mode 'pipe'"},
-    {"[application]\nname = a\nshim = so\ncommand = x\nexec_mode = args", 0, "shim exec only"},
+    {"[application]\nname = a\nshim = so\ncommand = x\nexec_mode = args", 0, "shims exec and mpi only"},
     {"[application]\nname = a b\n", 2, "not ' b'"},
     {"[application]\nname = " LONG_NAME LONG_NAME "\n", 2, "at most 127"},
-    {"[application]\nshim = mpi\n", 2, "no shim 'mpi'"},
+    {"[application]\nshim = mpx\n", 2, "no shim 'mpx'"},
     {"[application]\nnothing\n", 2, "neither"},
     {"[application\n", 1, "neither"},
     {HEAD "\x01\n", 4, "control character"},
@@ -271,7 +271,7 @@ static void test_copy(void **state)
 static void test_shims(void **state)
 {
     (void)state;
-    for (int i = FLM_SHIM_SO; i <= FLM_SHIM_SELF; i++)
+    for (int i = FLM_SHIM_SO; i <= FLM_SHIM_MPI; i++)
         assert_int_equal(flm_shim_parse(flm_shim_name(i)), i);
     assert_int_equal(flm_shim_parse("SO"), FLM_EINVAL);
     assert_int_equal(flm_shim_parse(NULL), FLM_EINVAL);

@@ -27,6 +27,7 @@ enum {
     KEY_RESULTS,
     KEY_DURABILITY,
     KEY_RANKS,
+    KEY_SPREAD,
     KEY_FILE
 };
 
@@ -44,6 +45,7 @@ static const struct argp_option options[] = {
     {"durability", KEY_DURABILITY, "KIND", 0, "none, journal or sync", 0},
     {"results", KEY_FILE, "FILE.h5", 0, "A new HDF5 file that gets a row for each result, as they come", 0},
     {"ranks-per-task", KEY_RANKS, "NUMBER", 0, "MPI ranks of each task's world", 0},
+    {"spread-ranks", KEY_SPREAD, 0, 0, "They are on as many nodes as can be", 0},
     {0}};
 
 static unsigned number(struct argp_state *state, const char *option, const char *arg, uint64_t max)
@@ -119,6 +121,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_RANKS:
         session.ranks_per_task = number(state, "--ranks-per-task", arg, 1000000);
+        return 0;
+    case KEY_SPREAD:
+        session.spread_ranks = 1;
         return 0;
     case KEY_FILE:
         session.results = arg;

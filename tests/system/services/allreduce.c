@@ -2,6 +2,8 @@
  * Input: one byte what to do, seven of padding, an int64_t x.
  *   '+'  output: int64_t, the sum of x * (rank + 1) over all ranks, then the number of ranks
  *   '#'  the same in text: "#21" gives "63 of 2 ranks"
+ *   'w'  in text the node of each rank: "n1 n1 n2"
+ *   'W'  the same, from a task that takes three seconds
  *   'f'  the last rank fails
  *   'e'  on_session_enter's common data of the last rank come back
  *   'c'  each rank for itself runs until the task is cancelled
@@ -46,6 +48,22 @@ static int add_text(struct flm_task_context *task, const struct flm_session_info
     return flm_task_set_output(task, text, (size_t)n);
 }
 
+static int where(struct flm_task_context *task, const struct flm_session_info *info)
+{
+    enum { NAME = 32, RANKS_MAX = 16 };
+    char mine[NAME] = "", all[RANKS_MAX * NAME], text[RANKS_MAX * NAME];
+    const char *node = getenv("SLURMD_NODENAME");
+    int n = 0;
+    if (info->ranks > RANKS_MAX)
+        return 1;
+    snprintf(mine, sizeof(mine), "%s", node ? node : "here");
+    if (MPI_Allgather(mine, NAME, MPI_CHAR, all, NAME, MPI_CHAR, flm_task_comm(task)) != MPI_SUCCESS)
+        return 1;
+    for (int r = 0; r < info->ranks; r++)
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "%s%s", r ? " " : "", all + r * NAME);
+    return flm_task_set_output(task, text, (size_t)n);
+}
+
 static int common_of_last(struct flm_task_context *task, const struct flm_session_info *info)
 {
     void *out = flm_task_output(task, info->common_size);
@@ -70,6 +88,11 @@ static int invoke(struct flm_task_context *task, void *state)
         return add(task, info, x);
     case '#':
         return add_text(task, info, input + 1, size - 1);
+    case 'W':
+        sleep(3);
+        /* fall through */
+    case 'w':
+        return where(task, info);
     case 'e':
         return common_of_last(task, info);
     case 'f':

@@ -1,0 +1,103 @@
+#define _GNU_SOURCE 1
+#include "executor/shim_launch.h"
+
+#include "base/error.h"
+#include "executor/executor.h"
+#include "executor/status.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Lines into words. */
+static int split(struct flm__launch *l, const char *lines)
+{
+    char *rest = NULL;
+    size_t room = 2;
+    l->text = strdup(lines);
+    for (const char *c = lines; *c; c++)
+        room += *c == '\n';
+    l->words = l->text ? calloc(room, sizeof(*l->words)) : NULL;
+    if (!l->words)
+        return FLM_ENOMEM;
+    for (char *word = strtok_r(l->text, "\n", &rest); word; word = strtok_r(NULL, "\n", &rest))
+        l->words[l->n++] = word;
+    return 0;
+}
+
+int flm__launch_open(struct flm__launch *l, const struct flm__shim_app *app, char *const *environment,
+                     flm_error *error)
+{
+    if (app->shim != FLM_SHIM_MPI)
+        return 0;
+    if (!app->launch || !*app->launch)
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "application '%.100s' of shim mpi needs a launcher of MPI programs, and this "
+                              "executor was given none",
+                              app->name);
+    if (split(l, app->launch) < 0) {
+        flm__launch_close(l);
+        return flm__error_set(error, FLM_ENOMEM, "no memory for the launcher of '%.100s'", app->name);
+    }
+    int rc = flm__command_find(l->words[0], app->working_directory, environment, l->path, sizeof(l->path));
+    if (rc) {
+        flm__error_errno(error, FLM_EBIND, rc,
+                         "cannot run '%.200s', which is to start the MPI ranks of '%.100s'", l->words[0],
+                         app->name);
+        flm__launch_close(l);
+        return FLM_EBIND;
+    }
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    return 0;
+}
+
+void flm__launch_close(struct flm__launch *l)
+{
+    if (l->n)
+        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+    free(l->text);
+    free(l->words);
+    *l = (struct flm__launch){0};
+}
+
+/* What Open MPI keeps in shared memory: it removes that itself unless its launcher is killed. The agent,
+ * which gave us this directory, removes the rest of it when we end. */
+static void empty_directory(const char *path)
+{
+    DIR *dir = path ? opendir(path) : NULL;
+    if (!dir)
+        return;
+    for (struct dirent *e; (e = readdir(dir));)
+        if (e->d_name[0] != '.')
+            unlinkat(dirfd(dir), e->d_name, 0);
+    closedir(dir);
+}
+
+static void explain(struct flm__shim_task *t, int status, const char *program)
+{
+    int sig = WIFEXITED(status) ? WEXITSTATUS(status) - 128 : 0;
+    const char *name = sig > 0 && sig < SIGRTMIN ? sigabbrev_np(sig) : NULL;
+    if (t->reason == FLM_REASON_EXIT && name)
+        flm__outcome_fail(
+            t, FLM_REASON_EXIT, t->code,
+            "'%.200s' ended with status %d: a rank was ended by signal %d (SIG%s), or ended so", program,
+            t->code, sig, name);
+}
+
+void flm__launch_ended(const struct flm__launch *l, struct flm__shim_task *task, int status,
+                       const char *program)
+{
+    if (!l->n)
+        return;
+    do /* whose parents end become ours */
+        flm__end_children();
+    while (waitpid(-1, NULL, 0) > 0);
+    if (!WIFEXITED(status))
+        empty_directory(getenv(FLM__LAUNCH_MEMORY));
+    explain(task, status, program);
+}
