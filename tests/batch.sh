@@ -30,6 +30,15 @@ job() {
     take_job
 }
 
+# On none of the nodes, which are all on this machine. One look of one process: others run beside us.
+no_process_is_left() {
+    local file name
+    for file in $(grep -lszx "FLM_TEST_ID=$FLM_TEST_ID" /proc/[0-9]*/environ); do
+        { read -r name <"${file%environ}comm"; } 2>/dev/null || continue
+        case $name in flmd | flm-*) return 1 ;; esac
+    done
+}
+
 guide_script() {
     awk -v name="# $1" '/^```/ { inside = !inside; n = 0; next } inside && ++n == 1 { first = $0 }
         inside && n == 2 && $0 == name { print first; on = 1 } !inside { on = 0 } on' "$FLM_SRCDIR/doc/$guide"

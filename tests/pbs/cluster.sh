@@ -13,6 +13,8 @@
 #     state_of JOB                 its letter
 #     jobs_of LETTERS              ids of the jobs in these states
 #     fault VERB ARGUMENT...       kill-node, offline, stop-server, ... on either kind
+#     on NODE COMMAND...           runs it there
+#     kill_on NODE NAME            kills the first process of that name there
 #     guide_script NAME            prints the script that doc/pbs.md calls so
 #     as_job FILE [NAME=VALUE...]  prints it as one that a job of the test can run
 # shellcheck shell=bash disable=SC2034,SC2154 # what `job` fills is for the tests, and they say which pbs
@@ -129,10 +131,35 @@ fault() {
     fi
 }
 
+pids_of() { # NODE NAME: of the processes of the job that are there
+    local pid
+    for pid in $(pgrep -x "$2"); do
+        grep -qsz "^FLM_TEST_ID=$FLM_TEST_ID\$" "/proc/$pid/environ" || continue
+        tr '\0' '\n' <"/proc/$pid/environ" | grep -qx "PBS_FAKE_NODE=$1" && echo "$pid"
+    done
+}
+
+on() { # NODE COMMAND...: in that node
+    local node=$1
+    shift
+    if [ "$pbs" = fake ]; then
+        PBS_FAKE_NODE=$node "$@"
+    else
+        fault exec "$node" env PATH="$PATH" "$@"
+    fi
+}
+
+kill_on() { # NODE NAME: the first such process there
+    if [ "$pbs" = fake ]; then
+        kill -KILL "$(pids_of "$1" "$2" | head -n 1)"
+    else
+        on "$1" sh -c "kill -KILL \$(pgrep -o -x $2)"
+    fi
+}
+
 # No job runs, and no process of Flame is there, nor a file with an environment.
 nothing_is_left() {
     wait_for 'no job is left' bash -c '! qstat -f -F json 2>/dev/null | grep -q job_state'
-    # shellcheck disable=SC2016
-    wait_for 'no process of Flame is left' bash -c '! grep -lsxE "flmd|flm-node|flm-executor|flm-backend" /proc/[0-9]*/comm | xargs -rn1 dirname | xargs -rI{} grep -lszx "FLM_TEST_ID=$0" {}/environ | grep -q .' "$FLM_TEST_ID"
+    wait_for 'no process of Flame is left' no_process_is_left
     check_equal 'no file of an environment is left' '' "$(find "$HOME/.config/flame" -name 'environment-*' 2>/dev/null)"
 }

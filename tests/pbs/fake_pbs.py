@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -IS
 """A PBS of one process, for tests where there is none: server, scheduler and the moms of pretended nodes.
 
 It answers qsub, qstat, qdel, qalter, pbsnodes and pbsdsh as OpenPBS 23.06 does, in output and exit status, as far
@@ -8,14 +8,13 @@ real mom: what belongs to a job is known by its sessions. tests/pbs/fake.sh star
     pbs_mom DIR N CPUS        the daemon: N nodes n1, n2, ... of so many CPUs; its state is in DIR
     qsub, qstat, ... ARG...   the programs, by the name they are called by; $FAKE_PBS names DIR
     fake-pbs VERB ARG...      what tests do to it, see FakePbs.do_verb
+
+In a job with the variable FAKE_HOLD pbsdsh starts nothing, and waits.
 """
 import json
 import os
-import re
-import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
 
@@ -145,7 +144,7 @@ class FakePbs:
         self.jobs, self.number, self.history, self.deaf = {}, 0, True, False
         self.selector = selectors.DefaultSelector()
         self.never = self.drop = 0
-        self.host, self.cuts, self.holds, self.asked = "head", False, False, 0
+        self.host, self.cuts, self.asked = "head", False, 0
         for folder in ("aux", "spool"):
             os.makedirs(f"{home}/{folder}", exist_ok=True)
         self.listen()
@@ -356,7 +355,7 @@ class FakePbs:
     # ---- the moms
 
     def base(self, job, node):
-        ncpus = job.placed[0][1]
+        ncpus = next(n for host, n, _ in job.placed if host == node)
         return {"PATH": "/bin:/usr/bin", "LOGNAME": "pbstest", "USER": "pbstest", "LANG": "C",
                 **job.environment, "PBS_ENVIRONMENT": "PBS_BATCH", "PBS_JOBID": job.id, "PBS_JOBNAME": job.name,
                 "PBS_NODEFILE": f"{self.home}/aux/{job.id}", "PBS_NODENUM": str(job.hosts().index(node)),
@@ -464,7 +463,7 @@ class FakePbs:
         if self.nodes[node] == "down":
             self.say(peer, err="pbsdsh: error TM_ESYSTEM on spawn\n", rc=0)
             return
-        if self.holds:
+        if "FAKE_HOLD" in job.variables:
             peer["task"] = {"process": None}
             return
         process = self.spawn(job, node, words, job.spool)
@@ -599,9 +598,8 @@ class FakePbs:
     def do_verb(self, argv, _ask):
         """offline N, online N: as pbsnodes -o, -r; kill-node N: silent at once, down soon; cut, heal: the server
         answers nobody; close: it refuses everybody; refuse N; start-queue Q, stop-queue Q; no-history; suspended JOB S:
-        it was, for so long; cut-answers, whole-answers of qstat; hold-tasks, start-tasks: of pbsdsh; server NAME: of
-        jobs to come; asked: prints how many qstats there were;
-        requeue JOB: as qrerun; end."""
+        it was, for so long; cut-answers, whole-answers of qstat; server NAME: of jobs to come; asked: prints how many
+        qstats there were; requeue JOB: as qrerun; end."""
         verb, rest = argv[0], argv[1:]
         if verb in ("offline", "online"):
             self.nodes[rest[0]] = "offline" if verb == "offline" else "free"
@@ -628,8 +626,6 @@ class FakePbs:
             return 0, f"{self.asked}\n", ""
         elif verb in ("cut-answers", "whole-answers"):
             self.cuts = verb == "cut-answers"
-        elif verb in ("hold-tasks", "start-tasks"):
-            self.holds = verb == "hold-tasks"
         elif verb == "server":
             self.host = rest[0]
         elif verb == "close":
@@ -646,6 +642,10 @@ class FakePbs:
 def main():
     name = os.path.basename(sys.argv[0])
     if name == "pbs_mom":
+        global re, selectors, subprocess  # programs are started often, and do without
+        import re
+        import selectors
+        import subprocess
         FakePbs(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).run()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(client(name, sys.argv[1:]))
