@@ -43,7 +43,7 @@ static int64_t now_s(void)
 void jobs_init(struct jobs *all, const struct flm_backend_host *host, const struct job_system *system,
                void *state)
 {
-    *all = (struct jobs){.host = host, .system = system, .state = state};
+    *all = (struct jobs){.host = host, .system = system, .state = state, .look_ms = LOOK_MS};
 }
 
 int jobs_describe(struct jobs *all, const struct flm_block_request *request, char *text, size_t size,
@@ -192,7 +192,7 @@ void jobs_looked(struct jobs *all, bool answered)
     }
     soon &= now_s() - all->changed_s <= (int64_t)all->system->calm_after_s;
     if (all->list && !all->look_timer)
-        look_again(all, soon ? LOOK_SOON_MS : LOOK_MS);
+        look_again(all, soon ? LOOK_SOON_MS : all->look_ms);
 }
 
 void jobs_not_cancelled(struct jobs *all, const char *id)

@@ -5,7 +5,7 @@ export -f jobs_of
 
 # A session manager on the login node; what it says is in flmd.log.
 login() {
-    engine --backend pbs --slots 2 --backlog 2 --backend-option "output=$TEST_DIR/blocks" "$@"
+    engine --backend pbs --slots 2 --backlog 2 --backend-option "output=$TEST_DIR/blocks" --backend-option look=1 "$@"
 }
 
 nodes_are() { # WHAT N: nodes of jobs that run

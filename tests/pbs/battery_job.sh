@@ -193,11 +193,19 @@ END
     nothing_is_left
 }
 
+# Whoever starts them gives up after seconds, which pass while other things are tried.
+agents_never_begin() {
+    submit -l select=3:ncpus=1 -l place=scatter -v FAKE_HOLD=1 -- flmrun -- true
+    never=$job_file
+}
+
+flmrun_gives_up() {
+    wait_for 'a job ends whose agents never begin' test -e "$never.status"
+    check_equal 'and ends well' 0 "$(cat "$never.status")"
+}
+
 # What is not so on a real cluster, or cannot be had there.
 fake_only() {
-    # Whoever starts them gives up after seconds, which need not be waited for here.
-    submit -l select=3:ncpus=1 -l place=scatter -v FAKE_HOLD=1 -- flmrun -- true
-    local never=$job_file never_job=$job
     fault cut-answers
     job -l select=1:ncpus=1 -- flmrun -v -- sh -c 'sh await.sh 1; flmctl -o json list -n'
     fault whole-answers
@@ -212,8 +220,6 @@ fake_only() {
         "$status $(jq -r '.succeeded?' <<<"${out%none}") $(tail -n 1 <<<"$out")"
     check_contains 'which is told so' "$err" 'it counts for nothing'
     fault server head
-    wait_for "job $never_job ends, whose agents never begin" test -e "$never.status"
-    check_equal 'and ends well' 0 "$(cat "$never.status")"
     nothing_is_left
 }
 
@@ -251,8 +257,10 @@ battery_job() {
     counts
     environment
     work
+    [ "$pbs" = openpbs ] || agents_never_begin
     wrong
     time_is_altered
+    [ "$pbs" = openpbs ] || flmrun_gives_up
     [ "$pbs" = openpbs ] || fake_only
     begins_again
     executor_is_killed

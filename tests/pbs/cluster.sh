@@ -63,9 +63,10 @@ cluster() {
         return
     fi
     local name
-    for name in pbs_mom fake-pbs qsub qstat qdel qalter pbsnodes pbsdsh; do
-        ln -sf "$FLM_SRCDIR/tests/pbs/fake_pbs.py" "$TEST_DIR/bin/$name"
+    for name in fake-pbs qsub qstat qselect qdel qalter pbsnodes pbsdsh; do
+        ln -sf "$FLM_SRCDIR/tests/pbs/fake_command.py" "$TEST_DIR/bin/$name"
     done
+    ln -sf "$FLM_SRCDIR/tests/pbs/fake_pbs.py" "$TEST_DIR/bin/pbs_mom"
     export FAKE_PBS=$TEST_DIR/pbs PBS_EXEC=$TEST_DIR
     mkdir -p "$FAKE_PBS"
     PATH=$TEST_DIR/bin:$PATH
@@ -114,7 +115,7 @@ state_of() {
 }
 
 jobs_of() {
-    qstat -f -F json 2>/dev/null | jq -r --arg states "$1" '(.Jobs // {}) | to_entries[] | select(.value.job_state | inside($states)) | .key'
+    qselect -s "$1" 2>/dev/null
 }
 
 fault() {
@@ -159,7 +160,8 @@ kill_on() { # NODE NAME: the first such process there
 
 # No job runs, and no process of Flame is there, nor a file with an environment.
 nothing_is_left() {
-    wait_for 'no job is left' bash -c '! qstat -f -F json 2>/dev/null | grep -q job_state'
+    # shellcheck disable=SC2016
+    wait_for 'no job is left' bash -c 'jobs=$(qselect) && [ -z "$jobs" ]'
     wait_for 'no process of Flame is left' no_process_is_left
     check_equal 'no file of an environment is left' '' "$(find "$HOME/.config/flame" -name 'environment-*' 2>/dev/null)"
 }

@@ -1,72 +1,27 @@
-#!/usr/bin/python3 -IS
+#!/usr/bin/python3
 """A PBS of one process, for tests where there is none: server, scheduler and the moms of pretended nodes.
 
-It answers qsub, qstat, qdel, qalter, pbsnodes and pbsdsh as OpenPBS 23.06 does, in output and exit status, as far
-as Flame looks at it. Jobs and tasks are processes of this machine, each task in a session of its own, as under a
-real mom: what belongs to a job is known by its sessions. tests/pbs/fake.sh starts it.
+It answers qsub, qstat, qselect, qdel, qalter, pbsnodes and pbsdsh as OpenPBS 23.06 does, in output and exit status,
+as far as Flame looks at it. Jobs and tasks are processes of this machine, each task in a session of its own, as under a
+real mom: what belongs to a job is known by its sessions. tests/pbs/cluster.sh starts it.
 
-    pbs_mom DIR N CPUS        the daemon: N nodes n1, n2, ... of so many CPUs; its state is in DIR
-    qsub, qstat, ... ARG...   the programs, by the name they are called by; $FAKE_PBS names DIR
+    pbs_mom DIR N CPUS        this: N nodes n1, n2, ... of so many CPUs; its state is in DIR
+    qsub, qstat, ... ARG...   the programs are fake_command.py, by these names; $FAKE_PBS names DIR
     fake-pbs VERB ARG...      what tests do to it, see FakePbs.do_verb
 
 In a job with the variable FAKE_HOLD pbsdsh starts nothing, and waits.
 """
 import json
 import os
+import re
+import selectors
 import signal
 import socket
+import subprocess
 import sys
 import time
 
 KILL_DELAY = 3.0
-
-
-def client(name, argv):
-    home = os.environ.get("FAKE_PBS", "")
-    delay = float(os.environ.get("FAKE_PBS_DELAY", "0"))
-    if delay:
-        time.sleep(delay)
-    if argv == ["--version"]:
-        print("pbs_version = 23.06.06")
-        return 0
-    if name == "pbsdsh" and "PBS_ENVIRONMENT" not in os.environ:
-        print("pbsdsh: not executing under PBS", file=sys.stderr)
-        return 1
-    where = socket.socket(socket.AF_UNIX)
-    try:
-        where.connect(home + "/socket")
-    except OSError:
-        return refused(name)
-    ask = {"name": name, "argv": argv, "env": dict(os.environ), "cwd": os.getcwd(), "stdin": ""}
-    if name == "qsub" and "--" not in argv and not sys.stdin.isatty():
-        ask["stdin"] = "" if any(os.path.exists(a) for a in argv[-1:]) else sys.stdin.read()
-    where.sendall(json.dumps(ask).encode() + b"\n")
-
-    def forward(number, _frame):
-        where.sendall(b"%d\n" % number)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if name == "pbsdsh" else ():
-        signal.signal(number, forward)
-    for line in where.makefile():
-        answer = json.loads(line)
-        sys.stdout.write(answer.get("out", ""))
-        sys.stderr.write(answer.get("err", ""))
-        sys.stdout.flush()
-        if "rc" in answer:
-            return answer["rc"]
-    return refused(name)
-
-
-def refused(name):
-    print("Connection refused", file=sys.stderr)
-    if name == "qdel":
-        print("Couldn't connect to cluster: head", file=sys.stderr)
-    elif name == "pbsnodes":
-        print("pbsnodes: cannot connect to server head, error=15010", file=sys.stderr)
-    else:
-        print(f"{name}: cannot connect to server head (errno=15010)", file=sys.stderr)
-    if name in ("qstat",) and "json" in sys.argv:
-        print('{\n\t"timestamp":\t1,\n\t"pbs_version":\t"23.06.06",\n\t"pbs_server":\t"head"\n}')
-    return {"qstat": 255, "pbsnodes": 1, "pbsdsh": 1}.get(name, 162)
 
 
 class Refusal(Exception):
@@ -553,6 +508,10 @@ class FakePbs:
             text = text[:text.find('"queue"')]
         return rc, text, err
 
+    def do_qselect(self, argv, _ask):
+        states = argv[1] if argv[:1] == ["-s"] else "QRHWES"
+        return 0, "".join(f"{job.id}\n" for job in self.jobs.values() if job.state in states), ""
+
     def do_qdel(self, argv, _ask):
         rc, err = 0, ""
         for name in argv:
@@ -639,17 +598,5 @@ class FakePbs:
         return 0, "", ""
 
 
-def main():
-    name = os.path.basename(sys.argv[0])
-    if name == "pbs_mom":
-        global re, selectors, subprocess  # programs are started often, and do without
-        import re
-        import selectors
-        import subprocess
-        FakePbs(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).run()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(client(name, sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    main()
+    FakePbs(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).run()
