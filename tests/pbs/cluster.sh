@@ -6,6 +6,8 @@
 # in place of lib.sh, which this reads, with pbs=fake for tests/pbs/fake_pbs.py or pbs=openpbs for a real cluster
 # of namespaces (tests/pbs/testbed; skipped where there is no OpenPBS or where they are not root).
 #
+# A function before_cluster DIR of theirs is called before it starts, in a mount namespace of the test's own.
+#
 #     cluster N                    starts N nodes of 4 CPUs, n1, n2, ...
 #     job OPTION... -- COMMAND...  runs it as a job, in this folder, and waits; fills $status, $out, $err
 #     submit OPTION... -- COMMAND  the same without waiting; the job's id in $job
@@ -39,6 +41,9 @@ if [ "$pbs" = openpbs ] && [ -z "${FLM_TEST_TESTBED:-}" ]; then
     chmod 0711 "$FLM_TEST_TESTBED"
     mkdir -m 0700 "$FLM_TEST_TESTBED/run"
     export PBS_TESTBED_PRIVATE_DIR=$FLM_TEST_TESTBED/run
+    if declare -F before_cluster >/dev/null; then
+        before_cluster "$FLM_TEST_TESTBED" || exit 99
+    fi
     testbed=$FLM_SRCDIR/tests/pbs/testbed
     # shellcheck disable=SC2154
     trap '"$testbed" -d "$FLM_TEST_TESTBED/c" down --purge >/dev/null 2>&1; rm -rf "$FLM_TEST_TESTBED"' EXIT
@@ -63,6 +68,10 @@ cluster() {
         return
     fi
     local name
+    if declare -F before_cluster >/dev/null; then
+        [ -n "${FLM_TEST_OWN_SHM:-}" ] || skip 'what the cluster needs has to be mounted'
+        before_cluster "$TEST_DIR" || fail 'what the cluster needs'
+    fi
     for name in fake-pbs qsub qstat qselect qdel qalter pbsnodes pbsdsh; do
         ln -sf "$FLM_SRCDIR/tests/pbs/fake_command.py" "$TEST_DIR/bin/$name"
     done

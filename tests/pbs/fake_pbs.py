@@ -13,10 +13,12 @@ In a job with the variable FAKE_HOLD pbsdsh starts nothing, and waits.
 """
 import json
 import os
+import pwd
 import re
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -68,9 +70,10 @@ def clock(total):
 
 
 class Job:
-    def __init__(self, number, server):
+    def __init__(self, number, server, who):
         self.id = f"{number}.{server}"
-        self.name, self.queue, self.owner = "STDIN", "workq", "pbstest@login"
+        self.who, self.user = who, pwd.getpwuid(who[0]).pw_name
+        self.name, self.queue, self.owner = "STDIN", "workq", f"{self.user}@login"
         self.state, self.comment, self.substate = "Q", None, 10
         self.select, self.walltime, self.place = "1:ncpus=1", None, "pack"
         self.variables, self.output, self.join, self.rerunable = {}, None, False, True
@@ -111,6 +114,7 @@ class FakePbs:
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(path)
         self.server.listen(64)
+        os.chmod(path, 0o777)
         self.selector.register(self.server, selectors.EVENT_READ, None)
 
     # ---- the loop
@@ -120,7 +124,9 @@ class FakePbs:
             for key, _ in self.selector.select(0.02):
                 if key.data is None:
                     peer, _ = self.server.accept()
-                    self.selector.register(peer, selectors.EVENT_READ, {"peer": peer, "text": b"", "task": None})
+                    _, uid, gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+                    self.selector.register(peer, selectors.EVENT_READ,
+                                           {"peer": peer, "text": b"", "task": None, "who": (uid, gid)})
                 else:
                     self.read(key.data)
             self.reap()
@@ -163,6 +169,7 @@ class FakePbs:
             self.asked += name == "qstat"
             if self.deaf and name != "fake-pbs":  # the network is cut
                 return
+            ask["who"] = peer["who"]
             handler = getattr(self, "do_" + ("verb" if name == "fake-pbs" else name))
             rc, out, err = handler(argv, ask)
         except Refusal as refusal:
@@ -172,7 +179,7 @@ class FakePbs:
     # ---- qsub
 
     def do_qsub(self, argv, ask):
-        job = Job(self.number, self.host)
+        job = Job(self.number, self.host, ask["who"])
         words = list(argv)
         while words:
             word = words.pop(0)
@@ -311,7 +318,7 @@ class FakePbs:
 
     def base(self, job, node):
         ncpus = next(n for host, n, _ in job.placed if host == node)
-        return {"PATH": "/bin:/usr/bin", "LOGNAME": "pbstest", "USER": "pbstest", "LANG": "C",
+        return {"PATH": "/bin:/usr/bin", "LOGNAME": job.user, "USER": job.user, "LANG": "C",
                 **job.environment, "PBS_ENVIRONMENT": "PBS_BATCH", "PBS_JOBID": job.id, "PBS_JOBNAME": job.name,
                 "PBS_NODEFILE": f"{self.home}/aux/{job.id}", "PBS_NODENUM": str(job.hosts().index(node)),
                 "PBS_JOBCOOKIE": "0", "NCPUS": str(ncpus), "OMP_NUM_THREADS": str(ncpus),
@@ -319,9 +326,11 @@ class FakePbs:
 
     def spawn(self, job, node, command, output):
         environment = self.base(job, node)
+        # As root, who alone can, by the user who submitted it.
+        become = {} if os.geteuid() else {"user": job.who[0], "group": job.who[1], "extra_groups": []}
         with open(output, "ab") as file:
             return subprocess.Popen(command, env=environment, cwd=environment.get("HOME", "/"), stdout=file,
-                                    stderr=file, stdin=subprocess.DEVNULL, start_new_session=True)
+                                    stderr=file, stdin=subprocess.DEVNULL, start_new_session=True, **become)
 
     def start_job(self, job):
         job.state, job.substate, job.start, job.ran = "R", 42, time.time(), job.ran + 1
@@ -512,7 +521,7 @@ class FakePbs:
         states = argv[1] if argv[:1] == ["-s"] else "QRHWES"
         return 0, "".join(f"{job.id}\n" for job in self.jobs.values() if job.state in states), ""
 
-    def do_qdel(self, argv, _ask):
+    def do_qdel(self, argv, ask):
         rc, err = 0, ""
         for name in argv:
             if name.startswith("-") or name == "force":
@@ -521,6 +530,8 @@ class FakePbs:
                 job = self.find(name)
                 if job.state == "F":
                     raise Refusal(35, f"Job has finished {job.id}")
+                if ask["who"][0] not in (0, job.who[0]):
+                    raise Refusal(159, f"Unauthorized Request  {job.id}")
                 if job.state == "R":
                     self.end(job, "qdel")
                 elif job.state != "E":
