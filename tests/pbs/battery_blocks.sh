@@ -12,6 +12,10 @@ nodes_are() { # WHAT N: nodes of jobs that run
     wait_for "$1" bash -c '[ "$(flmctl -o json list -n | jq "map(select(.name != \"\")) | length")" = '"$2 ]"
 }
 
+running_jobs() {
+    jobs_of R
+}
+
 queue_is_empty() {
     wait_for "the queue is empty ($1)" bash -c '[ -z "$(jobs_of QRHWES)" ]'
 }
@@ -169,29 +173,6 @@ manager_is_killed() {
     rm -f "$TEST_DIR/run/flmd.sock"
 }
 
-# Its job goes on, with what it runs, and is the next session manager's.
-outlives_flmd() {
-    local job steady=$FLM_BUILDDIR/tests/system/steady service=$services/steady.so
-    export STEADY_TRACE=$TEST_DIR/trace STEADY_GATE=$TEST_DIR/gate STEADY_GATED=1000
-    login --max-blocks 1 --state-dir "$TEST_DIR/state"
-    check 'tasks are submitted' "$steady" -I outlives -l "$service" -L outlives.ids -D journal -d -n 100
-    wait_for 'two tasks run in a job' bash -c '[ "$(grep -c begin "$STEADY_TRACE")" = 2 ]'
-    job=$(jobs_of R)
-    kill -KILL "$flmd"
-    wait "$flmd" 2>/dev/null
-    rm -f "$TEST_DIR/run/flmd.sock"
-    login --max-blocks 1 --state-dir "$TEST_DIR/state"
-    wait_for 'its node is back' bash -c '[ "$(flmctl -o json list | jq "last | .running")" = 2 ]'
-    check_equal 'with the job that it was' "$job $job" "$(jobs_of R) $(flmctl -o json list -n | jq -r '.[0].block')"
-    touch "$STEADY_GATE"
-    check 'the results are taken' "$steady" -I outlives -l "$service" -L outlives.ids -D journal -n 100 -c
-    check_equal 'each has come once' '100 100' "$(sort -un outlives.ids | wc -l) $(wc -l <outlives.ids)"
-    check_equal 'each task ran once' 100 "$(grep -c begin "$STEADY_TRACE")"
-    queue_is_empty 'given back by the next session manager'
-    engine_end
-    unset STEADY_TRACE STEADY_GATE STEADY_GATED
-}
-
 # Where the server forgets jobs at once.
 no_history() {
     if [ "$pbs" = openpbs ]; then qmgr -c 'set server job_history_enable=False'; else fault no-history; fi
@@ -280,6 +261,7 @@ battery_blocks() {
     node_is_offlined
     manager_is_killed
     outlives_flmd
+    is_left_alone
     no_history
     nothing_is_left
 }
