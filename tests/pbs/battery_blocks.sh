@@ -87,6 +87,27 @@ several_nodes() {
     nothing_is_left
 }
 
+# Not the one with the job's script: the others go on.
+one_of_several_dies() {
+    login --max-blocks 1 --block-nodes 3
+    hold 9
+    nodes_are 'all nodes of a job join' 3
+    fault kill-node n3
+    nodes_are 'one that loses power is one node less' 2
+    let_go 'a node of a job loses power' 9
+    check_equal 'it was one job all the time' 1 "$(flmctl -o json view "$(flmctl -o json list | jq -r 'last | .id')" | jq '[.places[].block] | unique | length')"
+    check_equal 'and no retry was charged' 0 "$(flmctl -o json list | jq -r 'last | .retried')"
+    engine_end
+    queue_is_empty 'a node is dead'
+    if [ "$pbs" = openpbs ]; then
+        fault revive-node n3
+        fault wait-node n3 free || fail 'the node comes back'
+    else
+        fault online n3
+    fi
+    nothing_is_left
+}
+
 several_nodes_are_deleted() {
     login --max-blocks 1 --block-nodes 2 --site-options '-l select=2:ncpus=3:mpiprocs=3 -r n'
     hold 7
@@ -245,6 +266,7 @@ battery_blocks() {
     cluster 3
     comes_and_goes
     several_nodes
+    one_of_several_dies
     several_nodes_are_deleted
     flmrun_grows "$TEST_DIR"
     stays_within_limits
