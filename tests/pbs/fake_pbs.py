@@ -389,6 +389,8 @@ class FakePbs:
                 self.finish(job)
 
     def finish(self, job):
+        for task in job.tasks.values():
+            self.say(task["peer"], err="pbsdsh: Event poll failed, error TM_ESYSTEM\n", rc=2)
         job.tasks = {}
         os.unlink(f"{self.home}/aux/{job.id}")
         output = job.output or f"{job.name}.o{job.id.split('.')[0]}"
@@ -574,6 +576,9 @@ class FakePbs:
         if verb in ("offline", "online"):
             self.nodes[rest[0]] = "offline" if verb == "offline" else "free"
         elif verb in ("kill-node", "stop-node", "continue-node"):
+            for job in self.jobs.values() if verb == "kill-node" else ():  # nobody is told what became of its tasks
+                for task in job.tasks.values():
+                    task["told"] |= task["node"] == rest[0]
             number = {"kill-node": signal.SIGKILL, "stop-node": signal.SIGSTOP}.get(verb, signal.SIGCONT)
             for job in self.jobs.values():
                 if job.state == "R":
