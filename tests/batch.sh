@@ -1,6 +1,6 @@
 # What the tests of batch systems share; their cluster.sh reads it. That defines submit, which sets $job and
 # runs $TEST_DIR/job.sh with FLM_JOB=$job_file, and says in $guide which page of doc/ has the scripts.
-# shellcheck shell=bash disable=SC2034,SC2154 # what `job` fills is for the tests, and cluster.sh sets the rest
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154 # what `job` fills is for the tests, and cluster.sh sets the rest
 
 jobs_begun=0
 begin_job() {
@@ -28,6 +28,53 @@ job() {
         sleep 0.05
     done
     take_job
+}
+
+# On none of the nodes, which are all on this machine. One look of one process: others run beside us.
+no_process_is_left() {
+    local file name
+    for file in $(grep -lszx "FLM_TEST_ID=$FLM_TEST_ID" /proc/[0-9]*/environ); do
+        { read -r name <"${file%environ}comm"; } 2>/dev/null || continue
+        case $name in flmd | flm-*) return 1 ;; esac
+    done
+}
+
+# A job of flmd's goes on when that is killed, with what it runs, and is the next session manager's. The test says
+# what login, running_jobs and queue_is_empty are.
+outlives_flmd() {
+    local job steady=$FLM_BUILDDIR/tests/system/steady service=$services/steady.so
+    local -x STEADY_TRACE=$TEST_DIR/trace STEADY_GATE=$TEST_DIR/gate STEADY_GATED=1000
+    login --max-blocks 1 --state-dir "$TEST_DIR/state"
+    check 'tasks are submitted' "$steady" -I outlives -l "$service" -L outlives.ids -D journal -d -n 100
+    wait_for 'two tasks run in a job' bash -c '[ "$(grep -c begin "$STEADY_TRACE")" = 2 ]'
+    job=$(running_jobs)
+    kill -KILL "$flmd"
+    wait "$flmd" 2>/dev/null
+    rm -f "$TEST_DIR/run/flmd.sock"
+    login --max-blocks 1 --state-dir "$TEST_DIR/state"
+    wait_for 'its node is back' bash -c '[ "$(flmctl -o json list | jq "last | .running")" = 2 ]'
+    check_equal 'with the job that it was' "$job $job" "$(running_jobs) $(flmctl -o json list -n | jq -r '.[0].block')"
+    touch "$STEADY_GATE"
+    check 'the results are taken' "$steady" -I outlives -l "$service" -L outlives.ids -D journal -n 100 -c
+    check_equal 'each has come once' '100 100' "$(sort -un outlives.ids | wc -l) $(wc -l <outlives.ids)"
+    check_equal 'each task ran once' 100 "$(grep -c begin "$STEADY_TRACE")"
+    queue_is_empty 'given back by the next session manager'
+    engine_end
+}
+
+# When there is no next one, it ends.
+is_left_alone() {
+    local backend steady=$FLM_BUILDDIR/tests/system/steady service=$services/steady.so
+    local -x STEADY_TRACE=$TEST_DIR/alone STEADY_GATE=$TEST_DIR/never STEADY_GATED=1000
+    login --max-blocks 1 --state-dir "$TEST_DIR/state" --rejoin-time 2
+    check 'tasks are submitted' "$steady" -I stranded -l "$service" -L stranded.ids -D journal -d -n 10
+    wait_for 'two tasks run in a job' bash -c '[ "$(grep -c begin "$STEADY_TRACE")" = 2 ]'
+    backend=$(sed -n 's/^backend \([0-9]*\) .*/\1/p' state/flmd)
+    kill -KILL "$flmd"
+    wait "$flmd" 2>/dev/null
+    queue_is_empty 'when nobody comes'
+    wait_for 'and the backend has ended' bash -c "! grep -q . /proc/$backend/cmdline"
+    rm -f "$TEST_DIR/run/flmd.sock"
 }
 
 guide_script() {

@@ -76,6 +76,23 @@ static int open_output(int output[2])
 
 /* ---- waiting for it ---------------------------------------------------------------------------- */
 
+static int error_of(int number)
+{
+    switch (number) {
+    case 0:
+        return 0;
+    case ENOENT:
+        return FLM_ENOTFOUND;
+    case EAGAIN:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+        return FLM_ENOMEM;
+    default:
+        return FLM_EPERM;
+    }
+}
+
 static int spawn(const char *const *argv, const int output[2], pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
@@ -85,10 +102,7 @@ static int spawn(const char *const *argv, const int output[2], pid_t *pid)
     posix_spawn_file_actions_adddup2(&actions, output[1], 2);
     int rc = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
-    return rc == 0                                                        ? 0
-           : rc == ENOENT                                                 ? FLM_ENOTFOUND
-           : rc == EAGAIN || rc == ENOMEM || rc == EMFILE || rc == ENFILE ? FLM_ENOMEM
-                                                                          : FLM_EPERM;
+    return error_of(rc);
 }
 
 int command_run(const char *const *argv, unsigned limit_ms, struct answer *out)

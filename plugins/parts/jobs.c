@@ -3,13 +3,10 @@
 
 #include "command.h"
 
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-extern char **environ;
 
 enum {
     LOOK_NOW_MS = 250,   /* after a change */
@@ -43,7 +40,7 @@ static int64_t now_s(void)
 void jobs_init(struct jobs *all, const struct flm_backend_host *host, const struct job_system *system,
                void *state)
 {
-    *all = (struct jobs){.host = host, .system = system, .state = state};
+    *all = (struct jobs){.host = host, .system = system, .state = state, .look_ms = LOOK_MS};
 }
 
 int jobs_describe(struct jobs *all, const struct flm_block_request *request, char *text, size_t size,
@@ -192,7 +189,7 @@ void jobs_looked(struct jobs *all, bool answered)
     }
     soon &= now_s() - all->changed_s <= (int64_t)all->system->calm_after_s;
     if (all->list && !all->look_timer)
-        look_again(all, soon ? LOOK_SOON_MS : LOOK_MS);
+        look_again(all, soon ? LOOK_SOON_MS : all->look_ms);
 }
 
 void jobs_not_cancelled(struct jobs *all, const char *id)
@@ -204,16 +201,10 @@ void jobs_not_cancelled(struct jobs *all, const char *id)
 
 /* ---- the beginning ----------------------------------------------------------------------------- */
 
-/* In a session of its own: it goes on when we are gone, and waits for the batch system in our place. */
-static bool spawn_apart(const char *const *argv)
+/* At the end. As a child that the host knows: it waits for it, and kills what it does not know. */
+static void cancel_all(const struct jobs *all, const char *const *argv)
 {
-    posix_spawnattr_t attributes;
-    pid_t pid;
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
-    int rc = posix_spawnp(&pid, argv[0], NULL, &attributes, (char *const *)(uintptr_t)argv, environ);
-    posix_spawnattr_destroy(&attributes);
-    return rc == 0;
+    all->host->spawn(all->host->handle, argv, NULL, NULL, NULL);
 }
 
 static void cancel(struct job *b)
@@ -238,7 +229,7 @@ static void on_submitted(void *arg, const struct answer *a)
     }
     if (all->ending) {
         const char *const argv[] = {all->system->cancel_all, b->id, NULL};
-        spawn_apart(argv);
+        cancel_all(all, argv);
         drop(b);
         return;
     }
@@ -327,14 +318,14 @@ void jobs_release_all(struct jobs *all)
             continue; /* it is being submitted: cancelled when that is done */
         words_addf(&w, "%s", b->id);
         if (w.n == MOST_AT_ONCE) {
-            spawn_apart(w.list);
+            cancel_all(all, w.list);
             words_free(&w);
             words_add(&w, all->system->cancel_all);
         }
         drop(b);
     }
     if (w.n > 1)
-        spawn_apart(w.list);
+        cancel_all(all, w.list);
     words_free(&w);
 }
 

@@ -55,7 +55,8 @@ struct jobs {
     const struct job_system *system;
     void *state;
     struct job *list;
-    int look_timer; /* 0: none */
+    int look_timer;   /* 0: none */
+    unsigned look_ms; /* between looks when nothing changes */
     bool looking, ending;
     int64_t changed_s;
 };

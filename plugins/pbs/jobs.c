@@ -1,182 +1,17 @@
 /* jobs.c - what is PBS's own in a block that is a job of its own (parts/jobs.h).
  *
- * Its script carries our environment, so nothing has to lie anywhere while it waits, and becomes the agent.
- * What became of all jobs is one qstat; the nodes of those that run are one pbsnodes, seldom.
+ * What became of all jobs is one qstat; the nodes of those that run are one pbsnodes, seldom. request.c is
+ * how they are asked for.
  */
 #define _GNU_SOURCE
 #include "../parts/command.h"
-#include "environment.h"
 #include "pbs.h"
 #include "reports.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { NAME_MOST = 60, LOOKS_PER_NODES = 2, EXIT_FINISHED = 35, EXIT_UNKNOWN = 153 };
-
-/* ---- the request ------------------------------------------------------------------------------- */
-
-/* PBS takes only these, and no digit first in older ones. */
-static void name_it(const char *name, char out[NAME_MOST])
-{
-    snprintf(out, NAME_MOST, "%s", name && *name ? name : "flame");
-    for (char *c = out; *c; c++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+", *c))
-            *c = '_';
-}
-
-/* Whether the site's options say already how much of a node is wanted. */
-static bool says_how_much(const char *const *options)
-{
-    for (; options && *options; options++)
-        if (strstr(*options, "select=") || strstr(*options, "nodes=") || strstr(*options, "ncpus="))
-            return true;
-    return false;
-}
-
-static const char *not_followed(const char *const *options)
-{
-    for (; options && *options; options++) {
-        if (strcmp(*options, "-I") == 0 || strncmp(*options, "-J", 2) == 0 || strcmp(*options, "--") == 0 ||
-            strstr(*options, "block=true"))
-            return *options;
-        if (strncmp(*options, "-q", 2) == 0 &&
-            strchr((*options)[2] || !options[1] ? *options : options[1], '@'))
-            return "-q QUEUE@SERVER";
-    }
-    return NULL;
-}
-
-static unsigned cores_per_slot(const char *const *command)
-{
-    for (; *command; command++)
-        if (strcmp(*command, "--cores-per-slot") == 0 && command[1])
-            return (unsigned)atoi(command[1]) ? (unsigned)atoi(command[1]) : 1;
-    return 1;
-}
-
-/* As most nodes have. Asked once. */
-static unsigned usual_cpus(struct pbs *p)
-{
-    const char *const argv[] = {p->pbsnodes, "-a", "-F", "json", NULL};
-    struct answer answer;
-    if (!p->usual_cpus && command_run(argv, PBS_LIMIT_MS, &answer) == 0) {
-        p->usual_cpus = answer.out ? report_usual_cpus(answer.out, answer.out_size) : 0;
-        answer_free(&answer);
-    }
-    return p->usual_cpus;
-}
-
-static void add_select(struct words *w, struct pbs *p, const struct flm_block_request *r)
-{
-    if (says_how_much(r->site_options))
-        return;
-    words_add(w, "-l");
-    if (r->slots) {
-        words_addf(w, "select=1:ncpus=%u:mpiprocs=%u", r->slots * cores_per_slot(r->agent_command),
-                   r->slots);
-        return;
-    }
-    unsigned cpus = usual_cpus(p);
-    if (cpus)
-        words_addf(w, "select=1:ncpus=%u", cpus);
-    else
-        words_add(w, "select=1");
-    words_add(w, "-l");
-    words_add(w, "place=excl");
-}
-
-/* All but the script. */
-static int build_options(struct words *w, struct pbs *p, const struct flm_block_request *r,
-                         flm_error *error)
-{
-    char name[NAME_MOST];
-    const char *never = not_followed(r->site_options);
-    if (never)
-        return plugin_fail(error, FLM_ENOTSUP,
-                           "jobs that are submitted with %.60s cannot be followed from here", never);
-    if (r->nodes > 1)
-        return plugin_fail(error, FLM_ENOTSUP, "jobs of PBS that flmd asks for have one node, not %u",
-                           r->nodes);
-    name_it(r->name, name);
-    words_add(w, p->qsub);
-    words_add(w, "-f"); /* else a process of it stays, with our descriptors */
-    words_add(w, "-r");
-    words_add(w, "n"); /* a block that is lost is asked for again, if it is still wanted */
-    words_add(w, "-S");
-    words_add(w, "/bin/sh");
-    words_add(w, "-N");
-    words_addf(w, "%s", name);
-    words_add(w, "-j");
-    words_add(w, "oe");
-    words_add(w, "-o");
-    words_add(w, p->output ? p->output : "/dev/null");
-    add_select(w, p, r);
-    if (r->time_s) {
-        words_add(w, "-l");
-        words_addf(w, "walltime=%u", r->time_s);
-    }
-    words_add_all(w, r->site_options);
-    return 0;
-}
-
-/* What PBS says is taken before our environment, in $1 and $2: that may have variables of any name, and a
- * PATH without anything. The number of ranks where the site's options say it (mpiprocs). */
-static void print_script(FILE *f, const struct pbs *p, const struct flm_block_request *r)
-{
-    fputs("set -- \"$(head -n 1 \"$PBS_NODEFILE\")\" \"$(grep -c . \"$PBS_NODEFILE\")\"\n"
-          "[ \"${NCPUS:-0}\" -ge \"$2\" ] || NCPUS=$2\n",
-          f);
-    if (r->slots)
-        fprintf(f, "set -- \"$1\" %u\n", r->slots);
-    else
-        fputs("[ \"$2\" != 1 ] || set -- \"$1\"\n", f);
-    environment_print(f, true);
-    fputs("exec", f);
-    for (const char *const *word = r->agent_command; *word; word++) {
-        fputc(' ', f);
-        quote(f, *word);
-    }
-    fprintf(f,
-            " --same-session --grace %s --block \"$PBS_JOBID\" --name \"$1\" --cpus \"$NCPUS\" "
-            "${2:+--slots \"$2\"}\n",
-            p->grace);
-}
-
-static char *write_script(const struct pbs *p, const struct flm_block_request *r)
-{
-    FILE *f;
-    char *path = environment_create(p->folder, &f);
-    if (!path)
-        return NULL;
-    print_script(f, p, r);
-    if (fclose(f) == 0)
-        return path;
-    unlink(path);
-    free(path);
-    return NULL;
-}
-
-static int build(void *state, const struct flm_block_request *r, struct words *w, char **file,
-                 flm_error *error)
-{
-    struct pbs *p = state;
-    int rc = build_options(w, p, r, error);
-    if (rc < 0)
-        return rc;
-    if (file) {
-        *file = write_script(p, r);
-        if (!*file)
-            return plugin_fail(error, FLM_EIO, "cannot write the script of a job into %s: %s", p->folder,
-                               strerror(errno));
-    }
-    words_add(w, file ? *file : "SCRIPT");
-    return w->failed
-               ? plugin_fail(error, FLM_ETOOBIG, "backend pbs: the options for qsub are too many words")
-               : 0;
-}
+enum { LOOKS_PER_NODES = 2, EXIT_FINISHED = 35, EXIT_UNKNOWN = 153 };
 
 /* Not of the job that we may be in. */
 static const char *const *environment(void *state)
@@ -215,9 +50,14 @@ static bool ask_for_nodes(struct pbs *p)
     words_add(&w, "-F");
     words_add(&w, "json");
     for (unsigned i = 0; i < p->reports.n; i++) {
-        const char *host = p->reports.list[i].exec_host;
-        if (p->reports.list[i].state == 'R' && host)
-            words_addf(&w, "%.*s", (int)strcspn(host, "/"), host);
+        const char *at = p->reports.list[i].state == 'R' ? p->reports.list[i].exec_host : NULL;
+        char node[NODE_NAME_SIZE], last[NODE_NAME_SIZE] = "";
+        unsigned cpus;
+        while (exec_host_next(&at, node, sizeof(node), &cpus)) {
+            if (strcmp(node, last) != 0)
+                words_addf(&w, "%s", node);
+            memcpy(last, node, sizeof(last));
+        }
     }
     bool asked =
         w.n > 3 && command_start(p->host, w.list, NULL, PBS_LIMIT_MS, on_nodes, p, &p->looking) == 0;
@@ -315,12 +155,16 @@ static int drained(void *state, const struct job_state *job, unsigned i, unsigne
                    size_t size)
 {
     const struct pbs *p = state;
+    const char *at = job->nodes;
+    int known = -1;
+    unsigned cpus;
     (void)i;
     (void)n;
-    if (!p->offline || !job->nodes)
-        return -1;
-    snprintf(node, size, "%.*s", (int)strcspn(job->nodes, "/"), job->nodes);
-    return report_is_offline(p->offline, strlen(p->offline), node);
+    while (p->offline && known <= 0 && exec_host_next(&at, node, size, &cpus)) {
+        int now = report_is_offline(p->offline, strlen(p->offline), node);
+        known = now > known ? now : known;
+    }
+    return known;
 }
 
 /* ---- the end ----------------------------------------------------------------------------------- */
@@ -378,7 +222,7 @@ void pbs_jobs_init(struct pbs *p)
         .cancel_all = p->qdel,
         .name = "PBS",
         .calm_after_s = 10,
-        .build = build,
+        .build = request_build,
         .environment = environment,
         .read_id = read_id,
         .look = look,

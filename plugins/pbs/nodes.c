@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_SIZE = 256 };
-
 static bool same_host(const char *a, const char *b)
 {
     size_t n = strcspn(a, "."), m = strcspn(b, ".");
@@ -81,19 +79,29 @@ void nodes_free(struct pbs_nodes *nodes)
     *nodes = (struct pbs_nodes){0};
 }
 
+bool exec_host_next(const char **at, char *name, size_t size, unsigned *cpus)
+{
+    const char *part = *at;
+    if (!part || !*part)
+        return false;
+    size_t all = strcspn(part, "+"), n = strcspn(part, "/+");
+    const char *times = memchr(part, '*', all);
+    unsigned long count = times ? strtoul(times + 1, NULL, 10) : 1;
+    snprintf(name, size, "%.*s", (int)(n < size ? n : size - 1), part);
+    *cpus = count < 1u << 20 ? (unsigned)count : 0;
+    *at = part + all + (part[all] == '+');
+    return true;
+}
+
 void nodes_count_cpus(struct pbs_nodes *nodes, const char *exec_host)
 {
+    char name[NODE_NAME_SIZE];
+    unsigned cpus;
     for (unsigned i = 0; i < nodes->n; i++)
         nodes->list[i].cpus = 0;
-    for (const char *at = exec_host; at && *at;) {
-        char name[NAME_SIZE];
-        size_t all = strcspn(at, "+"), n = strcspn(at, "/+");
-        const char *times = memchr(at, '*', all);
-        unsigned long cpus = times ? strtoul(times + 1, NULL, 10) : 1;
-        snprintf(name, sizeof(name), "%.*s", (int)(n < NAME_SIZE ? n : NAME_SIZE - 1), at);
+    while (exec_host_next(&exec_host, name, sizeof(name), &cpus)) {
         struct pbs_node *node = nodes_find(nodes, name);
-        if (node && cpus < 1u << 20)
-            node->cpus += (unsigned)cpus;
-        at += all + (at[all] == '+');
+        if (node)
+            node->cpus += cpus;
     }
 }

@@ -5,6 +5,11 @@
 
 #include <flm/error.h>
 
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { NODE_NAME_SIZE = 256 };
+
 struct pbs_node {
     char *name;
     unsigned line;  /* its first in the file, from 0: what pbsdsh -n takes */
@@ -22,7 +27,9 @@ int nodes_read(const char *file, struct pbs_nodes *out, flm_error *error);
 void nodes_free(struct pbs_nodes *nodes);
 /* By its name, which may be given without or with a domain; NULL: none. */
 struct pbs_node *nodes_find(const struct pbs_nodes *nodes, const char *name);
-/* Counts the CPUs in what qstat calls exec_host: "n1/0*2+n2/1". */
+/* The next chunk of what qstat calls exec_host, its node and CPUs: "n1/0*2+n2/1". false: no more. */
+bool exec_host_next(const char **at, char *name, size_t size, unsigned *cpus);
+/* Counts the CPUs in what qstat calls exec_host. */
 void nodes_count_cpus(struct pbs_nodes *nodes, const char *exec_host);
 
 #endif

@@ -5,6 +5,7 @@
  *   grace=S         after SIGTERM (the end of time, qdel) for tasks to be finished (default 8)
  *   output=FILE     for what jobs of ours print, as qsub -o (default: /dev/null)
  *   ask=S           seconds after which the end of our job, which can be moved, is asked again (default 60)
+ *   look=S          seconds after which qstat is asked again what became of jobs of ours (default 5)
  *   world=CMD       starts MPI ranks on one node, "{n}" stands for how many
  */
 #define _GNU_SOURCE
@@ -51,6 +52,15 @@ static int set_grace(struct pbs *p, const char *text, flm_error *error)
     return rc;
 }
 
+static int set_look(struct pbs *p, const char *text, flm_error *error)
+{
+    unsigned seconds;
+    int rc = plugin_number("backend pbs: look", text, 3600, &seconds, error);
+    if (rc == 0)
+        p->jobs.look_ms = seconds * 1000;
+    return rc;
+}
+
 static int set(struct pbs *p, const char *option, flm_error *error)
 {
     if (strncmp(option, "executors=", 10) == 0)
@@ -59,13 +69,16 @@ static int set(struct pbs *p, const char *option, flm_error *error)
         return set_grace(p, option + 6, error);
     if (strncmp(option, "ask=", 4) == 0)
         return plugin_number("backend pbs: ask", option + 4, 86400, &p->ask_s, error);
+    if (strncmp(option, "look=", 5) == 0)
+        return set_look(p, option + 5, error);
     if (strncmp(option, "output=", 7) == 0)
         return plugin_text(&p->output, option + 7, error);
     if (strncmp(option, "world=", 6) == 0)
         return plugin_text(&p->world, option + 6, error);
     return plugin_fail(
         error, FLM_EINVAL,
-        "backend pbs has no option '%.100s': it knows executors, grace, output, ask and world", option);
+        "backend pbs has no option '%.100s': it knows executors, grace, output, ask, look and world",
+        option);
 }
 
 /* TORQUE has programs of the same names. */

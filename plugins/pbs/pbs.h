@@ -1,9 +1,9 @@
 /* The backend `pbs`: what its parts share.
  *
  * pbs.c is the table and the options; agents.c a block in the job that we are in: an agent on each node,
- * started through PBS; jobs.c a block that is a job of its own; own_job.c what we know of the job that we
- * are in. command.c runs the programs of PBS, which is all that is needed of it; reports.c reads what they
- * say.
+ * started through PBS; jobs.c a block that is a job of its own, request.c how it is asked for; own_job.c
+ * what we know of the job that we are in. command.c runs the programs of PBS, which is all that is needed
+ * of it; reports.c reads what they say.
  */
 #ifndef PLUGIN_PBS_H
 #define PLUGIN_PBS_H
@@ -65,6 +65,10 @@ int agents_describe(struct pbs *p, const struct flm_block_request *request, char
 void pbs_jobs_init(struct pbs *p);
 void pbs_jobs_end(struct pbs *p);
 void pbs_jobs_free(struct pbs *p);
+
+/* request.c: as build in struct job_system. */
+int request_build(void *state, const struct flm_block_request *request, struct words *w, char **file,
+                  flm_error *error);
 
 /* own_job.c: which job, its nodes, and until when. */
 int own_job_read(struct pbs *p, flm_error *error);

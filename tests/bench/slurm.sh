@@ -11,21 +11,9 @@
 # this machine. It is no test: no figure makes it fail.
 # shellcheck disable=SC2016 # what is quoted is for the shells of others
 . "${FLM_SRCDIR:?run me by make bench-slurm}/tests/slurm/cluster.sh"
+. "$FLM_SRCDIR/tests/bench/figures.sh"
 RUNS=${RUNS:-5} TASKS=${TASKS:-3000000}
 cluster 3
-
-now() { date +%s%N; }
-
-ms() { # FROM TO, in ns
-    echo $((($2 - $1) / 1000000))
-}
-
-row() { # WHAT UNIT VALUE...: median, least, most
-    local what=$1 unit=$2 sorted
-    shift 2
-    mapfile -t sorted < <(printf '%s\n' "$@" | sort -n)
-    printf '%-58s %10s %10s %10s %s\n' "$what" "${sorted[${#sorted[@]} / 2]}" "${sorted[0]}" "${sorted[-1]}" "$unit"
-}
 
 cat >in-job.sh <<'END'
 a=$(date +%s%N)
@@ -56,7 +44,7 @@ for ((i = 0; i < RUNS; i++)); do
     until [ -z "$(squeue -h)" ]; do sleep 0.1; done
 done
 
-printf '%-58s %10s %10s %10s\n' "$RUNS runs on $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg)" median least most
+title
 row 'in a job of 3 nodes: srun hostname' ms "${srun[@]}"
 row '  flmrun, to its first task done' ms "${first[@]}"
 row '  flmrun, to all 12 executors' ms "${all[@]}"

@@ -5,11 +5,15 @@ export -f jobs_of
 
 # A session manager on the login node; what it says is in flmd.log.
 login() {
-    engine --backend pbs --slots 2 --backlog 2 --backend-option "output=$TEST_DIR/blocks" "$@"
+    engine --backend pbs --slots 2 --backlog 2 --backend-option "output=$TEST_DIR/blocks" --backend-option look=1 "$@"
 }
 
 nodes_are() { # WHAT N: nodes of jobs that run
     wait_for "$1" bash -c '[ "$(flmctl -o json list -n | jq "map(select(.name != \"\")) | length")" = '"$2 ]"
+}
+
+running_jobs() {
+    jobs_of R
 }
 
 queue_is_empty() {
@@ -61,10 +65,67 @@ comes_and_goes() {
     check_equal 'no script is left' '' "$(find "$HOME/.config/flame" -name 'environment-*')"
 }
 
+# One agent that dies is one node less, also the one beside the job's script.
+several_nodes() {
+    login --max-blocks 1 --block-nodes 3 --block-time 10
+    run flmctl backend --dry-run
+    check_match 'a job of several nodes is asked for' "$out" \
+        '-l select=3:ncpus=2:mpiprocs=2 -l place=scatter -W tolerate_node_failures=all -l walltime=600 SCRIPT'
+    hold 9
+    wait_for 'all its nodes join' bash -c '[ "$(flmctl -o json list -e | jq "[.[] | select(.state == \"Bound\")] | length")" = 6 ]'
+    check_equal 'they are one block, the job' "n1 n2 n3 $(jobs_of R)" \
+        "$(flmctl -o json list -n | jq -r '[.[].name] + ([.[].block] | unique) | sort_by(.[0:1] != "n", .) | join(" ")')"
+    kill_on n2 flm-node
+    nodes_are 'an agent that is killed is one node less' 2
+    kill_on n1 flm-node
+    nodes_are 'the first one, too' 1
+    check_equal 'and the job goes on' 1 "$(jobs_of R | wc -l)"
+    let_go 'a job of several nodes' 9
+    queue_is_empty 'given back when the work is done'
+    check_equal 'no retry was charged' 0 "$(flmctl -o json list | jq -r 'last | .retried')"
+    engine_end
+    nothing_is_left
+}
+
+# Not the one with the job's script: the others go on.
+one_of_several_dies() {
+    login --max-blocks 1 --block-nodes 3
+    hold 9
+    nodes_are 'all nodes of a job join' 3
+    fault kill-node n3
+    nodes_are 'one that loses power is one node less' 2
+    let_go 'a node of a job loses power' 9
+    check_equal 'it was one job all the time' 1 "$(flmctl -o json view "$(flmctl -o json list | jq -r 'last | .id')" | jq '[.places[].block] | unique | length')"
+    check_equal 'and no retry was charged' 0 "$(flmctl -o json list | jq -r 'last | .retried')"
+    engine_end
+    queue_is_empty 'a node is dead'
+    if [ "$pbs" = openpbs ]; then
+        fault revive-node n3
+        fault wait-node n3 free || fail 'the node comes back'
+    else
+        fault online n3
+    fi
+    nothing_is_left
+}
+
+several_nodes_are_deleted() {
+    login --max-blocks 1 --block-nodes 2 --site-options '-l select=2:ncpus=3:mpiprocs=3 -r n'
+    hold 7
+    nodes_are 'options of the site that say the same' 2
+    wait_for 'and run it' bash -c '[ "$(flmctl -o json list | jq "last | .running")" -ge 4 ]'
+    victim=$(jobs_of R)
+    check 'qdel takes it' qdel "$victim"
+    wait_for 'another takes its place' bash -c "flmctl -o json list -n | jq -e 'map(select(.name != \"\")) | length == 2 and .[0].block != \"$victim\"'"
+    let_go 'a job of several nodes is deleted' 7
+    engine_end
+    queue_is_empty 'after that'
+    nothing_is_left
+}
+
 stays_within_limits() {
     login --min-blocks 1 --max-blocks 2
     wait_for 'the least number of jobs is there without work' bash -c '[ "$(jobs_of R | wc -l)" = 1 ]'
-    run flmping -t 60 -d 50000 --sleep --json
+    run flmping -t 20 -d 50000 --sleep --json
     check_equal 'tasks flow' 0 "$status"
     wait_for 'and one stays when the work is done' bash -c '[ "$(jobs_of R | wc -l)" = 1 ]'
     engine_end
@@ -72,7 +133,7 @@ stays_within_limits() {
 }
 
 job_is_deleted() {
-    login --max-blocks 2
+    login --min-blocks 2 --max-blocks 2
     hold 7
     nodes_are 'two jobs run' 2
     wait_for 'and run it' bash -c '[ "$(flmctl -o json list | jq "last | .running")" = 4 ]'
@@ -112,8 +173,8 @@ waits_in_vain() {
     engine_end
 }
 
-is_refused() { # OPTIONS WHY
-    login --max-blocks 1 --site-options "$1"
+is_refused() { # OPTIONS WHY [OPTION...]
+    login --max-blocks 1 --site-options "$1" "${@:3}"
     work 10 0
     wait_for "flmd says why a job is refused ($2)" grep -q "$2" flmd.log
     kill -INT "$ping"
@@ -133,33 +194,10 @@ manager_is_killed() {
     rm -f "$TEST_DIR/run/flmd.sock"
 }
 
-# Its job goes on, with what it runs, and is the next session manager's.
-outlives_flmd() {
-    local job steady=$FLM_BUILDDIR/tests/system/steady service=$services/steady.so
-    export STEADY_TRACE=$TEST_DIR/trace STEADY_GATE=$TEST_DIR/gate STEADY_GATED=1000
-    login --max-blocks 1 --state-dir "$TEST_DIR/state"
-    check 'tasks are submitted' "$steady" -I outlives -l "$service" -L outlives.ids -D journal -d -n 100
-    wait_for 'two tasks run in a job' bash -c '[ "$(grep -c begin "$STEADY_TRACE")" = 2 ]'
-    job=$(jobs_of R)
-    kill -KILL "$flmd"
-    wait "$flmd" 2>/dev/null
-    rm -f "$TEST_DIR/run/flmd.sock"
-    login --max-blocks 1 --state-dir "$TEST_DIR/state"
-    wait_for 'its node is back' bash -c '[ "$(flmctl -o json list | jq "last | .running")" = 2 ]'
-    check_equal 'with the job that it was' "$job $job" "$(jobs_of R) $(flmctl -o json list -n | jq -r '.[0].block')"
-    touch "$STEADY_GATE"
-    check 'the results are taken' "$steady" -I outlives -l "$service" -L outlives.ids -D journal -n 100 -c
-    check_equal 'each has come once' '100 100' "$(sort -un outlives.ids | wc -l) $(wc -l <outlives.ids)"
-    check_equal 'each task ran once' 100 "$(grep -c begin "$STEADY_TRACE")"
-    queue_is_empty 'given back by the next session manager'
-    engine_end
-    unset STEADY_TRACE STEADY_GATE STEADY_GATED
-}
-
 # Where the server forgets jobs at once.
 no_history() {
     if [ "$pbs" = openpbs ]; then qmgr -c 'set server job_history_enable=False'; else fault no-history; fi
-    login --max-blocks 2
+    login --min-blocks 2 --max-blocks 2
     hold 7
     wait_for 'two jobs run, and are known to' bash -c 'flmctl -o json list -n | jq -e "map(select(.state == \"Up\")) | length == 2"'
     victim=$(flmctl -o json list -n | jq -r '.[0].block')
@@ -172,7 +210,7 @@ no_history() {
 
 # Its answers are cut short, and then there are none.
 server_is_down() {
-    login --max-blocks 2
+    login --min-blocks 2 --max-blocks 2
     hold 7
     nodes_are 'two jobs run' 2
     jobs=$(jobs_of R)
@@ -210,16 +248,16 @@ node_is_offlined() {
 }
 
 flmrun_grows() {
-    PATH=$1:$PATH run timeout 100 flmrun --backend pbs --max-nodes 2 --site-options '-l select=1:ncpus=2:mpiprocs=2' -- flmping -t 60 -d 50000 --sleep --json
-    check_equal 'flmrun on a login node: each result once' '0 60 0 0' \
+    PATH=$1:$PATH run timeout 100 flmrun --backend pbs --max-nodes 2 --site-options '-l select=1:ncpus=2:mpiprocs=2' -- flmping -t 20 -d 50000 --sleep --json
+    check_equal 'flmrun on a login node: each result once' '0 20 0 0' \
         "$status $(jq -r '"\(.succeeded) \(.lost) \(.duplicated)"' <<<"$out")"
     queue_is_empty 'at the end of flmrun'
     job -l select=1:ncpus=2:mpiprocs=2 -- flmrun --max-nodes 2 --site-options '-l select=1:ncpus=4:mpiprocs=4' -- sh -c '
-        flmexec -- sh -c "until [ -e grown ]; do sleep 0.1; done; echo {}" ::: 1 2 3 4 5 6 7 8 9 10 11 12 &
+        flmexec -- sh -c "until [ -e grown ]; do sleep 0.1; done; echo {}" ::: $(seq 100) &
         until [ "$(flmctl -o json list -e | jq "[.[] | select(.state == \"Bound\")] | length")" = 6 ]; do sleep 0.05; done
         touch grown
         wait $!'
-    check_equal 'flmrun in a job that grows to all nodes that it might have: each of a command' '0 12' \
+    check_equal 'flmrun in a job that grows to all nodes that it might have: each of a command' '0 100' \
         "$status $(sort <<<"$out" | uniq -u | wc -l)"
     queue_is_empty 'at the end of the job'
 }
@@ -227,6 +265,9 @@ flmrun_grows() {
 battery_blocks() {
     cluster 3
     comes_and_goes
+    several_nodes
+    one_of_several_dies
+    several_nodes_are_deleted
     flmrun_grows "$TEST_DIR"
     stays_within_limits
     job_is_deleted
@@ -235,11 +276,14 @@ battery_blocks() {
     waits_in_vain '-l select=1:ncpus=5' 'Insufficient amount of resource: ncpus'
     is_refused '-q nowhere' 'qsub does not take the job: qsub: Unknown queue'
     is_refused '-l select=1:nosuch=1' 'qsub does not take the job: qsub: Unknown resource'
+    is_refused '-l select=1:ncpus=2' "the site's options ask for 1 chunk, but a job is to have 2 nodes" --block-nodes 2
+    is_refused '-l select=1:ncpus=2+2:ncpus=1' "ask for 3 chunks, but a job is to have 1 node: say the same"
     is_refused '-I' 'jobs that are submitted with -I cannot be followed'
     server_is_down
     node_is_offlined
     manager_is_killed
     outlives_flmd
+    is_left_alone
     no_history
     nothing_is_left
 }

@@ -83,32 +83,6 @@ all_once() {
         "$status $(jq -r '"\(.succeeded) \(.failed) \(.lost) \(.duplicated)"' <<<"$out")"
 }
 
-pids_of() { # NODE NAME: of the processes of the job that are there
-    local pid
-    for pid in $(pgrep -x "$2"); do
-        grep -qsz "^FLM_TEST_ID=$FLM_TEST_ID\$" "/proc/$pid/environ" || continue
-        tr '\0' '\n' <"/proc/$pid/environ" | grep -qx "PBS_FAKE_NODE=$1" && echo "$pid"
-    done
-}
-
-on() { # NODE COMMAND...: in that node
-    local node=$1
-    shift
-    if [ "$pbs" = fake ]; then
-        PBS_FAKE_NODE=$node "$@"
-    else
-        fault exec "$node" env PATH="$PATH" "$@"
-    fi
-}
-
-kill_on() { # NODE NAME: the first such process there
-    if [ "$pbs" = fake ]; then
-        kill -KILL "$(pids_of "$1" "$2" | head -n 1)"
-    else
-        on "$1" sh -c "kill -KILL \$(pgrep -o -x $2)"
-    fi
-}
-
 executor_is_killed() {
     flood
     kill_on n2 flm-executor
@@ -219,6 +193,17 @@ END
     nothing_is_left
 }
 
+# Whoever starts them gives up after seconds, which pass while other things are tried.
+agents_never_begin() {
+    submit -l select=3:ncpus=1 -l place=scatter -v FAKE_HOLD=1 -- flmrun -- true
+    never=$job_file
+}
+
+flmrun_gives_up() {
+    wait_for 'a job ends whose agents never begin' test -e "$never.status"
+    check_equal 'and ends well' 0 "$(cat "$never.status")"
+}
+
 # What is not so on a real cluster, or cannot be had there.
 fake_only() {
     fault cut-answers
@@ -226,11 +211,6 @@ fake_only() {
     fault whole-answers
     check_equal 'an answer that is cut off is not believed' "0 $job" "$status $(jq -r '.[0].block' <<<"$out")"
     check_contains 'and it is told so' "$err" 'an answer that is not whole'
-    fault hold-tasks
-    job -l select=3:ncpus=1 -l place=scatter -- flmrun -- true
-    fault start-tasks
-    check_equal 'a job whose agents never begin' 0 "$status"
-    nothing_is_left
     fault server "$(printf 'h%.0s' {1..200})"
     job -l select=2:ncpus=1 -l place=scatter -- flmrun -- sh -c 'sh await.sh 2; flmctl -o json list -n'
     check_equal 'a server with a long name' "0 $job" "$status $(jq -r '[.[].block] | unique | join(" ")' <<<"$out")"
@@ -239,8 +219,8 @@ fake_only() {
     check_equal 'jobs for a shell that has variables of one that has ended' '0 10 none' \
         "$status $(jq -r '.succeeded?' <<<"${out%none}") $(tail -n 1 <<<"$out")"
     check_contains 'which is told so' "$err" 'it counts for nothing'
-    nothing_is_left
     fault server head
+    nothing_is_left
 }
 
 wrong() {
@@ -277,8 +257,10 @@ battery_job() {
     counts
     environment
     work
+    [ "$pbs" = openpbs ] || agents_never_begin
     wrong
     time_is_altered
+    [ "$pbs" = openpbs ] || flmrun_gives_up
     [ "$pbs" = openpbs ] || fake_only
     begins_again
     executor_is_killed

@@ -6,6 +6,8 @@
 # in place of lib.sh, which this reads, with pbs=fake for tests/pbs/fake_pbs.py or pbs=openpbs for a real cluster
 # of namespaces (tests/pbs/testbed; skipped where there is no OpenPBS or where they are not root).
 #
+# A function before_cluster DIR of theirs is called before it starts, in a mount namespace of the test's own.
+#
 #     cluster N                    starts N nodes of 4 CPUs, n1, n2, ...
 #     job OPTION... -- COMMAND...  runs it as a job, in this folder, and waits; fills $status, $out, $err
 #     submit OPTION... -- COMMAND  the same without waiting; the job's id in $job
@@ -13,6 +15,8 @@
 #     state_of JOB                 its letter
 #     jobs_of LETTERS              ids of the jobs in these states
 #     fault VERB ARGUMENT...       kill-node, offline, stop-server, ... on either kind
+#     on NODE COMMAND...           runs it there
+#     kill_on NODE NAME            kills the first process of that name there
 #     guide_script NAME            prints the script that doc/pbs.md calls so
 #     as_job FILE [NAME=VALUE...]  prints it as one that a job of the test can run
 # shellcheck shell=bash disable=SC2034,SC2154 # what `job` fills is for the tests, and they say which pbs
@@ -37,6 +41,9 @@ if [ "$pbs" = openpbs ] && [ -z "${FLM_TEST_TESTBED:-}" ]; then
     chmod 0711 "$FLM_TEST_TESTBED"
     mkdir -m 0700 "$FLM_TEST_TESTBED/run"
     export PBS_TESTBED_PRIVATE_DIR=$FLM_TEST_TESTBED/run
+    if declare -F before_cluster >/dev/null; then
+        before_cluster "$FLM_TEST_TESTBED" || exit 99
+    fi
     testbed=$FLM_SRCDIR/tests/pbs/testbed
     # shellcheck disable=SC2154
     trap '"$testbed" -d "$FLM_TEST_TESTBED/c" down --purge >/dev/null 2>&1; rm -rf "$FLM_TEST_TESTBED"' EXIT
@@ -61,9 +68,14 @@ cluster() {
         return
     fi
     local name
-    for name in pbs_mom fake-pbs qsub qstat qdel qalter pbsnodes pbsdsh; do
-        ln -sf "$FLM_SRCDIR/tests/pbs/fake_pbs.py" "$TEST_DIR/bin/$name"
+    if declare -F before_cluster >/dev/null; then
+        [ -n "${FLM_TEST_OWN_SHM:-}" ] || skip 'what the cluster needs has to be mounted'
+        before_cluster "$TEST_DIR" || fail 'what the cluster needs'
+    fi
+    for name in fake-pbs qsub qstat qselect qdel qalter pbsnodes pbsdsh; do
+        ln -sf "$FLM_SRCDIR/tests/pbs/fake_command.py" "$TEST_DIR/bin/$name"
     done
+    ln -sf "$FLM_SRCDIR/tests/pbs/fake_pbs.py" "$TEST_DIR/bin/pbs_mom"
     export FAKE_PBS=$TEST_DIR/pbs PBS_EXEC=$TEST_DIR
     mkdir -p "$FAKE_PBS"
     PATH=$TEST_DIR/bin:$PATH
@@ -112,7 +124,7 @@ state_of() {
 }
 
 jobs_of() {
-    qstat -f -F json 2>/dev/null | jq -r --arg states "$1" '(.Jobs // {}) | to_entries[] | select(.value.job_state | inside($states)) | .key'
+    qselect -s "$1" 2>/dev/null
 }
 
 fault() {
@@ -129,10 +141,36 @@ fault() {
     fi
 }
 
+pids_of() { # NODE NAME: of the processes of the job that are there
+    local pid
+    for pid in $(pgrep -x "$2"); do
+        grep -qsz "^FLM_TEST_ID=$FLM_TEST_ID\$" "/proc/$pid/environ" || continue
+        tr '\0' '\n' <"/proc/$pid/environ" | grep -qx "PBS_FAKE_NODE=$1" && echo "$pid"
+    done
+}
+
+on() { # NODE COMMAND...: in that node
+    local node=$1
+    shift
+    if [ "$pbs" = fake ]; then
+        PBS_FAKE_NODE=$node "$@"
+    else
+        fault exec "$node" env PATH="$PATH" "$@"
+    fi
+}
+
+kill_on() { # NODE NAME: the first such process there
+    if [ "$pbs" = fake ]; then
+        kill -KILL "$(pids_of "$1" "$2" | head -n 1)"
+    else
+        on "$1" sh -c "kill -KILL \$(pgrep -o -x $2)"
+    fi
+}
+
 # No job runs, and no process of Flame is there, nor a file with an environment.
 nothing_is_left() {
-    wait_for 'no job is left' bash -c '! qstat -f -F json 2>/dev/null | grep -q job_state'
     # shellcheck disable=SC2016
-    wait_for 'no process of Flame is left' bash -c '! grep -lsxE "flmd|flm-node|flm-executor|flm-backend" /proc/[0-9]*/comm | xargs -rn1 dirname | xargs -rI{} grep -lszx "FLM_TEST_ID=$0" {}/environ | grep -q .' "$FLM_TEST_ID"
+    wait_for 'no job is left' bash -c 'jobs=$(qselect) && [ -z "$jobs" ]'
+    wait_for 'no process of Flame is left' no_process_is_left
     check_equal 'no file of an environment is left' '' "$(find "$HOME/.config/flame" -name 'environment-*' 2>/dev/null)"
 }

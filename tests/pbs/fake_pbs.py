@@ -1,73 +1,29 @@
 #!/usr/bin/python3
 """A PBS of one process, for tests where there is none: server, scheduler and the moms of pretended nodes.
 
-It answers qsub, qstat, qdel, qalter, pbsnodes and pbsdsh as OpenPBS 23.06 does, in output and exit status, as far
-as Flame looks at it. Jobs and tasks are processes of this machine, each task in a session of its own, as under a
-real mom: what belongs to a job is known by its sessions. tests/pbs/fake.sh starts it.
+It answers qsub, qstat, qselect, qdel, qalter, pbsnodes and pbsdsh as OpenPBS 23.06 does, in output and exit status,
+as far as Flame looks at it. Jobs and tasks are processes of this machine, each task in a session of its own, as under a
+real mom: what belongs to a job is known by its sessions. tests/pbs/cluster.sh starts it.
 
-    pbs_mom DIR N CPUS        the daemon: N nodes n1, n2, ... of so many CPUs; its state is in DIR
-    qsub, qstat, ... ARG...   the programs, by the name they are called by; $FAKE_PBS names DIR
+    pbs_mom DIR N CPUS        this: N nodes n1, n2, ... of so many CPUs; its state is in DIR
+    qsub, qstat, ... ARG...   the programs are fake_command.py, by these names; $FAKE_PBS names DIR
     fake-pbs VERB ARG...      what tests do to it, see FakePbs.do_verb
+
+In a job with the variable FAKE_HOLD pbsdsh starts nothing, and waits.
 """
 import json
 import os
+import pwd
 import re
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 
 KILL_DELAY = 3.0
-
-
-def client(name, argv):
-    home = os.environ.get("FAKE_PBS", "")
-    delay = float(os.environ.get("FAKE_PBS_DELAY", "0"))
-    if delay:
-        time.sleep(delay)
-    if argv == ["--version"]:
-        print("pbs_version = 23.06.06")
-        return 0
-    if name == "pbsdsh" and "PBS_ENVIRONMENT" not in os.environ:
-        print("pbsdsh: not executing under PBS", file=sys.stderr)
-        return 1
-    where = socket.socket(socket.AF_UNIX)
-    try:
-        where.connect(home + "/socket")
-    except OSError:
-        return refused(name)
-    ask = {"name": name, "argv": argv, "env": dict(os.environ), "cwd": os.getcwd(), "stdin": ""}
-    if name == "qsub" and "--" not in argv and not sys.stdin.isatty():
-        ask["stdin"] = "" if any(os.path.exists(a) for a in argv[-1:]) else sys.stdin.read()
-    where.sendall(json.dumps(ask).encode() + b"\n")
-
-    def forward(number, _frame):
-        where.sendall(b"%d\n" % number)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if name == "pbsdsh" else ():
-        signal.signal(number, forward)
-    for line in where.makefile():
-        answer = json.loads(line)
-        sys.stdout.write(answer.get("out", ""))
-        sys.stderr.write(answer.get("err", ""))
-        sys.stdout.flush()
-        if "rc" in answer:
-            return answer["rc"]
-    return refused(name)
-
-
-def refused(name):
-    print("Connection refused", file=sys.stderr)
-    if name == "qdel":
-        print("Couldn't connect to cluster: head", file=sys.stderr)
-    elif name == "pbsnodes":
-        print("pbsnodes: cannot connect to server head, error=15010", file=sys.stderr)
-    else:
-        print(f"{name}: cannot connect to server head (errno=15010)", file=sys.stderr)
-    if name in ("qstat",) and "json" in sys.argv:
-        print('{\n\t"timestamp":\t1,\n\t"pbs_version":\t"23.06.06",\n\t"pbs_server":\t"head"\n}')
-    return {"qstat": 255, "pbsnodes": 1, "pbsdsh": 1}.get(name, 162)
 
 
 class Refusal(Exception):
@@ -114,9 +70,10 @@ def clock(total):
 
 
 class Job:
-    def __init__(self, number, server):
+    def __init__(self, number, server, who):
         self.id = f"{number}.{server}"
-        self.name, self.queue, self.owner = "STDIN", "workq", "pbstest@login"
+        self.who, self.user = who, pwd.getpwuid(who[0]).pw_name
+        self.name, self.queue, self.owner = "STDIN", "workq", f"{self.user}@login"
         self.state, self.comment, self.substate = "Q", None, 10
         self.select, self.walltime, self.place = "1:ncpus=1", None, "pack"
         self.variables, self.output, self.join, self.rerunable = {}, None, False, True
@@ -145,7 +102,7 @@ class FakePbs:
         self.jobs, self.number, self.history, self.deaf = {}, 0, True, False
         self.selector = selectors.DefaultSelector()
         self.never = self.drop = 0
-        self.host, self.cuts, self.holds, self.asked = "head", False, False, 0
+        self.host, self.cuts, self.asked = "head", False, 0
         for folder in ("aux", "spool"):
             os.makedirs(f"{home}/{folder}", exist_ok=True)
         self.listen()
@@ -157,6 +114,7 @@ class FakePbs:
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(path)
         self.server.listen(64)
+        os.chmod(path, 0o777)
         self.selector.register(self.server, selectors.EVENT_READ, None)
 
     # ---- the loop
@@ -166,7 +124,9 @@ class FakePbs:
             for key, _ in self.selector.select(0.02):
                 if key.data is None:
                     peer, _ = self.server.accept()
-                    self.selector.register(peer, selectors.EVENT_READ, {"peer": peer, "text": b"", "task": None})
+                    _, uid, gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+                    self.selector.register(peer, selectors.EVENT_READ,
+                                           {"peer": peer, "text": b"", "task": None, "who": (uid, gid)})
                 else:
                     self.read(key.data)
             self.reap()
@@ -209,6 +169,7 @@ class FakePbs:
             self.asked += name == "qstat"
             if self.deaf and name != "fake-pbs":  # the network is cut
                 return
+            ask["who"] = peer["who"]
             handler = getattr(self, "do_" + ("verb" if name == "fake-pbs" else name))
             rc, out, err = handler(argv, ask)
         except Refusal as refusal:
@@ -218,7 +179,7 @@ class FakePbs:
     # ---- qsub
 
     def do_qsub(self, argv, ask):
-        job = Job(self.number, self.host)
+        job = Job(self.number, self.host, ask["who"])
         words = list(argv)
         while words:
             word = words.pop(0)
@@ -356,8 +317,8 @@ class FakePbs:
     # ---- the moms
 
     def base(self, job, node):
-        ncpus = job.placed[0][1]
-        return {"PATH": "/bin:/usr/bin", "LOGNAME": "pbstest", "USER": "pbstest", "LANG": "C",
+        ncpus = next(n for host, n, _ in job.placed if host == node)
+        return {"PATH": "/bin:/usr/bin", "LOGNAME": job.user, "USER": job.user, "LANG": "C",
                 **job.environment, "PBS_ENVIRONMENT": "PBS_BATCH", "PBS_JOBID": job.id, "PBS_JOBNAME": job.name,
                 "PBS_NODEFILE": f"{self.home}/aux/{job.id}", "PBS_NODENUM": str(job.hosts().index(node)),
                 "PBS_JOBCOOKIE": "0", "NCPUS": str(ncpus), "OMP_NUM_THREADS": str(ncpus),
@@ -365,9 +326,11 @@ class FakePbs:
 
     def spawn(self, job, node, command, output):
         environment = self.base(job, node)
+        # As root, who alone can, by the user who submitted it.
+        become = {} if os.geteuid() else {"user": job.who[0], "group": job.who[1], "extra_groups": []}
         with open(output, "ab") as file:
             return subprocess.Popen(command, env=environment, cwd=environment.get("HOME", "/"), stdout=file,
-                                    stderr=file, stdin=subprocess.DEVNULL, start_new_session=True)
+                                    stderr=file, stdin=subprocess.DEVNULL, start_new_session=True, **become)
 
     def start_job(self, job):
         job.state, job.substate, job.start, job.ran = "R", 42, time.time(), job.ran + 1
@@ -426,6 +389,8 @@ class FakePbs:
                 self.finish(job)
 
     def finish(self, job):
+        for task in job.tasks.values():
+            self.say(task["peer"], err="pbsdsh: Event poll failed, error TM_ESYSTEM\n", rc=2)
         job.tasks = {}
         os.unlink(f"{self.home}/aux/{job.id}")
         output = job.output or f"{job.name}.o{job.id.split('.')[0]}"
@@ -464,7 +429,7 @@ class FakePbs:
         if self.nodes[node] == "down":
             self.say(peer, err="pbsdsh: error TM_ESYSTEM on spawn\n", rc=0)
             return
-        if self.holds:
+        if "FAKE_HOLD" in job.variables:
             peer["task"] = {"process": None}
             return
         process = self.spawn(job, node, words, job.spool)
@@ -554,7 +519,11 @@ class FakePbs:
             text = text[:text.find('"queue"')]
         return rc, text, err
 
-    def do_qdel(self, argv, _ask):
+    def do_qselect(self, argv, _ask):
+        states = argv[1] if argv[:1] == ["-s"] else "QRHWES"
+        return 0, "".join(f"{job.id}\n" for job in self.jobs.values() if job.state in states), ""
+
+    def do_qdel(self, argv, ask):
         rc, err = 0, ""
         for name in argv:
             if name.startswith("-") or name == "force":
@@ -563,6 +532,8 @@ class FakePbs:
                 job = self.find(name)
                 if job.state == "F":
                     raise Refusal(35, f"Job has finished {job.id}")
+                if ask["who"][0] not in (0, job.who[0]):
+                    raise Refusal(159, f"Unauthorized Request  {job.id}")
                 if job.state == "R":
                     self.end(job, "qdel")
                 elif job.state != "E":
@@ -599,13 +570,15 @@ class FakePbs:
     def do_verb(self, argv, _ask):
         """offline N, online N: as pbsnodes -o, -r; kill-node N: silent at once, down soon; cut, heal: the server
         answers nobody; close: it refuses everybody; refuse N; start-queue Q, stop-queue Q; no-history; suspended JOB S:
-        it was, for so long; cut-answers, whole-answers of qstat; hold-tasks, start-tasks: of pbsdsh; server NAME: of
-        jobs to come; asked: prints how many qstats there were;
-        requeue JOB: as qrerun; end."""
+        it was, for so long; cut-answers, whole-answers of qstat; server NAME: of jobs to come; asked: prints how many
+        qstats there were; requeue JOB: as qrerun; end."""
         verb, rest = argv[0], argv[1:]
         if verb in ("offline", "online"):
             self.nodes[rest[0]] = "offline" if verb == "offline" else "free"
         elif verb in ("kill-node", "stop-node", "continue-node"):
+            for job in self.jobs.values() if verb == "kill-node" else ():  # nobody is told what became of its tasks
+                for task in job.tasks.values():
+                    task["told"] |= task["node"] == rest[0]
             number = {"kill-node": signal.SIGKILL, "stop-node": signal.SIGSTOP}.get(verb, signal.SIGCONT)
             for job in self.jobs.values():
                 if job.state == "R":
@@ -628,8 +601,6 @@ class FakePbs:
             return 0, f"{self.asked}\n", ""
         elif verb in ("cut-answers", "whole-answers"):
             self.cuts = verb == "cut-answers"
-        elif verb in ("hold-tasks", "start-tasks"):
-            self.holds = verb == "hold-tasks"
         elif verb == "server":
             self.host = rest[0]
         elif verb == "close":
@@ -643,13 +614,5 @@ class FakePbs:
         return 0, "", ""
 
 
-def main():
-    name = os.path.basename(sys.argv[0])
-    if name == "pbs_mom":
-        FakePbs(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).run()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(client(name, sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    main()
+    FakePbs(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).run()

@@ -13,6 +13,10 @@ queued() { # jobs of ours in the queue
     squeue -h -o '%j %t' | grep -c "$1"
 }
 
+running_jobs() {
+    squeue -h -o %i
+}
+
 queue_is_empty() {
     wait_for "the queue is empty ($1)" bash -c '[ -z "$(squeue -h)" ]'
 }
@@ -200,36 +204,6 @@ flmrun_grows() {
     queue_is_empty 'at the end of the job'
 }
 
-# Its job goes on, with what it runs, and is the next session manager's.
-outlives_flmd() {
-    local job backend steady=$FLM_BUILDDIR/tests/system/steady service=$services/steady.so
-    export STEADY_TRACE=$TEST_DIR/trace STEADY_GATE=$TEST_DIR/gate STEADY_GATED=1000
-    login --max-blocks 1 --state-dir "$TEST_DIR/state"
-    check 'tasks are submitted' "$steady" -I outlives -l "$service" -L outlives.ids -D journal -d -n 100
-    wait_for 'two tasks run in a job' bash -c '[ "$(grep -c begin "$STEADY_TRACE")" = 2 ]'
-    job=$(squeue -h -o %i)
-    kill -KILL "$flmd"
-    wait "$flmd" 2>/dev/null
-    rm -f "$TEST_DIR/run/flmd.sock"
-    login --max-blocks 1 --state-dir "$TEST_DIR/state"
-    wait_for 'its node is back' bash -c '[ "$(flmctl -o json list | jq "last | .running")" = 2 ]'
-    check_equal 'with the job that it was' "$job $job" "$(squeue -h -o %i) $(flmctl -o json list -n | jq -r '.[0].block')"
-    touch "$STEADY_GATE"
-    check 'the results are taken' "$steady" -I outlives -l "$service" -L outlives.ids -D journal -n 100 -c
-    check_equal 'each has come once' '100 100' "$(sort -un outlives.ids | wc -l) $(wc -l <outlives.ids)"
-    check_equal 'each task ran once' 100 "$(grep -c begin "$STEADY_TRACE")"
-    queue_is_empty 'given back by the next session manager'
-    rm "$STEADY_GATE" "$STEADY_TRACE"
-    check 'tasks are submitted' "$steady" -I stranded -l "$service" -L stranded.ids -D journal -d -n 10
-    wait_for 'two tasks run in a job' bash -c '[ "$(grep -c begin "$STEADY_TRACE")" = 2 ]'
-    backend=$(sed -n 's/^backend \([0-9]*\) .*/\1/p' state/flmd)
-    kill -KILL "$flmd"
-    wait "$flmd" 2>/dev/null
-    queue_is_empty 'when nobody comes'
-    wait_for 'and the backend has ended' bash -c "! grep -q . /proc/$backend/cmdline"
-    unset STEADY_TRACE STEADY_GATE STEADY_GATED
-}
-
 comes_and_goes
 flmrun_grows
 stays_within_limits
@@ -243,3 +217,4 @@ nobody_knows_it
 controller_is_down
 nothing_is_left
 outlives_flmd
+is_left_alone

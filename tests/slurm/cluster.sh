@@ -77,6 +77,5 @@ submit() {
 nothing_is_left() {
     # shellcheck disable=SC2016
     wait_for 'no step is left' bash -c '[ -z "$(squeue -h -s | grep -v batch)" ]'
-    # shellcheck disable=SC2016
-    wait_for 'no process of Flame is left' bash -c '! grep -lsxE "flmd|flm-node|flm-executor|flm-backend|flm-instance" /proc/[0-9]*/comm | xargs -rn1 dirname | xargs -rI{} grep -lszx "FLM_TEST_ID=$0" {}/environ | grep -q .' "$FLM_TEST_ID"
+    wait_for 'no process of Flame is left' no_process_is_left
 }
