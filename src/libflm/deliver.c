@@ -9,8 +9,8 @@ static inline void finish(flm_client *c, uint32_t slot, const struct flm_result 
                           struct flm__result_blob *blob)
 {
     struct flm__outstanding o = c->slots[slot];
-    if (__builtin_expect(c->n_exposed != 0, 0))
-        flm__blob_conceal(c, slot);
+    if (__builtin_expect(c->exposed != NULL, 0))
+        flm__blob_conceal(c, slot, result->state == FLM_TASK_SUCCEED);
     flm__slot_free(c, slot);
     o.session->outstanding--;
     c->delivered++;

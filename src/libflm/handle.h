@@ -17,6 +17,7 @@
 #define FLM_LIBFLM_HANDLE_H
 
 #include "base/hash.h"
+#include "net/blob_pool.h"
 #include "net/conn.h"
 #include "net/fabric.h"
 #include "net/link.h"
@@ -126,12 +127,12 @@ struct flm_client {
     bool in_callback;
     bool unflushed; /* something was committed and not flushed */
     bool shared;
-    bool lost, buried; /* the manager is gone; every task has been told so */
-    bool recoverable;  /* lost, and may come again */
-    bool away;         /* it has not yet: the link takes nothing. See reconnect.h */
-    bool untold;       /* some sessions */
-    bool silent;       /* nobody hears the callbacks: nothing is acknowledged any more */
-    uint32_t n_exposed;
+    bool lost, buried;        /* the manager is gone; every task has been told so */
+    bool recoverable;         /* lost, and may come again */
+    bool away;                /* it has not yet: the link takes nothing. See reconnect.h */
+    bool untold;              /* some sessions */
+    bool silent;              /* nobody hears the callbacks: nothing is acknowledged any more */
+    uint32_t n_exposed;       /* inputs that a manager may be reading where they lie */
     unsigned n_acknowledging; /* sessions */
     uint64_t result_number;   /* of the result that is being delivered, as its session's `taken` counts */
     uint64_t delivered;       /* results given to callbacks or kept, since the beginning */
@@ -160,6 +161,8 @@ struct flm_client {
     uint64_t next_blob;
     struct flm__arrived_blob *arrived;
     struct flm__exposed_blob *exposed;
+    struct flm__blob_pool pool; /* for large inputs over a ring */
+    struct flm__blob_maps maps; /* of large outputs over a ring */
     struct flm__blob_read *reads, *reads_done;
     struct flm__queued_task *cancelled_first, **cancelled_last; /* of the overflow: to be told so */
     struct flm__invoke_copy *invoke_copies;
@@ -287,7 +290,12 @@ void flm__overflow_drop(flm_session *s);
 struct flm__result_blob {
     const void *map; /* NULL: taken, or none */
     size_t size;
+    uint64_t id;          /* not 0: its memory is used again once the manager hears that it may be, */
+    unsigned connections; /* the one from which it came */
+    size_t room;          /* not 0: it is memory of ours, of so many bytes, which is used again */
 };
+/* Its bytes are not looked at any more; NULL in ->map is allowed. */
+void flm__result_blob_free(flm_client *c, struct flm__result_blob *blob);
 
 /* The task in this slot is over: frees the slot and gives the result to the callback, or keeps it. */
 void flm__deliver(flm_client *c, uint32_t slot, const struct flm_result *result,
@@ -348,8 +356,8 @@ static inline bool flm__client_copies_large(const flm_client *c)
 /* Sends a task with a large input; as flm__task_send. */
 int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
                         void **owned);
-/* The input of the task in slot is not read any more. */
-void flm__blob_conceal(flm_client *c, uint32_t slot);
+/* The task in slot is over; succeeded: its input is not read any more by anybody. */
+void flm__blob_conceal(flm_client *c, uint32_t slot, bool succeeded);
 void flm__blob_conceal_all(flm_client *c);
 /* BlobDone. */
 void flm__blob_done(flm_client *c, uint64_t id);
@@ -369,7 +377,7 @@ void flm__blob_common_done(flm_client *c, struct flm__common *common);
 int flm__blob_await(flm_client *c, const struct flm__blob_ref *ref, struct flm__result_blob *out);
 
 /* A Blob was announced; takes fd (-1: none came). 0 or FLM_EDISCONNECTED. */
-int flm__blob_arrived(flm_client *c, uint64_t id, uint64_t size, int fd);
+int flm__blob_arrived(flm_client *c, const Flm__Blob *announced, int fd);
 /* A result whose output is a blob; result is complete but for output and size. slot FLM__NO_SLOT: only
  * gets rid of it. 0 or FLM_EDISCONNECTED. */
 int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
