@@ -41,6 +41,7 @@ struct flm__outstanding {
 struct flm__queued_task;
 struct flm__arrived_blob;
 struct flm__exposed_blob;
+struct flm__output_room;
 struct flm__blob_read;
 struct flm__kept_chunk;
 struct flm__kept_blob;
@@ -161,8 +162,9 @@ struct flm_client {
     uint64_t next_blob;
     struct flm__arrived_blob *arrived;
     struct flm__exposed_blob *exposed;
-    struct flm__blob_pool pool; /* for large inputs over a ring */
-    struct flm__blob_maps maps; /* of large outputs over a ring */
+    struct flm__output_room *output_rooms; /* of tasks whose output the user wants somewhere: pieces.c */
+    struct flm__blob_pool pool;            /* for large inputs over a ring */
+    struct flm__blob_maps maps;            /* of large outputs over a ring */
     struct flm__blob_read *reads, *reads_done;
     struct flm__queued_task *cancelled_first, **cancelled_last; /* of the overflow: to be told so */
     struct flm__invoke_copy *invoke_copies;
@@ -247,6 +249,8 @@ struct flm__submission {
     uint32_t deadline_ms;
     flm_task_fn *callback;
     void *arg;
+    void *output; /* NULL, or where the output goes */
+    size_t output_size;
     void *owned;     /* memory behind input that is freed when it is done with; NULL: the user's */
     bool invoked;    /* of flm_invoke, which waits for room until send_by even in FLM_NONBLOCK */
     int64_t send_by; /* flm__client_deadline */
@@ -267,6 +271,16 @@ int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t 
 uint64_t flm__task_weight(size_t size, uint32_t deadline_ms);
 /* Whether the session may send so much more. */
 bool flm__task_has_credit(const flm_session *s, uint64_t weight);
+
+/* ---- pieces.c ---- */
+
+/* Makes these pieces the task's input. 0, FLM_EINVAL, FLM_ETOOBIG, FLM_ENOMEM. */
+int flm__pieces_gather(const struct flm_iov *iov, size_t n, struct flm__submission *task);
+/* The output of the task in slot goes to that memory. 0 or FLM_ENOMEM. */
+int flm__output_expect(flm_client *c, uint32_t slot, void *memory, size_t size);
+void flm__output_forget(flm_client *c, uint32_t slot);
+/* Puts the output where it was to go, if it was; then true, and the result is changed accordingly. */
+bool flm__output_put(flm_client *c, uint32_t slot, struct flm_result *result);
 
 /* ---- overflow.c ---- */
 
@@ -336,8 +350,9 @@ uint64_t flm__done_with(const flm_session *s);
 
 /* ---- results.c ---- */
 
-/* Keeps a result until flm_take_results. */
-void flm__results_keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob);
+/* Keeps a result until flm_take_results. placed: its output is the user's already. */
+void flm__results_keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob,
+                       bool placed);
 void flm__results_free(flm_session *s);
 
 /* ---- invoke.c ---- */

@@ -51,11 +51,12 @@ static void *chunk_room(flm_session *s, size_t bytes)
     return at;
 }
 
-static bool keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob)
+static bool keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob,
+                 bool placed)
 {
     size_t text = result->message[0] ? strlen(result->message) + 1 : 0;
-    bool large = blob && blob->map;
-    size_t output = large ? 0 : result->size;
+    bool large = !placed && blob && blob->map;
+    size_t output = large || placed ? 0 : result->size;
     size_t bytes = sizeof(struct kept) + padded(output) + padded(text);
     struct flm__kept_blob *b = large ? malloc(sizeof(*b)) : NULL;
     if (large && !b)
@@ -81,9 +82,10 @@ static bool keep(flm_session *s, const struct flm_result *result, struct flm__re
     return true;
 }
 
-void flm__results_keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob)
+void flm__results_keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob,
+                       bool placed)
 {
-    if (keep(s, result, blob))
+    if (keep(s, result, blob, placed))
         return;
     struct flm_result small = {
         .task = result->task,
@@ -94,7 +96,7 @@ void flm__results_keep(flm_session *s, const struct flm_result *result, struct f
         .executor = result->executor,
         .message = "the client had no memory to keep the output",
     };
-    if (!keep(s, &small, NULL))
+    if (!keep(s, &small, NULL, false))
         flm__client_lost(s->client, FLM_ENOMEM, "no memory to keep the results of session %s", s->id);
 }
 
