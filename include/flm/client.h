@@ -249,7 +249,17 @@ struct flm_result {
     const char *message; /* what the service or Flame said of a failure; never NULL */
 };
 
-/* A task in full; see flm_run_task for how long input must live. */
+/* A piece of an input: `count` blocks of `size` bytes each, one every `stride` bytes from base on. So rows
+ * j .. j + 7 of 100 columns from column i on, of a matrix of doubles with n columns, are
+ *     {.base = &a[j * n + i], .size = 100 * sizeof(double), .count = 8, .stride = (ptrdiff_t)(n * sizeof(double))} */
+struct flm_iov {
+    const void *base;
+    size_t size;      /* bytes of a block */
+    size_t count;     /* blocks; 0: one */
+    ptrdiff_t stride; /* bytes from the beginning of a block to that of the next, of any sign; 0: they adjoin */
+};
+
+/* A task in full; see flm_run_task for how long input, and all that iov names, must live. */
 struct flm_task {
     size_t size;          /* of this structure */
     const void *input;
@@ -257,6 +267,14 @@ struct flm_task {
     flm_task_fn *callback; /* NULL: the result waits for flm_take_results */
     void *arg;
     unsigned deadline_ms; /* 0: the session's */
+    const struct flm_iov *iov; /* instead of input, which is NULL then: the input is these pieces, one behind
+                                  the other */
+    size_t iov_count;          /* pieces; 0: none, see input */
+    void *output;       /* NULL: the library's memory; else flm_result.output is this, which is the library's
+                           from now until the callback, or until flm_take_results has given the result. An
+                           output that does not fit is not put here, and the task has then failed:
+                           FLM_REASON_OUT_OF_MEMORY, FLM_ETOOBIG */
+    size_t output_size; /* bytes of room there */
 };
 
 /* Submits one task; returns its id (1, 2, 3, ... in a session) or a negative

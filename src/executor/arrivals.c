@@ -4,6 +4,7 @@
 #include "net/blob.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void flm__arrivals_init(struct flm__arrivals *a)
 {
@@ -13,6 +14,7 @@ void flm__arrivals_init(struct flm__arrivals *a)
     a->last = &a->first;
     a->n = 0;
     a->lost = false;
+    memset(&a->maps, 0, sizeof(a->maps));
 }
 
 /* Under the lock, or when nobody else is there. */
@@ -21,7 +23,7 @@ static void drop_all(struct flm__arrivals *a)
     while (a->first) {
         struct flm__arrival *gone = a->first;
         a->first = gone->next;
-        flm__blob_unmap(gone->map, gone->size);
+        flm__maps_put(&a->maps, gone->map, gone->size);
         free(gone);
     }
     a->last = &a->first;
@@ -47,36 +49,40 @@ void flm__arrivals_resume(struct flm__arrivals *a)
 void flm__arrivals_fini(struct flm__arrivals *a)
 {
     drop_all(a);
+    flm__maps_clear(&a->maps);
     pthread_mutex_destroy(&a->lock);
     pthread_cond_destroy(&a->came);
 }
 
-int flm__arrivals_put(struct flm__arrivals *a, uint64_t id, size_t size, int fd, flm_error *error)
+/* Under the lock. */
+static int put(struct flm__arrivals *a, struct flm__arrival *arrival, bool reused, int fd, flm_error *error)
+{
+    if (a->n >= FLM__ARRIVALS_MAX)
+        return flm__error_set(error, FLM_EFULL, "more than %d large inputs were announced ahead",
+                              FLM__ARRIVALS_MAX);
+    arrival->map = reused ? flm__maps_get(&a->maps, fd, arrival->size, error)
+                          : flm__blob_map(fd, arrival->size, error);
+    if (!arrival->map)
+        return FLM_EPROTO;
+    *a->last = arrival;
+    a->last = &arrival->next;
+    a->n++;
+    pthread_cond_signal(&a->came);
+    return 0;
+}
+
+int flm__arrivals_put(struct flm__arrivals *a, const Flm__Blob *blob, int fd, flm_error *error)
 {
     struct flm__arrival *arrival = calloc(1, sizeof(*arrival));
     if (!arrival)
         return flm__error_set(error, FLM_ENOMEM, "no memory for a large input");
-    arrival->id = id;
-    arrival->size = size;
-    arrival->map = flm__blob_map(fd, size, error);
-    if (!arrival->map) {
-        free(arrival);
-        return FLM_EPROTO;
-    }
+    arrival->id = blob->id;
+    arrival->size = blob->size;
     pthread_mutex_lock(&a->lock);
-    int rc = a->n < FLM__ARRIVALS_MAX ? 0 : FLM_EFULL;
-    if (rc == 0) {
-        *a->last = arrival;
-        a->last = &arrival->next;
-        a->n++;
-        pthread_cond_signal(&a->came);
-    }
+    int rc = put(a, arrival, blob->reused, fd, error);
     pthread_mutex_unlock(&a->lock);
-    if (rc < 0) {
-        flm__blob_unmap(arrival->map, size);
+    if (rc < 0)
         free(arrival);
-        flm__error_set(error, rc, "more than %d large inputs were announced ahead", FLM__ARRIVALS_MAX);
-    }
     return rc;
 }
 
@@ -110,4 +116,20 @@ const void *flm__arrivals_wait(struct flm__arrivals *a, uint64_t id, size_t *siz
     *size = found->size;
     free(found);
     return map;
+}
+
+void flm__arrivals_done(struct flm__arrivals *a, const void *map, size_t size)
+{
+    if (!map)
+        return;
+    pthread_mutex_lock(&a->lock);
+    flm__maps_put(&a->maps, map, size);
+    pthread_mutex_unlock(&a->lock);
+}
+
+void flm__arrivals_forget(struct flm__arrivals *a)
+{
+    pthread_mutex_lock(&a->lock);
+    flm__maps_clear(&a->maps);
+    pthread_mutex_unlock(&a->lock);
 }

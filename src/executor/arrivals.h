@@ -3,6 +3,9 @@
 #ifndef FLM_EXECUTOR_ARRIVALS_H
 #define FLM_EXECUTOR_ARRIVALS_H
 
+#include "net/blob_pool.h"
+#include "wire/flame.pb-c.h"
+
 #include <flm/error.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -25,20 +28,24 @@ struct flm__arrivals {
     struct flm__arrival *first, **last; /* lock */
     unsigned n;                         /* lock */
     bool lost;                          /* lock: who announces is gone, nothing will come */
+    struct flm__blob_maps maps;         /* lock */
 };
 
 void flm__arrivals_init(struct flm__arrivals *a);
 void flm__arrivals_fini(struct flm__arrivals *a);
 
 /* Maps and keeps what fd holds; fd stays the caller's. FLM_EPROTO, FLM_ENOMEM, FLM_EFULL. */
-int flm__arrivals_put(struct flm__arrivals *a, uint64_t id, size_t size, int fd, flm_error *error);
+int flm__arrivals_put(struct flm__arrivals *a, const Flm__Blob *blob, int fd, flm_error *error);
 
 /* Who has announced them is gone: drops them all, and nobody waits for more; until somebody else is there.
  */
 void flm__arrivals_lose(struct flm__arrivals *a);
 void flm__arrivals_resume(struct flm__arrivals *a);
 
-/* Waits for the input with this id; the caller unmaps it (flm__blob_unmap). NULL: it will not come. */
+/* Waits for the input with this id, until flm__arrivals_done. NULL: it will not come. */
 const void *flm__arrivals_wait(struct flm__arrivals *a, uint64_t id, size_t *size);
+void flm__arrivals_done(struct flm__arrivals *a, const void *map, size_t size); /* NULL is allowed */
+/* The session is left: mappings that were kept for its next inputs go. */
+void flm__arrivals_forget(struct flm__arrivals *a);
 
 #endif

@@ -186,7 +186,7 @@ static void on_blob(struct flm__executor *e, const Flm__Blob *blob, int fd)
                  ? flm__error_set(&error, FLM_EPROTO,
                                   "a large input of %llu bytes was announced without its memory",
                                   (unsigned long long)blob->size)
-                 : flm__arrivals_put(&e->arrivals, blob->id, blob->size, fd, &error);
+                 : flm__arrivals_put(&e->arrivals, blob, fd, &error);
     if (rc < 0)
         flm__end_now(e, FLM_REASON_NONE, "%s", error.text);
 }
@@ -209,6 +209,7 @@ static bool concerns_us(const struct flm__executor *e, const Flm__Message *m)
         OF_LANE(CANCEL, cancel)
         OF_LANE(KILL, kill)
         OF_LANE(BLOB, blob)
+        OF_LANE(BLOB_DONE, blob_done)
         OF_LANE(COMMON, common)
         OF_LANE(GOT_OBJECT, got_object)
         OF_LANE(MANAGER_LOST, manager_lost)
@@ -242,6 +243,9 @@ static void on_message(struct flm__executor *e, Flm__Message *m, const int *fds,
         break;
     case FLM__MESSAGE__BODY_BLOB:
         on_blob(e, m->blob, fd);
+        break;
+    case FLM__MESSAGE__BODY_BLOB_DONE:
+        flm__outputs_back(&e->outputs, m->blob_done->id);
         break;
     case FLM__MESSAGE__BODY_GOT_OBJECT:
         flm__objects_got(e, m->got_object, fd);

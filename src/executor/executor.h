@@ -18,6 +18,7 @@
 #include "executor/identity.h"
 #include "executor/objects.h"
 #include "executor/outbox.h"
+#include "executor/outputs.h"
 #include "executor/recall.h"
 #include "executor/session.h"
 #include "executor/status.h"
@@ -34,7 +35,7 @@ struct flm__executor {
     uint64_t direct_session; /* session whose plain tasks are called straight; none: DIRECT_NONE */
     const struct flm_service *service;
     void *state;
-    int large_fd; /* the blob behind the output of the running task; -1: the output is in the ring */
+    bool large; /* the output of the running task is in large_room, not in the ring */
     struct flm__recall recall;
     struct flm__outbox outbox; /* the second thread, too: see there */
     struct flm_task_context task;
@@ -50,8 +51,8 @@ struct flm__executor {
     const struct flm_service *const *hosted; /* a guest: the services of this program, by name; else NULL */
     int guest_fd;             /* of a guest: it is to end when there is something to read; else -1 */
     struct flm__world *world; /* NULL: no MPI */
-    void *large_map;
-    size_t large_size;
+    struct flm__room large_room;
+    struct flm__outputs outputs;
     char *scratch; /* FLM__INLINE_MAX bytes: the output of a task that failed */
     size_t scratch_size;
     int status_fd; /* of the status page, in a world; else -1 */

@@ -198,26 +198,22 @@ static inline char *reserve(struct flm__executor *e, uint32_t bytes)
 
 static void drop_large(struct flm__executor *e)
 {
-    flm__blob_unmap(e->large_map, e->large_size);
-    if (e->large_fd >= 0)
-        close(e->large_fd);
-    e->large_map = NULL;
-    e->large_fd = -1;
+    if (e->large)
+        flm__outputs_unused(&e->outputs, &e->large_room);
+    e->large = false;
 }
 
 static void *room(struct flm_task_context *task, size_t size)
 {
     struct flm__executor *e = task->owner;
-    if (__builtin_expect(e->large_fd >= 0, 0))
+    if (__builtin_expect(e->large, 0))
         drop_large(e);
     if (__builtin_expect(size <= FLM__INLINE_MAX, 1))
         return reserve(e, flm__record_bytes((uint32_t)size)) + FLM__RECORD_HEADER;
-    int fd = flm__blob_create(size, &e->large_map, NULL);
-    if (fd < 0)
+    if (flm__outputs_take(&e->outputs, size, &e->large_room) < 0)
         return NULL;
-    e->large_fd = fd;
-    e->large_size = size;
-    return e->large_map;
+    e->large = true;
+    return e->large_room.map;
 }
 
 void flm__outbox_init(struct flm__executor *e)
@@ -226,7 +222,7 @@ void flm__outbox_init(struct flm__executor *e)
     e->task.owner = e;
     e->cancels = &e->own_cancels;
     e->task.cancels = e->cancels;
-    e->large_fd = -1;
+    flm__outputs_init(&e->outputs);
     e->outbox.limit = 1;
     pthread_mutex_init(&e->outbox.lock, NULL);
 }
@@ -234,6 +230,7 @@ void flm__outbox_init(struct flm__executor *e)
 void flm__outbox_fini(struct flm__executor *e)
 {
     drop_large(e);
+    flm__outputs_fini(&e->outputs);
     pthread_mutex_destroy(&e->outbox.lock);
 }
 
@@ -272,12 +269,15 @@ static struct flm__blob_ref announce(struct flm__executor *e)
     blob.life = e->identity.life;
     blob.id = ref.id;
     blob.size = ref.size;
+    blob.reused = true;
     FLM__MESSAGE(message, blob, BLOB, &blob);
-    int rc = flm__control_send(e, &message, &e->large_fd, 1);
+    int rc = flm__control_send(e, &message, &e->large_room.fd, 1);
     bool is_past = atomic_load(&e->control.alone) || (e->hosted && rc == FLM_EDISCONNECTED);
     if (rc < 0 && !is_past)
         flm__end_now(e, FLM_REASON_NONE, "cannot hand over an output of %zu bytes: %s", e->task.output_size,
                      flm_strerror(rc));
+    flm__outputs_lend(&e->outputs, ref.id, &e->large_room);
+    e->large = false;
     return ref;
 }
 
@@ -292,7 +292,6 @@ static void succeed_large(struct flm__executor *e, const struct flm__record *r)
         return;
     }
     struct flm__blob_ref ref = announce(e);
-    drop_large(e);
     char *p = reserve(e, flm__record_bytes(sizeof(ref)));
     memcpy(p + FLM__RECORD_HEADER, &ref, sizeof(ref));
     finish(e, p, r, sizeof(ref), FLM__RECORD_BLOB);
@@ -300,7 +299,7 @@ static void succeed_large(struct flm__executor *e, const struct flm__record *r)
 
 void flm__outbox_success(struct flm__executor *e, const struct flm__record *r)
 {
-    if (__builtin_expect(e->large_fd >= 0, 0)) {
+    if (__builtin_expect(e->large, 0)) {
         succeed_large(e, r);
         return;
     }
@@ -333,12 +332,12 @@ void flm__outbox_failure(struct flm__executor *e, const struct flm__record *r, i
     uint8_t flags = FLM__RECORD_OUTCOME;
     struct flm__blob_ref ref;
 
-    if (e->large_fd >= 0 && t->output_size > FLM__INLINE_MAX) {
+    if (e->large && t->output_size > FLM__INLINE_MAX) {
         ref = announce(e);
         output = &ref;
         size = sizeof(ref);
         flags |= FLM__RECORD_BLOB;
-    } else if (e->large_fd < 0 && size) {
+    } else if (!e->large && size) {
         /* It lies where the record will begin, or elsewhere in the ring: out of the way. */
         memcpy(e->scratch, output, size);
         output = e->scratch;

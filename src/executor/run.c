@@ -6,7 +6,6 @@
 
 #include "base/time.h"
 #include "executor/world.h"
-#include "net/blob.h"
 
 #include <flm/client.h>
 #include <limits.h>
@@ -182,7 +181,7 @@ static void run_otherwise(struct flm__executor *e, const struct flm__record *r, 
         else
             run_called(e, &mine, deadline_ms);
     }
-    flm__blob_unmap(map, size);
+    flm__arrivals_done(&e->arrivals, map, size);
 }
 
 /* The input of a task that was given back: it came, it has to go. */
@@ -195,7 +194,7 @@ static void drop(struct flm__executor *e, const struct flm__record *r, const voi
         return;
     memcpy(&ref, parts.input, sizeof(ref));
     const void *map = flm__arrivals_wait(&e->arrivals, ref.id, &size);
-    flm__blob_unmap(map, size);
+    flm__arrivals_done(&e->arrivals, map, size);
 }
 
 void flm__run_task(struct flm__executor *e, const struct flm__record *r, const void *payload)

@@ -285,6 +285,8 @@ void flm__session_leave(struct flm__executor *e)
         shim->ops->destroy(shim);
     }
     s->entered = false;
+    flm__arrivals_forget(&e->arrivals);
+    flm__outputs_forget(&e->outputs);
     clear(s);
 }
 

@@ -36,28 +36,54 @@ struct flm__blob_read {
 
 /* ---- announced ------------------------------------------------------- */
 
-int flm__blob_arrived(flm_client *c, uint64_t id, uint64_t size, int fd)
+static void say_done(flm_client *c, uint64_t id)
 {
-    struct flm__arrived_blob *a = NULL;
-    const void *map = NULL;
+    Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+    done.id = id;
+    FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
+    flm__control_say(c, &m, NULL, 0, NULL);
+}
+
+void flm__result_blob_free(flm_client *c, struct flm__result_blob *blob)
+{
+    if (!blob->map)
+        return;
+    if (blob->room) {
+        flm__pool_give(&c->pool, &(struct flm__room){
+                                     .fd = -1, .map = (void *)(uintptr_t)blob->map, .size = blob->room});
+        blob->map = NULL;
+        return;
+    }
+    flm__maps_put(&c->maps, blob->map, blob->size);
+    if (blob->id && !c->lost && blob->connections == c->connections)
+        say_done(c, blob->id);
+    blob->map = NULL;
+}
+
+int flm__blob_arrived(flm_client *c, const Flm__Blob *announced, int fd)
+{
+    struct flm__result_blob blob = {.size = (size_t)announced->size};
     flm_error error = {0};
-    if (fd >= 0 && size > 0 && size <= FLM_MAX_PAYLOAD)
-        map = flm__blob_map(fd, (size_t)size, &error);
+    if (fd >= 0 && blob.size > 0 && blob.size <= FLM_MAX_PAYLOAD)
+        blob.map = announced->reused ? flm__maps_get(&c->maps, fd, blob.size, &error)
+                                     : flm__blob_map(fd, blob.size, &error);
     if (fd >= 0)
         close(fd);
-    if (!map && error.code != FLM_ENOMEM)
+    if (!blob.map && error.code != FLM_ENOMEM)
         return flm__client_lost(c, FLM_EPROTO,
                                 "an output of the session manager is not what was announced");
-    a = calloc(1, sizeof(*a));
+    blob.id = announced->reused ? announced->id : 0;
+    blob.connections = c->connections;
+    struct flm__arrived_blob *a = calloc(1, sizeof(*a));
     if (a) {
-        a->id = id;
-        a->blob = (struct flm__result_blob){map, (size_t)size}; /* map NULL: no memory */
+        a->id = announced->id;
+        a->blob = blob; /* map NULL: no memory */
         HASH_ADD(hh, c->arrived, id, sizeof(a->id), a);
         if (flm__hash_added(&a->hh))
             return 0;
     }
     free(a);
-    flm__blob_unmap(map, (size_t)size);
+    flm__maps_put(&c->maps, blob.map, blob.size);
     return flm__client_lost(c, FLM_ENOMEM, "no memory for a large output");
 }
 
@@ -99,7 +125,7 @@ void flm__blob_free_arrived(flm_client *c)
     while (c->arrived) {
         struct flm__arrived_blob *a = c->arrived;
         HASH_DEL(c->arrived, a);
-        flm__blob_unmap(a->blob.map, a->blob.size);
+        flm__maps_put(&c->maps, a->blob.map, a->blob.size);
         free(a);
     }
 }
@@ -122,18 +148,10 @@ static void deliver(flm_client *c, uint32_t slot, const struct flm_result *resul
         flm__deliver(c, slot, &r, blob);
     else if (slot != FLM__NO_SLOT)
         deliver_no_memory(c, slot);
-    flm__blob_unmap(blob->map, blob->size); /* unless somebody kept it */
+    flm__result_blob_free(c, blob); /* unless somebody kept it */
 }
 
 /* ---- read by RMA --------------------------------------------------------- */
-
-static void say_done(flm_client *c, uint64_t id)
-{
-    Flm__BlobDone done = FLM__BLOB_DONE__INIT;
-    done.id = id;
-    FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
-    flm__control_say(c, &m, NULL, 0, NULL);
-}
 
 /* Runs inside the fabric's progress, so it only notes that the reading is over. */
 static void read_is_over(void *arg, int status)
@@ -145,20 +163,32 @@ static void read_is_over(void *arg, int status)
     LL_APPEND(c->reads_done, b);
 }
 
+/* The provider does not write to it any more. */
 static void free_read(struct flm__blob_read *b)
 {
-    flm__blob_unmap(b->blob.map, b->blob.size);
+    flm__result_blob_free(b->client, &b->blob);
     free(b);
+}
+
+/* Memory of ours to read an output into. */
+static bool make_room(flm_client *c, size_t size, struct flm__result_blob *out)
+{
+    struct flm__room room;
+    if (!flm__pool_find(&c->pool, size, &room)) {
+        room.map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        room.size = size;
+    }
+    if (room.map == MAP_FAILED)
+        return false;
+    *out = (struct flm__result_blob){.map = room.map, .size = size, .room = room.size};
+    return true;
 }
 
 static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
                       const struct flm_result *result)
 {
     struct flm__blob_read *b = calloc(1, sizeof(*b));
-    void *map =
-        b ? mmap(NULL, (size_t)ref->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-          : MAP_FAILED;
-    if (map == MAP_FAILED) {
+    if (!b || !make_room(c, (size_t)ref->size, &b->blob)) {
         free(b);
         say_done(c, ref->id);
         deliver_no_memory(c, slot);
@@ -170,10 +200,10 @@ static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *
     b->session = c->slots[slot].session->number;
     b->number = c->result_number;
     b->result = *result;
-    b->blob = (struct flm__result_blob){map, (size_t)ref->size};
     memcpy(b->message, c->message, sizeof(b->message));
     b->result.message = b->message;
     DL_APPEND(c->reads, b);
+    void *map = (void *)(uintptr_t)b->blob.map;
     int rc = c->fabric_ops->read(c->link, map, (size_t)ref->size, ref->address, ref->key, read_is_over, b);
     if (rc == 0)
         return 0;
@@ -301,7 +331,7 @@ static int await_read(flm_client *c, const struct flm__blob_ref *ref, struct flm
     rc = a->status;
     if (rc == 0) {
         say_done(c, ref->id);
-        *out = (struct flm__result_blob){a->map, a->size};
+        *out = (struct flm__result_blob){.map = a->map, .size = a->size};
         a->map = NULL;
     }
     free_awaited(a);
@@ -341,11 +371,12 @@ int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *r
         return 0;
     }
     if (c->inproc)
-        blob = (struct flm__result_blob){(const void *)(uintptr_t)ref->address, (size_t)ref->size};
+        blob = (struct flm__result_blob){.map = (const void *)(uintptr_t)ref->address,
+                                         .size = (size_t)ref->size};
     else
         rc = wait_for_arrival(c, ref->id, &blob);
     if (rc == 0 && blob.size != ref->size) {
-        flm__blob_unmap(blob.map, blob.size);
+        flm__result_blob_free(c, &blob);
         return flm__client_lost(c, FLM_EPROTO,
                                 "an output of the session manager is not as large as announced");
     }

@@ -1,8 +1,9 @@
 /* Large inputs and common data, on their way to the manager (doc/protocol.md, "Large payloads").
  *
- * Over a ring they are copied into a memfd whose descriptor goes ahead on the control connection. Over
- * fabric they stay where they are, readable by the manager, until it says that it has read them or the
- * task is over. In-process (inproc.c) the address itself is enough. */
+ * Over a ring they are copied into a memfd whose descriptor goes ahead on the control connection; the
+ * memory is used again once the task has succeeded, after which nobody reads its input. Over fabric they
+ * stay where they are, readable by the manager, until it says that it has read them or the task is over.
+ * In-process (inproc.c) the address itself is enough. */
 #include "libflm/handle.h"
 #include "base/error.h"
 #include "net/blob.h"
@@ -11,55 +12,101 @@
 #include <string.h>
 #include <unistd.h>
 
-/* An input that the manager may be reading. Its id names the slot of its task in the lower half. */
+/* An input that others may be reading. Its id names the slot of its task in the lower half. */
 struct flm__exposed_blob {
     uint32_t slot; /* key of the hash */
     uint64_t id;
-    struct flm__region *region; /* NULL: inproc */
+    struct flm__region *region; /* fabric */
+    struct flm__room room;      /* ring, with the copy; else fd is -1 */
     void *owned;
     UT_hash_handle hh;
 };
 
-static int announce(flm_client *c, const void *input, const struct flm__blob_ref *ref)
+static struct flm__exposed_blob *remember(flm_client *c, uint32_t slot, uint64_t id)
 {
+    struct flm__exposed_blob *e = calloc(1, sizeof(*e));
+    if (!e)
+        return NULL;
+    e->slot = slot;
+    e->id = id;
+    e->room.fd = -1;
+    HASH_ADD(hh, c->exposed, slot, sizeof(e->slot), e);
+    if (flm__hash_added(&e->hh))
+        return e;
+    free(e);
+    return NULL;
+}
+
+static void forget(flm_client *c, struct flm__exposed_blob *e)
+{
+    HASH_DEL(c->exposed, e);
+    if (e->region) {
+        c->fabric_ops->conceal(c->fabric, e->region);
+        c->n_exposed--;
+    }
+    flm__room_free(&e->room);
+    free(e->owned);
+    free(e);
+}
+
+/* A copy of the input, in memory that was used before if there is some. */
+static int copy(flm_client *c, const void *input, size_t size, struct flm__room *out)
+{
+    if (flm__pool_find(&c->pool, size, out)) {
+        if (out->fd >= 0) {
+            memcpy(out->map, input, size);
+            return 0;
+        }
+        flm__room_free(out); /* of outputs, from when we had a fabric */
+    }
+    *out = (struct flm__room){.fd = flm__blob_copy(input, size, NULL), .size = size};
+    return out->fd < 0 ? out->fd : 0;
+}
+
+/* The input of a session that another manager may take up is not known to be done with when this one's
+ * executor is: that memory is not used again. */
+static int announce(flm_session *s, uint32_t slot, const void *input, const struct flm__blob_ref *ref)
+{
+    flm_client *c = s->client;
+    struct flm__exposed_blob *e = NULL;
+    struct flm__room room;
     /* One blob at a time waits in the connection: the manager does not read, so it has no room. */
     if (flm__conn_pending(c->conn) && flm__conn_flush(c->conn) == 0 && flm__conn_pending(c->conn))
         return FLM_EFULL;
-    int fd = flm__blob_copy(input, (size_t)ref->size, NULL);
-    if (fd < 0)
-        return fd;
+    int rc = copy(c, input, (size_t)ref->size, &room);
+    if (rc < 0)
+        return rc;
+    if (!(s->special & FLM__SPECIAL_RETAINS))
+        e = remember(c, slot, ref->id);
     Flm__Blob blob = FLM__BLOB__INIT;
     blob.id = ref->id;
     blob.size = ref->size;
+    blob.reused = e != NULL;
     FLM__MESSAGE(m, blob, BLOB, &blob);
-    int rc = flm__control_say(c, &m, &fd, 1, NULL);
-    close(fd);
+    rc = flm__control_say(c, &m, &room.fd, 1, NULL);
+    if (e)
+        e->room = room;
+    else
+        flm__room_free(&room);
+    if (e && rc < 0)
+        forget(c, e);
     return rc;
 }
 
 static int expose(flm_client *c, uint32_t slot, const void *input, struct flm__blob_ref *ref, void **owned)
 {
-    struct flm__exposed_blob *e = calloc(1, sizeof(*e));
+    struct flm__exposed_blob *e = remember(c, slot, ref->id);
     if (!e)
         return FLM_ENOMEM;
-    e->slot = slot;
-    e->id = ref->id;
     ref->address = (uintptr_t)input;
     if (c->fabric && c->fabric_ops->expose(c->fabric, input, (size_t)ref->size, &e->region, &ref->address,
                                            &ref->key, NULL) < 0) {
-        free(e);
-        return FLM_ENOMEM;
-    }
-    HASH_ADD(hh, c->exposed, slot, sizeof(e->slot), e);
-    if (!flm__hash_added(&e->hh)) {
-        if (e->region)
-            c->fabric_ops->conceal(c->fabric, e->region);
-        free(e);
+        forget(c, e);
         return FLM_ENOMEM;
     }
     e->owned = *owned;
     *owned = NULL;
-    c->n_exposed++;
+    c->n_exposed += e->region != NULL;
     return 0;
 }
 
@@ -76,7 +123,7 @@ int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t
 
     struct flm__blob_ref ref = {.id = ++c->next_blob << 32 | slot, .size = size};
     bool copied = flm__client_copies_large(c);
-    int rc = copied ? announce(c, input, &ref) : expose(c, slot, input, &ref, owned);
+    int rc = copied ? announce(s, slot, input, &ref) : expose(c, slot, input, &ref, owned);
     if (rc < 0)
         return rc;
     struct flm__record r = {
@@ -96,28 +143,23 @@ int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t
     return 0;
 }
 
-static void conceal(flm_client *c, struct flm__exposed_blob *e)
-{
-    HASH_DEL(c->exposed, e);
-    c->n_exposed--;
-    if (e->region)
-        c->fabric_ops->conceal(c->fabric, e->region);
-    free(e->owned);
-    free(e);
-}
-
-void flm__blob_conceal(flm_client *c, uint32_t slot)
+void flm__blob_conceal(flm_client *c, uint32_t slot, bool succeeded)
 {
     struct flm__exposed_blob *e;
     HASH_FIND(hh, c->exposed, &slot, sizeof(slot), e);
-    if (e)
-        conceal(c, e);
+    if (!e)
+        return;
+    if (succeeded && e->room.fd >= 0) {
+        flm__pool_give(&c->pool, &e->room);
+        e->room = (struct flm__room){.fd = -1};
+    }
+    forget(c, e);
 }
 
 void flm__blob_conceal_all(flm_client *c)
 {
     while (c->exposed)
-        conceal(c, c->exposed);
+        forget(c, c->exposed);
 }
 
 void flm__blob_done(flm_client *c, uint64_t id)
@@ -125,8 +167,8 @@ void flm__blob_done(flm_client *c, uint64_t id)
     uint32_t slot = (uint32_t)id;
     struct flm__exposed_blob *e;
     HASH_FIND(hh, c->exposed, &slot, sizeof(slot), e);
-    if (e && e->id == id)
-        conceal(c, e);
+    if (e && e->id == id && e->region)
+        forget(c, e);
 }
 
 int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref,
@@ -162,7 +204,7 @@ void flm__blob_common_done(flm_client *c, struct flm__common *common)
         close(common->fd);
     if (common->slot == FLM__NO_SLOT)
         return;
-    flm__blob_conceal(c, common->slot);
+    flm__blob_conceal(c, common->slot, false);
     flm__slot_free(c, common->slot);
     common->slot = FLM__NO_SLOT;
 }

@@ -292,8 +292,10 @@ static void free_client(flm_client *c)
 {
     while (c->sessions)
         flm__session_free(c->sessions);
-    flm__transport_close(c);
     flm__invoke_free(c);
+    flm__transport_close(c);
+    flm__pool_clear(&c->pool);
+    flm__maps_clear(&c->maps);
     flm__reconnect_free(c->reconnect);
     if (c->epoll >= 0)
         close(c->epoll);

@@ -11,7 +11,7 @@ static void handle_take(flm_client *c, Flm__Message *m, int *fds, unsigned n_fds
         m = NULL;
         break;
     case FLM__MESSAGE__BODY_BLOB:
-        flm__blob_arrived(c, m->blob->id, m->blob->size, n_fds ? fds[0] : -1);
+        flm__blob_arrived(c, m->blob, n_fds ? fds[0] : -1);
         if (n_fds) {
             fds++;
             n_fds--;

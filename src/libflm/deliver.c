@@ -9,14 +9,21 @@ static inline void finish(flm_client *c, uint32_t slot, const struct flm_result 
                           struct flm__result_blob *blob)
 {
     struct flm__outstanding o = c->slots[slot];
-    if (__builtin_expect(c->n_exposed != 0, 0))
-        flm__blob_conceal(c, slot);
+    struct flm_result mine;
+    bool placed = false;
+    if (__builtin_expect(c->exposed != NULL, 0))
+        flm__blob_conceal(c, slot, result->state == FLM_TASK_SUCCEED);
+    if (__builtin_expect(c->output_rooms != NULL, 0)) {
+        mine = *result;
+        placed = flm__output_put(c, slot, &mine);
+        result = &mine;
+    }
     flm__slot_free(c, slot);
     o.session->outstanding--;
     c->delivered++;
     if (__builtin_expect(!o.callback, 0)) {
         o.session->uncollected--;
-        flm__results_keep(o.session, result, blob);
+        flm__results_keep(o.session, result, blob, placed);
         return;
     }
     bool before = c->in_callback;

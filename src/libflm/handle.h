@@ -17,6 +17,7 @@
 #define FLM_LIBFLM_HANDLE_H
 
 #include "base/hash.h"
+#include "net/blob_pool.h"
 #include "net/conn.h"
 #include "net/fabric.h"
 #include "net/link.h"
@@ -40,6 +41,7 @@ struct flm__outstanding {
 struct flm__queued_task;
 struct flm__arrived_blob;
 struct flm__exposed_blob;
+struct flm__output_room;
 struct flm__blob_read;
 struct flm__kept_chunk;
 struct flm__kept_blob;
@@ -126,12 +128,12 @@ struct flm_client {
     bool in_callback;
     bool unflushed; /* something was committed and not flushed */
     bool shared;
-    bool lost, buried; /* the manager is gone; every task has been told so */
-    bool recoverable;  /* lost, and may come again */
-    bool away;         /* it has not yet: the link takes nothing. See reconnect.h */
-    bool untold;       /* some sessions */
-    bool silent;       /* nobody hears the callbacks: nothing is acknowledged any more */
-    uint32_t n_exposed;
+    bool lost, buried;        /* the manager is gone; every task has been told so */
+    bool recoverable;         /* lost, and may come again */
+    bool away;                /* it has not yet: the link takes nothing. See reconnect.h */
+    bool untold;              /* some sessions */
+    bool silent;              /* nobody hears the callbacks: nothing is acknowledged any more */
+    uint32_t n_exposed;       /* inputs that a manager may be reading where they lie */
     unsigned n_acknowledging; /* sessions */
     uint64_t result_number;   /* of the result that is being delivered, as its session's `taken` counts */
     uint64_t delivered;       /* results given to callbacks or kept, since the beginning */
@@ -160,6 +162,9 @@ struct flm_client {
     uint64_t next_blob;
     struct flm__arrived_blob *arrived;
     struct flm__exposed_blob *exposed;
+    struct flm__output_room *output_rooms; /* of tasks whose output the user wants somewhere: pieces.c */
+    struct flm__blob_pool pool;            /* for large inputs over a ring */
+    struct flm__blob_maps maps;            /* of large outputs over a ring */
     struct flm__blob_read *reads, *reads_done;
     struct flm__queued_task *cancelled_first, **cancelled_last; /* of the overflow: to be told so */
     struct flm__invoke_copy *invoke_copies;
@@ -244,6 +249,8 @@ struct flm__submission {
     uint32_t deadline_ms;
     flm_task_fn *callback;
     void *arg;
+    void *output; /* NULL, or where the output goes */
+    size_t output_size;
     void *owned;     /* memory behind input that is freed when it is done with; NULL: the user's */
     bool invoked;    /* of flm_invoke, which waits for room until send_by even in FLM_NONBLOCK */
     int64_t send_by; /* flm__client_deadline */
@@ -264,6 +271,16 @@ int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t 
 uint64_t flm__task_weight(size_t size, uint32_t deadline_ms);
 /* Whether the session may send so much more. */
 bool flm__task_has_credit(const flm_session *s, uint64_t weight);
+
+/* ---- pieces.c ---- */
+
+/* Makes these pieces the task's input. 0, FLM_EINVAL, FLM_ETOOBIG, FLM_ENOMEM. */
+int flm__pieces_gather(const struct flm_iov *iov, size_t n, struct flm__submission *task);
+/* The output of the task in slot goes to that memory. 0 or FLM_ENOMEM. */
+int flm__output_expect(flm_client *c, uint32_t slot, void *memory, size_t size);
+void flm__output_forget(flm_client *c, uint32_t slot);
+/* Puts the output where it was to go, if it was; then true, and the result is changed accordingly. */
+bool flm__output_put(flm_client *c, uint32_t slot, struct flm_result *result);
 
 /* ---- overflow.c ---- */
 
@@ -287,7 +304,12 @@ void flm__overflow_drop(flm_session *s);
 struct flm__result_blob {
     const void *map; /* NULL: taken, or none */
     size_t size;
+    uint64_t id;          /* not 0: its memory is used again once the manager hears that it may be, */
+    unsigned connections; /* the one from which it came */
+    size_t room;          /* not 0: it is memory of ours, of so many bytes, which is used again */
 };
+/* Its bytes are not looked at any more; NULL in ->map is allowed. */
+void flm__result_blob_free(flm_client *c, struct flm__result_blob *blob);
 
 /* The task in this slot is over: frees the slot and gives the result to the callback, or keeps it. */
 void flm__deliver(flm_client *c, uint32_t slot, const struct flm_result *result,
@@ -328,8 +350,9 @@ uint64_t flm__done_with(const flm_session *s);
 
 /* ---- results.c ---- */
 
-/* Keeps a result until flm_take_results. */
-void flm__results_keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob);
+/* Keeps a result until flm_take_results. placed: its output is the user's already. */
+void flm__results_keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob,
+                       bool placed);
 void flm__results_free(flm_session *s);
 
 /* ---- invoke.c ---- */
@@ -348,8 +371,8 @@ static inline bool flm__client_copies_large(const flm_client *c)
 /* Sends a task with a large input; as flm__task_send. */
 int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
                         void **owned);
-/* The input of the task in slot is not read any more. */
-void flm__blob_conceal(flm_client *c, uint32_t slot);
+/* The task in slot is over; succeeded: its input is not read any more by anybody. */
+void flm__blob_conceal(flm_client *c, uint32_t slot, bool succeeded);
 void flm__blob_conceal_all(flm_client *c);
 /* BlobDone. */
 void flm__blob_done(flm_client *c, uint64_t id);
@@ -369,7 +392,7 @@ void flm__blob_common_done(flm_client *c, struct flm__common *common);
 int flm__blob_await(flm_client *c, const struct flm__blob_ref *ref, struct flm__result_blob *out);
 
 /* A Blob was announced; takes fd (-1: none came). 0 or FLM_EDISCONNECTED. */
-int flm__blob_arrived(flm_client *c, uint64_t id, uint64_t size, int fd);
+int flm__blob_arrived(flm_client *c, const Flm__Blob *announced, int fd);
 /* A result whose output is a blob; result is complete but for output and size. slot FLM__NO_SLOT: only
  * gets rid of it. 0 or FLM_EDISCONNECTED. */
 int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,

@@ -1,7 +1,6 @@
 /* flm_invoke: one task, waiting for it. The result is copied to memory that lives until the same thread
  * invokes again on this client. */
 #include "libflm/handle.h"
-#include "net/blob.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +12,7 @@ struct flm__invoke_copy {
     pthread_t thread;
     char *output;
     size_t room;
-    const void *map; /* of a large output */
-    size_t map_size;
+    struct flm__result_blob blob; /* a large output */
     char message[FLM__MESSAGE_MAX + 1];
 };
 
@@ -32,7 +30,7 @@ void flm__invoke_free(flm_client *c)
     struct flm__invoke_copy *next;
     for (struct flm__invoke_copy *i = c->invoke_copies; i; i = next) {
         next = i->next;
-        flm__blob_unmap(i->map, i->map_size);
+        flm__result_blob_free(c, &i->blob);
         free(i->output);
         free(i);
     }
@@ -57,8 +55,7 @@ static int keep_output(struct flm__invoke_copy *copy, const struct flm_result *r
                        struct flm__result_blob *blob)
 {
     if (blob && blob->map) {
-        copy->map = blob->map;
-        copy->map_size = blob->size;
+        copy->blob = *blob;
         blob->map = NULL;
         return 0;
     }
@@ -90,7 +87,7 @@ static void on_result(const struct flm_result *result, void *arg)
     *i->result = *result;
     i->result->message = i->copy->message;
     if (result->size)
-        i->result->output = i->copy->map ? i->copy->map : i->copy->output;
+        i->result->output = i->copy->blob.map ? i->copy->blob.map : i->copy->output;
 }
 
 void flm__invoke_forget(flm_task_fn *callback, void *arg)
@@ -113,8 +110,7 @@ static int invoke(flm_session *s, struct flm__submission *task, int timeout_ms, 
         free(task->owned);
         return FLM_ENOMEM;
     }
-    flm__blob_unmap(copy->map, copy->map_size);
-    copy->map = NULL;
+    flm__result_blob_free(c, &copy->blob);
     *i = (struct invocation){.client = c, .result = result, .copy = copy};
     task->callback = on_result;
     task->arg = i;

@@ -1,7 +1,6 @@
 /* Results of tasks without a callback: copied into chunks until flm_take_results hands them out, and kept
  * from then until its next call. Bounded by what the user submits and does not take. */
 #include "libflm/handle.h"
-#include "net/blob.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +23,7 @@ struct flm__kept_chunk {
 
 struct flm__kept_blob {
     struct flm__kept_blob *next;
-    const void *map;
-    size_t size;
+    struct flm__result_blob blob;
 };
 
 static size_t padded(size_t n)
@@ -53,11 +51,12 @@ static void *chunk_room(flm_session *s, size_t bytes)
     return at;
 }
 
-static bool keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob)
+static bool keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob,
+                 bool placed)
 {
     size_t text = result->message[0] ? strlen(result->message) + 1 : 0;
-    bool large = blob && blob->map;
-    size_t output = large ? 0 : result->size;
+    bool large = !placed && blob && blob->map;
+    size_t output = large || placed ? 0 : result->size;
     size_t bytes = sizeof(struct kept) + padded(output) + padded(text);
     struct flm__kept_blob *b = large ? malloc(sizeof(*b)) : NULL;
     if (large && !b)
@@ -69,7 +68,7 @@ static bool keep(flm_session *s, const struct flm_result *result, struct flm__re
     }
     *k = (struct kept){.result = *result, .blob = b, .number = s->client->result_number, .bytes = bytes};
     if (large) {
-        *b = (struct flm__kept_blob){.map = blob->map, .size = blob->size};
+        *b = (struct flm__kept_blob){.blob = *blob};
         blob->map = NULL;
     } else if (output) {
         k->result.output = memcpy(k + 1, result->output, output);
@@ -83,9 +82,10 @@ static bool keep(flm_session *s, const struct flm_result *result, struct flm__re
     return true;
 }
 
-void flm__results_keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob)
+void flm__results_keep(flm_session *s, const struct flm_result *result, struct flm__result_blob *blob,
+                       bool placed)
 {
-    if (keep(s, result, blob))
+    if (keep(s, result, blob, placed))
         return;
     struct flm_result small = {
         .task = result->task,
@@ -96,15 +96,15 @@ void flm__results_keep(flm_session *s, const struct flm_result *result, struct f
         .executor = result->executor,
         .message = "the client had no memory to keep the output",
     };
-    if (!keep(s, &small, NULL))
+    if (!keep(s, &small, NULL, false))
         flm__client_lost(s->client, FLM_ENOMEM, "no memory to keep the results of session %s", s->id);
 }
 
-static void free_blobs(struct flm__kept_blob *list)
+static void free_blobs(flm_client *c, struct flm__kept_blob *list)
 {
     while (list) {
         struct flm__kept_blob *next = list->next;
-        flm__blob_unmap(list->map, list->size);
+        flm__result_blob_free(c, &list->blob);
         free(list);
         list = next;
     }
@@ -122,7 +122,7 @@ static void free_chunks(struct flm__kept_chunk *list)
 /* What the user got by the last call. */
 static void free_given(flm_session *s)
 {
-    free_blobs(s->given_blobs);
+    free_blobs(s->client, s->given_blobs);
     free_chunks(s->given);
     s->given_blobs = NULL;
     s->given = NULL;
@@ -164,7 +164,7 @@ void flm__results_free(flm_session *s)
     struct kept *k;
     while ((k = next_kept(s))) {
         if (k->blob) {
-            flm__blob_unmap(k->blob->map, k->blob->size);
+            flm__result_blob_free(s->client, &k->blob->blob);
             free(k->blob);
         }
         s->kept_first->read += k->bytes;

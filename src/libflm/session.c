@@ -30,8 +30,9 @@ static void forget_tasks(flm_session *s)
     for (uint32_t i = 0; s->outstanding && i < c->n_slots; i++) {
         if (c->slots[i].session != s)
             continue;
-        if (c->n_exposed)
-            flm__blob_conceal(c, i);
+        if (c->exposed)
+            flm__blob_conceal(c, i, false);
+        flm__output_forget(c, i);
         flm__invoke_forget(c->slots[i].callback, c->slots[i].arg);
         flm__slot_free(c, i);
         s->outstanding--;
@@ -51,6 +52,10 @@ void flm__session_free(flm_session *s)
     if (s->number)
         HASH_DEL(c->by_number, s);
     free(s);
+    if (!c->sessions) {
+        flm__pool_clear(&c->pool);
+        flm__maps_clear(&c->maps);
+    }
 }
 
 static flm_session *new_session(flm_client *c, const Flm__Reply *reply, const struct flm_session_options *o,

@@ -210,6 +210,8 @@ int64_t flm__task_submit(flm_session *s, const struct flm__submission *task)
         rc = FLM_ECLOSED;
     else if ((a.slot = flm__slot_take(c)) == FLM__NO_SLOT)
         rc = FLM_ENOMEM;
+    else if (task->output && (rc = flm__output_expect(c, a.slot, task->output, task->output_size)) < 0)
+        flm__slot_free(c, a.slot);
     if (rc < 0) {
         free(a.task.owned);
         return rc;
@@ -218,6 +220,8 @@ int64_t flm__task_submit(flm_session *s, const struct flm__submission *task)
     if (rc >= 0)
         return enter(s, a.slot, &a.task);
     free(a.task.owned);
+    if (task->output)
+        flm__output_forget(c, a.slot);
     flm__slot_free(c, a.slot);
     return rc;
 }
@@ -310,11 +314,17 @@ int64_t flm_submit_task(flm_session *s, const struct flm_task *task)
     struct flm_task t;
     if (!s || !task || flm__options_copy(&t, sizeof(t), task) < 0)
         return FLM_EINVAL;
-    return submit_locked(s, &(struct flm__submission){.input = t.input,
-                                                      .size = t.input_size,
-                                                      .deadline_ms = t.deadline_ms,
-                                                      .callback = t.callback,
-                                                      .arg = t.arg});
+    if (!t.output && t.output_size)
+        return FLM_EINVAL;
+    struct flm__submission made = {.input = t.input,
+                                   .size = t.input_size,
+                                   .deadline_ms = t.deadline_ms,
+                                   .callback = t.callback,
+                                   .arg = t.arg,
+                                   .output = t.output,
+                                   .output_size = t.output_size};
+    int rc = t.iov_count ? flm__pieces_gather(t.iov, t.iov_count, &made) : 0;
+    return rc < 0 ? rc : submit_locked(s, &made);
 }
 
 uint64_t flm_outstanding(const flm_session *s)

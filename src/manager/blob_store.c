@@ -2,13 +2,14 @@
 #include "manager/blob_store.h"
 
 #include "base/error.h"
+#include "manager/executor.h"
+#include "manager/node.h"
 #include "manager/peer.h"
 #include "net/blob.h"
 #include "net/ring.h"
 
 #include <flm/client.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 static struct blob *blob_new(struct manager *m, int fd, uint64_t size)
@@ -18,11 +19,12 @@ static struct blob *blob_new(struct manager *m, int fd, uint64_t size)
         close(fd);
         return NULL;
     }
-    *b = (struct blob){.id = ++m->next_blob, .size = size, .fd = fd, .refs = 1, .manager = m};
+    *b = (struct blob){
+        .id = ++m->next_blob, .size = size, .fd = fd, .refs = 1, .manager = m, .room = {.fd = -1}};
     return b;
 }
 
-struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *error)
+struct blob *blob_take(struct manager *m, int fd, uint64_t size, bool reused, flm_error *error)
 {
     int rc = size && size <= FLM_MAX_PAYLOAD
                  ? flm__blob_check(fd, size, error)
@@ -35,6 +37,8 @@ struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *erro
     struct blob *b = blob_new(m, fd, size);
     if (!b)
         flm__error_set(error, FLM_ENOMEM, "no memory");
+    else
+        b->reused = reused;
     return b;
 }
 
@@ -52,7 +56,8 @@ struct blob *blob_make(struct manager *m, const void *data, uint64_t size, flm_e
 bool blob_map(struct blob *b, flm_error *error)
 {
     if (!b->map)
-        b->map = flm__blob_map(b->fd, b->size, error);
+        b->map = b->reused ? flm__maps_get(&b->manager->blob_maps, b->fd, b->size, error)
+                           : flm__blob_map(b->fd, b->size, error);
     return b->map != NULL;
 }
 
@@ -62,14 +67,37 @@ struct blob *blob_hold(struct blob *b)
     return b;
 }
 
+static void tell_origin(const struct blob *b)
+{
+    const struct manager *m = b->manager;
+    const struct executor *e =
+        b->origin.executor < m->n_executors ? m->executors[b->origin.executor] : NULL;
+    if (!e || e->birth != b->origin.birth || !e->node || !e->node->peer)
+        return;
+    Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+    done.id = b->origin.id;
+    done.lane = e->lane;
+    done.life = e->life;
+    FLM__MESSAGE(message, blob_done, BLOB_DONE, &done);
+    peer_send(e->node->peer, &message, NULL, 0);
+}
+
 void blob_release(struct blob *b)
 {
     if (!b || --b->refs)
         return;
     if (b->region)
         b->manager->fabric_ops->conceal(b->manager->fabric, b->region);
-    flm__blob_unmap(b->map, b->size);
-    close(b->fd);
+    if (b->room.fd >= 0 && !b->shown) {
+        flm__pool_give(&b->manager->blob_pool, &b->room);
+    } else if (b->room.fd >= 0) {
+        flm__room_free(&b->room);
+    } else {
+        flm__maps_put(&b->manager->blob_maps, b->map, b->size);
+        close(b->fd);
+        if (b->origin.birth)
+            tell_origin(b);
+    }
     free(b);
 }
 
@@ -87,7 +115,6 @@ int blob_expose(struct blob *b, flm_error *error)
 
 struct blob_read {
     struct blob *blob;
-    void *map;
     blob_fetched_fn *done;
     void *arg;
 };
@@ -95,13 +122,34 @@ struct blob_read {
 static void read_done(void *arg, int status)
 {
     struct blob_read *r = arg;
-    munmap(r->map, r->blob->size);
     if (status < 0) {
         blob_release(r->blob);
         r->blob = NULL;
     }
     r->done(r->arg, r->blob, status);
     free(r);
+}
+
+/* A blob to read into. */
+static int make_room(struct manager *m, uint64_t size, struct blob **out)
+{
+    struct flm__room room;
+    int rc = flm__pool_take(&m->blob_pool, size, &room, NULL);
+    if (rc < 0)
+        return rc;
+    struct blob *b = *out = calloc(1, sizeof(*b));
+    if (!b) {
+        flm__room_free(&room);
+        return FLM_ENOMEM;
+    }
+    *b = (struct blob){.id = ++m->next_blob,
+                       .size = size,
+                       .fd = room.fd,
+                       .refs = 1,
+                       .manager = m,
+                       .map = room.map,
+                       .room = room};
+    return 0;
 }
 
 int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob_ref *ref,
@@ -112,48 +160,78 @@ int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob
     struct blob_read *r = calloc(1, sizeof(*r));
     if (!r)
         return FLM_ENOMEM;
-    int fd = flm__blob_create(ref->size, &r->map, NULL);
-    if (fd < 0) {
-        free(r);
-        return fd;
-    }
     r->done = done;
     r->arg = arg;
-    r->blob = blob_new(m, fd, ref->size);
-    int rc = r->blob ? m->fabric_ops->read(link, r->map, ref->size, ref->address, ref->key, read_done, r)
-                     : FLM_ENOMEM;
+    int rc = make_room(m, ref->size, &r->blob);
+    if (rc == 0)
+        rc = m->fabric_ops->read(link, r->blob->room.map, ref->size, ref->address, ref->key, read_done, r);
     if (rc < 0) {
-        munmap(r->map, ref->size);
         blob_release(r->blob);
         free(r);
     }
     return rc;
 }
 
+static bool is_by_rma(const struct peer *to)
+{
+    return to->link && !flm__ring_is(to->link);
+}
+
+static int expose_to(struct blob *b, struct flm__blob_ref *ref)
+{
+    int rc = blob_expose(b, NULL);
+    ref->address = b->address;
+    ref->key = b->key;
+    return rc;
+}
+
+static int announce(struct blob *b, struct peer *to, Flm__Blob *announced)
+{
+    announced->id = b->id;
+    announced->size = b->size;
+    FLM__MESSAGE(m, blob, BLOB, announced);
+    return peer_try_send(to, &m, &b->fd, 1);
+}
+
 int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, struct flm__blob_ref *ref)
 {
+    Flm__Blob announced = FLM__BLOB__INIT;
     *ref = (struct flm__blob_ref){.id = b->id, .size = b->size};
-    if (to->link && !flm__ring_is(to->link)) {
-        int rc = blob_expose(b, NULL);
-        ref->address = b->address;
-        ref->key = b->key;
-        return rc;
-    }
-    Flm__Blob announce = FLM__BLOB__INIT;
-    announce.lane = lane;
-    announce.life = life;
-    announce.id = b->id;
-    announce.size = b->size;
-    FLM__MESSAGE(m, blob, BLOB, &announce);
-    return peer_try_send(to, &m, &b->fd, 1);
+    if (is_by_rma(to))
+        return expose_to(b, ref);
+    announced.lane = lane;
+    announced.life = life;
+    announced.reused = b->reused;
+    b->shown = true;
+    return announce(b, to, &announced);
+}
+
+int blob_lend(struct blob *b, struct peer *client, struct flm__blob_ref *ref)
+{
+    Flm__Blob announced = FLM__BLOB__INIT;
+    *ref = (struct flm__blob_ref){.id = b->id, .size = b->size};
+    bool by_rma = is_by_rma(client);
+    announced.reused = b->reused || b->room.fd >= 0;
+    int rc = by_rma ? expose_to(b, ref) : announce(b, client, &announced);
+    if (rc == 0 && (by_rma || announced.reused)) /* else the client has the descriptor, and says nothing */
+        peer_keep_blob(client, blob_hold(b));
+    return rc;
+}
+
+void blob_give_up(struct blob *b)
+{
+    b->origin.birth = 0;
+    b->shown = true;
 }
 
 int blob_show(struct blob *b, struct peer *agent, bool relay, Flm__BlobRef *ref)
 {
     ref->id = b->id;
     ref->size = b->size;
-    if (!relay)
+    if (!relay) {
+        b->shown = true;
         return b->fd;
+    }
     if (agent && blob_expose(b, NULL) == 0) {
         ref->address = b->address;
         ref->key = b->key;

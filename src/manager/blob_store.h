@@ -3,6 +3,7 @@
 #define MANAGER_BLOB_STORE_H
 
 #include "manager/manager.h"
+#include "net/blob_pool.h"
 #include "wire/record.h"
 
 struct blob {
@@ -10,14 +11,21 @@ struct blob {
     uint64_t size;
     int fd;
     unsigned refs;
-    const void *map;            /* when it was needed here */
+    bool reused;           /* who made it puts others there later: its mapping is kept */
+    bool shown;            /* another process has its descriptor: it is not ours to use again */
+    const void *map;       /* when it was needed here */
+    struct flm__room room; /* read by us: its memory, which is used again; else fd is -1 */
+    struct {
+        unsigned executor;
+        uint64_t birth, id;
+    } origin;                   /* birth not 0: the executor that is to hear when it is done with */
     struct flm__region *region; /* exposed to relays and remote clients */
     uint64_t address, key;
     struct manager *manager;
 };
 
 /* Takes a received memfd after checking it; NULL: fd is closed, error filled. */
-struct blob *blob_take(struct manager *m, int fd, uint64_t size, flm_error *error);
+struct blob *blob_take(struct manager *m, int fd, uint64_t size, bool reused, flm_error *error);
 /* One with these bytes; NULL: no memory. */
 struct blob *blob_make(struct manager *m, const void *data, uint64_t size, flm_error *error);
 /* Maps its bytes, at ->map. False: no memory. */
@@ -36,6 +44,10 @@ int blob_fetch(struct manager *m, struct flm__link *link, const struct flm__blob
 
 /* The reference to be sent to a peer: as a memfd announced to it, or as exposed memory. */
 int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, struct flm__blob_ref *ref);
+/* The same for an output, to a client, which says BlobDone where the memory is exposed or used again. */
+int blob_lend(struct blob *b, struct peer *client, struct flm__blob_ref *ref);
+/* The client is gone without a word: it may look at it as long as it likes. */
+void blob_give_up(struct blob *b);
 
 /* What a message for an executor says of one: fills ref but for its version, and returns the descriptor
  * that goes along; -1: agent (NULL: it is gone) is a relay, which reads it by RMA and says BlobDone. */

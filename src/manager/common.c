@@ -183,7 +183,7 @@ void common_receive(struct peer *p, Flm__Message *m, const Flm__BlobRef *ref, in
     const Flm__Request *r = m->request;
     flm_error error = {0};
     if (n_fds == 1) {
-        struct blob *common = blob_take(p->manager, fds[0], ref->size, &error);
+        struct blob *common = blob_take(p->manager, fds[0], ref->size, false, &error);
         if (common)
             then(p, r, common);
         else

@@ -166,7 +166,7 @@ static void copy(struct flm__journal_record *record, char *to, const struct flm_
 bool durable_readable(struct blob *large)
 {
     if (large && !large->map)
-        large->map = flm__blob_map(large->fd, large->size, NULL);
+        blob_map(large, NULL);
     return !large || large->map;
 }
 

@@ -97,9 +97,7 @@ void executor_drop_blobs(struct executor *e)
     struct arrived_blob *a, *next;
     HASH_ITER(hh, e->blobs, a, next)
     {
-        HASH_DEL(e->blobs, a);
-        close(a->fd);
-        free(a);
+        arrived_blob_drop(&e->blobs, a);
     }
     blob_release(e->claimed);
     e->claimed = NULL;

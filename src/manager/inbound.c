@@ -8,7 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     DRAIN_BYTES = 64 << 10, /* of one client in one turn of the loop */
@@ -48,10 +47,10 @@ static bool payload_is_there(struct peer *p, uint64_t id)
 
 static void drop_payload(struct peer *p, uint64_t id)
 {
-    uint64_t size;
-    int fd = flm__ring_is(p->link) ? peer_take_blob(p, id, &size) : -1;
-    if (fd >= 0)
-        close(fd);
+    struct arrived_blob *a;
+    HASH_FIND(hh, p->blobs, &id, sizeof(id), a);
+    if (a)
+        arrived_blob_drop(&p->blobs, a);
 }
 
 /* A task of a durable session whose input did not come, or could not be recorded: it was never taken, and
@@ -285,14 +284,13 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
                          const struct flm__blob_ref *where)
 {
     flm_error error = {0};
-    uint64_t size;
     s->blob_bytes += where->size;
     remember_blob(ref, NULL, where->size);
     if (!flm__ring_is(p->link)) {
         start_fetch(p, s, ref, where);
         return;
     }
-    struct blob *blob = blob_take(p->manager, peer_take_blob(p, where->id, &size), where->size, &error);
+    struct blob *blob = peer_take_blob(p, where->id, where->size, &error);
     if (blob && s->durability && !durable_stored_task(s, queue_record(ref), blob)) {
         flm__error_set(&error, FLM_EIO, "the input could not be recorded");
         blob_release(blob);

@@ -76,6 +76,8 @@ static void on_heartbeat(uv_timer_t *timer)
     struct manager *m = timer->data;
     m->now = flm__now_ns();
     node_heartbeat(m);
+    flm__pool_trim(&m->blob_pool, m->now);
+    flm__maps_trim(&m->blob_maps, m->now);
     end_time_look(m);
     blocks_comment(m);
     too_long_look(m);
@@ -318,6 +320,8 @@ static void fini(struct manager *m)
     application_free_all(m);
     if (m->fabric)
         m->fabric_ops->close(m->fabric); /* reads that are still under way end here */
+    flm__pool_clear(&m->blob_pool);
+    flm__maps_clear(&m->blob_maps);
     uv_loop_close(&m->uv);
     if (m->bell >= 0)
         close(m->bell);

@@ -17,6 +17,7 @@
 #include "manager/say.h"
 #include "net/address.h"
 #include "net/conn.h"
+#include "net/blob_pool.h"
 #include "net/fabric.h"
 #include "net/handshake.h"
 #include "net/link.h"
@@ -87,6 +88,8 @@ struct manager {
 
     const struct flm__fabric_ops *fabric_ops;
     struct flm__fabric *fabric;
+    struct flm__blob_pool blob_pool; /* what was read from peers, for the next */
+    struct flm__blob_maps blob_maps; /* of memory that others use again */
     uint64_t next_blob;
     struct object *objects;              /* by name: objects.c */
     uint64_t object_bytes, object_floor; /* versions up to this were those of deleted ones */

@@ -160,7 +160,9 @@ static struct executor *lane(struct node *n, uint32_t l, uint32_t life)
 /* An announced output. */
 static void take_blob(struct executor *e, const Flm__Blob *b, int *fds, unsigned n_fds)
 {
-    if (n_fds == 1 && arrived_blob_add(&e->blobs, b->id, b->size, fds[0]))
+    if (n_fds == 1 &&
+        arrived_blob_add(&e->blobs, &(struct arrived_blob){
+                                        .id = b->id, .size = b->size, .fd = fds[0], .reused = b->reused}))
         return;
     flm__close_fds(fds, n_fds);
     if (n_fds == 1) /* the result that refers to it could never be taken */

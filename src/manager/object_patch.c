@@ -61,7 +61,7 @@ static void copied(uv_work_t *work, int status)
     if (status < 0)
         flm__error_set(&c->error, FLM_ECANCELLED, "the session manager is ending");
     if (c->fd >= 0 && o && o->blob == c->base)
-        whole = blob_take(m, c->fd, c->base->size, &c->error);
+        whole = blob_take(m, c->fd, c->base->size, false, &c->error);
     else if (c->fd >= 0)
         close(c->fd);
     if (c->fd >= 0 && o && o->blob != c->base) {

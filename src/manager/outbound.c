@@ -85,11 +85,9 @@ static bool pump_one(struct session *s, struct peer *p, const struct flm__record
     if (r->flags & FLM__RECORD_BLOB) {
         struct flm__blob_ref ref;
         struct blob *blob = flow_blob(r);
-        if (blob_offer(blob, p, 0, 0, &ref) < 0)
+        if (blob_lend(blob, p, &ref) < 0)
             return false;
         memcpy((char *)to + FLM__RECORD_HEADER + r->size - sizeof(ref), &ref, sizeof(ref));
-        if (!flm__ring_is(p->link)) /* on a ring the client has the descriptor */
-            peer_keep_blob(p, blob_hold(blob));
     }
     flm__link_commit(p->link, bytes);
     if (s->detached)

@@ -1,8 +1,6 @@
 #include "manager/output.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 bool output_claim(struct executor *e, const struct flm__blob_ref *ref, struct blob **blob)
 {
@@ -16,7 +14,12 @@ bool output_claim(struct executor *e, const struct flm__blob_ref *ref, struct bl
         return false;
     HASH_DEL(e->blobs, a);
     flm_error error = {0};
-    *blob = blob_take(e->node->peer->manager, a->fd, ref->size, &error);
+    *blob = a->blob ? a->blob : blob_take(e->node->peer->manager, a->fd, ref->size, a->reused, &error);
+    if (*blob && a->reused) {
+        (*blob)->origin.executor = e->id;
+        (*blob)->origin.birth = e->birth;
+        (*blob)->origin.id = a->id;
+    }
     free(a);
     if (!*blob)
         executor_lies(e, error.text);
@@ -30,14 +33,14 @@ struct fetch {
     uint64_t id;
 };
 
-static bool keep(struct executor *e, uint64_t id, const struct blob *blob)
+/* Until its result is looked at again. */
+static bool keep(struct executor *e, uint64_t id, struct blob *blob)
 {
-    int fd = fcntl(blob->fd, F_DUPFD_CLOEXEC, 3);
-    if (fd >= 0 && arrived_blob_add(&e->blobs, id, blob->size, fd))
-        return true;
-    if (fd >= 0)
-        close(fd);
-    return false;
+    const struct arrived_blob a = {.id = id, .size = blob->size, .fd = -1, .blob = blob};
+    if (!arrived_blob_add(&e->blobs, &a))
+        return false;
+    blob_hold(blob);
+    return true;
 }
 
 static void fetched(void *arg, struct blob *blob, int status)

@@ -110,14 +110,13 @@ static void drop_blobs(struct peer *p)
     struct arrived_blob *a, *next;
     HASH_ITER(hh, p->blobs, a, next)
     {
-        HASH_DEL(p->blobs, a);
-        close(a->fd);
-        free(a);
+        arrived_blob_drop(&p->blobs, a);
     }
     struct kept_blob *k, *k_next;
     HASH_ITER(hh, p->kept, k, k_next)
     {
         HASH_DEL(p->kept, k);
+        blob_give_up(k->blob);
         blob_release(k->blob);
         free(k);
     }
@@ -192,19 +191,26 @@ void peer_check_links(struct manager *m)
     }
 }
 
-bool arrived_blob_add(struct arrived_blob **table, uint64_t id, uint64_t size, int fd)
+bool arrived_blob_add(struct arrived_blob **table, const struct arrived_blob *blob)
 {
-    struct arrived_blob *a = calloc(1, sizeof(*a));
+    struct arrived_blob *a = malloc(sizeof(*a));
     if (!a)
         return false;
-    a->id = id;
-    a->size = size;
-    a->fd = fd;
+    *a = *blob;
     HASH_ADD(hh, *table, id, sizeof(a->id), a);
     if (flm__hash_added(&a->hh))
         return true;
     free(a);
     return false;
+}
+
+void arrived_blob_drop(struct arrived_blob **table, struct arrived_blob *blob)
+{
+    HASH_DEL(*table, blob);
+    if (blob->fd >= 0)
+        close(blob->fd);
+    blob_release(blob->blob);
+    free(blob);
 }
 
 bool peer_has_blob(const struct peer *p, uint64_t id)
@@ -214,23 +220,26 @@ bool peer_has_blob(const struct peer *p, uint64_t id)
     return a != NULL;
 }
 
-int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size)
+struct blob *peer_take_blob(struct peer *p, uint64_t id, uint64_t size, flm_error *error)
 {
     struct arrived_blob *a;
     HASH_FIND(hh, p->blobs, &id, sizeof(id), a);
-    if (!a)
-        return -1;
-    int fd = a->fd;
-    *size = a->size;
+    if (!a) {
+        flm__error_set(error, FLM_EPROTO, "a payload was not announced");
+        return NULL;
+    }
+    struct blob *blob = blob_take(p->manager, a->fd, size, a->reused, error);
     HASH_DEL(p->blobs, a);
     free(a);
-    return fd;
+    return blob;
 }
 
 static void blob_arrived(struct peer *p, const Flm__Blob *b, int *fds, unsigned n_fds)
 {
     bool sound = n_fds == 1 && HASH_COUNT(p->blobs) < BLOBS_WAITING_MAX;
-    if (sound && arrived_blob_add(&p->blobs, b->id, b->size, fds[0]))
+    if (sound &&
+        arrived_blob_add(&p->blobs, &(struct arrived_blob){
+                                        .id = b->id, .size = b->size, .fd = fds[0], .reused = b->reused}))
         return;
     flm__close_fds(fds, n_fds);
     /* The record that refers to it could never be taken. */

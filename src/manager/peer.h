@@ -14,11 +14,14 @@ struct arrived_blob {
     uint64_t id;
     uint64_t size;
     int fd;
+    bool reused;
+    struct blob *blob; /* fd is -1: what it is already */
     UT_hash_handle hh;
 };
 
-/* Adds one to a table; false: no memory. */
-bool arrived_blob_add(struct arrived_blob **table, uint64_t id, uint64_t size, int fd);
+/* Adds one to a table, with fd or blob (which is held); false: no memory. */
+bool arrived_blob_add(struct arrived_blob **table, const struct arrived_blob *blob);
+void arrived_blob_drop(struct arrived_blob **table, struct arrived_blob *blob);
 
 /* A large payload exposed to the peer until it says that it has read it. */
 struct kept_blob {
@@ -97,8 +100,9 @@ void peer_check_links(struct manager *m);
 
 /* Whether the blob has been announced. */
 bool peer_has_blob(const struct peer *p, uint64_t id);
-/* Takes an announced blob; -1 when it has not come. */
-int peer_take_blob(struct peer *p, uint64_t id, uint64_t *size);
+/* Takes an announced blob, which has size bytes. NULL: it has not come, or is not as announced; error
+ * filled. */
+struct blob *peer_take_blob(struct peer *p, uint64_t id, uint64_t size, flm_error *error);
 
 /* Keeps a blob until the peer says BlobDone. Takes the reference. */
 struct blob;

@@ -37,6 +37,9 @@ static bool read_about(const Flm__Message *m, struct about *about)
         ABOUT(COMMON, common);
         ABOUT(GOT_OBJECT, got_object);
 #undef ABOUT
+    case FLM__MESSAGE__BODY_BLOB_DONE:
+        *about = (struct about){m->blob_done->lane, m->blob_done->life, true};
+        return m->blob_done->life != 0;
     default:
         return false;
     }
@@ -109,7 +112,7 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_REQUEST:
         answer_request(agent, m->request);
         break;
-    case FLM__MESSAGE__BODY_BLOB_DONE:
+    case FLM__MESSAGE__BODY_BLOB_DONE: /* life 0 */
         if (agent->relay)
             relay_blob_done(agent->relay, m->blob_done->id);
         break;

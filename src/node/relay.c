@@ -58,6 +58,8 @@ static int move_result(struct relay *r, struct lane *l, const char *data, size_t
             return rc;
     }
     flm__link_commit(r->link, *bytes);
+    if (l->given)
+        relay_input_over(r, l, &rec);
     l->relayed++;
     return 1;
 }
@@ -146,6 +148,8 @@ bool relay_turn(struct relay *r)
 
 void relay_tick(struct relay *r, int64_t now_ns)
 {
+    flm__pool_trim(&r->pool, now_ns);
+    flm__maps_trim(&r->maps, now_ns);
     if (r->fabric) /* else flmd is lost */
         r->ops->tick(r->fabric, now_ns);
 }
@@ -224,6 +228,7 @@ void relay_lane_close(struct relay *r, unsigned lane)
     relay_drop_held(r, l);
     flm__link_destroy(l->ring);
     relay_forget_announced(l);
+    relay_forget_given(l);
     *l = (struct lane){0};
 }
 
@@ -387,6 +392,8 @@ void relay_close(struct relay *r)
     relay_common_close(r);
     relay_objects_close(r);
     close_fabric(r);
+    flm__pool_clear(&r->pool);
+    flm__maps_clear(&r->maps);
     close(r->bell);
     free(r->lanes);
 }

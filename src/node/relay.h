@@ -63,7 +63,7 @@ bool relay_arm(struct relay *relay);
 void relay_disarm(struct relay *relay);
 
 /* An executor announces a large output; takes fd. */
-void relay_blob_from_executor(struct relay *relay, unsigned lane, uint64_t id, uint64_t size, int fd);
+void relay_blob_from_executor(struct relay *relay, unsigned lane, const Flm__Blob *blob, int fd);
 /* flmd has read a large output. */
 void relay_blob_done(struct relay *relay, uint64_t id);
 

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <utlist.h>
+
 static void unlink_pull(struct pull *pull)
 {
     for (struct pull **p = &pull->relay->pulls; *p; p = &(*p)->next) {
@@ -21,11 +23,15 @@ static void unlink_pull(struct pull *pull)
     }
 }
 
+/* Whoever has read common data or objects may look at them still; an input that nobody was told of is ours.
+ */
 static void free_pull(struct pull *pull)
 {
     unlink_pull(pull);
-    munmap(pull->map, pull->size);
-    close(pull->fd);
+    if (pull->ours && pull->done)
+        flm__pool_give(&pull->relay->pool, &pull->room);
+    else
+        flm__room_free(&pull->room);
     free(pull);
 }
 
@@ -66,14 +72,13 @@ struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t addre
     }
     pull->relay = relay;
     pull->size = (size_t)size;
-    pull->fd = flm__blob_create(pull->size, &pull->map, error);
-    if (pull->fd < 0) {
+    if (flm__pool_take(&relay->pool, pull->size, &pull->room, error) < 0) {
         free(pull);
         return NULL;
     }
     pull->next = relay->pulls;
     relay->pulls = pull;
-    int rc = relay->ops->read(relay->link, pull->map, pull->size, address, key, on_read, pull);
+    int rc = relay->ops->read(relay->link, pull->room.map, pull->size, address, key, on_read, pull);
     if (rc < 0) {
         flm__error_set(error, rc, "cannot read a payload from flmd: %s", flm_strerror(rc));
         free_pull(pull);
@@ -91,7 +96,54 @@ void relay_pull_drop(struct pull *pull)
         free_pull(pull);
 }
 
-void relay_blob_from_executor(struct relay *relay, unsigned lane, uint64_t id, uint64_t size, int fd)
+void relay_pull_given(struct pull *pull, struct lane *lane, const struct flm__record *task)
+{
+    struct given *g = malloc(sizeof(*g));
+    if (g) {
+        *g = (struct given){.task = task->task, .session = task->session, .room = pull->room};
+        DL_APPEND(lane->given, g);
+    } else {
+        flm__room_free(&pull->room);
+    }
+    unlink_pull(pull);
+    free(pull);
+}
+
+static void take_back(struct lane *lane, struct given *g)
+{
+    DL_DELETE(lane->given, g);
+    flm__room_free(&g->room);
+    free(g);
+}
+
+/* Those before it were recalled: the executor has them to look at, and says no more of them. One that did
+ * not plainly succeed may have been answered for by somebody else than who runs it. */
+void relay_input_over(struct relay *relay, struct lane *lane, const struct flm__record *result)
+{
+    struct given *g;
+    DL_FOREACH(lane->given, g)
+    {
+        if (g->task == result->task && g->session == result->session)
+            break;
+    }
+    if (!g)
+        return;
+    while (lane->given != g)
+        take_back(lane, lane->given);
+    if (!(result->flags & FLM__RECORD_OUTCOME)) {
+        flm__pool_give(&relay->pool, &g->room);
+        g->room = (struct flm__room){.fd = -1};
+    }
+    take_back(lane, g);
+}
+
+void relay_forget_given(struct lane *lane)
+{
+    while (lane->given)
+        take_back(lane, lane->given);
+}
+
+void relay_blob_from_executor(struct relay *relay, unsigned lane, const Flm__Blob *blob, int fd)
 {
     struct lane *l = &relay->lanes[lane];
     struct announced *a = l->ring ? calloc(1, sizeof(*a)) : NULL;
@@ -99,9 +151,10 @@ void relay_blob_from_executor(struct relay *relay, unsigned lane, uint64_t id, u
         close(fd);
         return;
     }
-    a->id = id;
-    a->size = size;
+    a->id = blob->id;
+    a->size = blob->size;
     a->fd = fd;
+    a->reused = blob->reused;
     a->next = l->announced;
     l->announced = a;
 }
@@ -137,7 +190,11 @@ int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *r
     int rc = FLM_ENOMEM;
     if (e && a->size == ref->size && a->size <= FLM_MAX_PAYLOAD && a->size > 0) {
         e->size = a->size;
-        e->map = flm__blob_map(a->fd, (size_t)a->size, error);
+        e->map = a->reused ? flm__maps_get(&relay->maps, a->fd, (size_t)a->size, error)
+                           : flm__blob_map(a->fd, (size_t)a->size, error);
+        e->lane = relay_lane_index(relay, lane);
+        e->life = a->reused ? lane->life : 0;
+        e->original = a->id;
         rc = e->map ? relay->ops->expose(relay->fabric, e->map, (size_t)e->size, &e->region, &ref->address,
                                          &ref->key, error)
                     : FLM_EPROTO;
@@ -148,7 +205,7 @@ int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *r
     free(a);
     if (rc < 0) {
         if (e)
-            flm__blob_unmap(e->map, (size_t)e->size);
+            flm__maps_put(&relay->maps, e->map, (size_t)e->size);
         free(e);
         return rc;
     }
@@ -163,14 +220,28 @@ static void conceal(struct relay *relay, struct exposed **p)
     struct exposed *e = *p;
     *p = e->next;
     relay->ops->conceal(relay->fabric, e->region);
-    flm__blob_unmap(e->map, (size_t)e->size);
+    flm__maps_put(&relay->maps, e->map, (size_t)e->size);
     free(e);
+}
+
+/* The executor may put another output there, if it is still the one that lives in the lane. */
+static void tell_executor(struct relay *relay, const struct exposed *e)
+{
+    struct slot *slot = &relay->agent->slots[e->lane];
+    Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+    done.id = e->original;
+    done.lane = e->lane;
+    done.life = e->life;
+    FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
+    if (e->life && e->life == slot->life && slot->watch)
+        flm__watch_send(slot->watch, &m, NULL, 0);
 }
 
 void relay_blob_done(struct relay *relay, uint64_t id)
 {
     for (struct exposed **p = &relay->exposed; *p; p = &(*p)->next) {
         if ((*p)->id == id) {
+            tell_executor(relay, *p);
             conceal(relay, p);
             return;
         }

@@ -46,7 +46,8 @@ static void on_pulled(struct pull *pull)
     for (unsigned i = 0; i < agent->n_slots; i++) {
         struct slot *slot = &agent->slots[i];
         if ((slot->common == common && slot->bind) || slot->coming == common)
-            slot_common_ready(slot, failed ? -1 : pull->fd, "the common data could not be read from flmd");
+            slot_common_ready(slot, failed ? -1 : pull->room.fd,
+                              "the common data could not be read from flmd");
     }
     for (unsigned i = 0; failed && i < agent->n_slots; i++)
         if (agent->slots[i].common == common)
@@ -89,7 +90,7 @@ void relay_common_get(struct relay *relay, struct slot *slot, struct common **at
     }
     common->users++;
     if (common->pull->done)
-        slot_common_ready(slot, common->pull->fd, "");
+        slot_common_ready(slot, common->pull->room.fd, "");
 }
 
 void relay_common_decline(struct relay *relay, const Flm__BlobRef *ref)

@@ -2,6 +2,7 @@
 #ifndef FLM_NODE_RELAY_INSIDE_H
 #define FLM_NODE_RELAY_INSIDE_H
 
+#include "net/blob_pool.h"
 #include "net/fabric.h"
 #include "net/ring.h"
 #include "node/agent.h"
@@ -17,6 +18,15 @@ struct announced {
     struct announced *next;
     uint64_t id, size;
     int fd;
+    bool reused;
+};
+
+/* A large input that an executor may be reading. */
+struct given {
+    struct given *prev, *next;
+    uint64_t task;
+    uint32_t session;
+    struct flm__room room;
 };
 
 struct lane {
@@ -32,7 +42,8 @@ struct lane {
     /* Records that wait: for a payload, or for room in the ring. */
     char *held;
     size_t held_start, held_end, held_room;
-    struct pull *pull; /* of the first record in held */
+    struct pull *pull;   /* of the first record in held */
+    struct given *given; /* large inputs that the executor has, in the order of their tasks */
     struct announced *announced;
 };
 
@@ -40,6 +51,9 @@ struct lane {
 struct exposed {
     struct exposed *next;
     uint64_t id, size;
+    unsigned lane;
+    uint32_t life;     /* not 0: of the executor that uses this memory again */
+    uint64_t original; /* its id there */
     const void *map;
     struct flm__region *region;
 };
@@ -60,7 +74,9 @@ struct relay {
     struct exposed *exposed;
     struct common *commons;
     struct pull *pulls;
-    struct object *objects; /* of relay_objects.c */
+    struct flm__blob_pool pool; /* for inputs */
+    struct flm__blob_maps maps; /* of outputs */
+    struct object *objects;     /* of relay_objects.c */
     uint64_t object_bytes;
     struct question *questions;
 };
@@ -100,13 +116,13 @@ void relay_drop_held(struct relay *relay, struct lane *lane);
 struct pull {
     struct pull *next;
     struct relay *relay;
-    void *map;
-    int fd;
+    struct flm__room room;
     size_t size;
     bool done, orphaned; /* orphaned: nobody wants it any more, it frees itself when done */
     int status;
     void (*on_done)(struct pull *pull); /* NULL: somebody looks at `done` */
     void *owner;
+    bool ours; /* no executor has been told of it: an input, until it is passed on */
     bool tell; /* flmd waits to hear that its memory has been read */
     unsigned lane;
     uint64_t id;
@@ -116,6 +132,11 @@ struct pull {
 struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t address, uint64_t key,
                               flm_error *error);
 void relay_pull_drop(struct pull *pull); /* NULL is allowed */
+/* The executor has been told of the input in pull, which is dropped. */
+void relay_pull_given(struct pull *pull, struct lane *lane, const struct flm__record *task);
+/* The executor has answered a task: its input, if that was large, is used again. */
+void relay_input_over(struct relay *relay, struct lane *lane, const struct flm__record *result);
+void relay_forget_given(struct lane *lane);
 /* flmd hears this once for each task with a large payload that it sent us, also if the payload was of no
  * use any more. */
 void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id);

@@ -100,7 +100,7 @@ static void answer(const struct question *q, bool data, uint64_t version, int co
 {
     Flm__GotObject got = FLM__GOT_OBJECT__INIT;
     Flm__BlobRef ref = FLM__BLOB_REF__INIT;
-    int fd = data ? q->object->pull->fd : -1;
+    int fd = data ? q->object->pull->room.fd : -1;
     got.lane = q->slot->lane;
     got.life = q->life;
     got.number = q->number;

@@ -37,7 +37,7 @@ static int have_payload(struct relay *r, struct lane *l, const struct flm__recor
         l->pull = relay_pull_start(r, ref->size, ref->address, ref->key, &error);
         if (!l->pull)
             return error.code;
-        l->pull->tell = true;
+        l->pull->tell = l->pull->ours = true;
         l->pull->lane = relay_lane_index(r, l);
         l->pull->id = ref->id;
     }
@@ -47,16 +47,18 @@ static int have_payload(struct relay *r, struct lane *l, const struct flm__recor
 }
 
 /* Announces the payload to the executor. */
-static void pass_payload(struct relay *r, struct lane *l, const struct flm__blob_ref *ref)
+static void pass_payload(struct relay *r, struct lane *l, const struct flm__record *rec,
+                         const struct flm__blob_ref *ref)
 {
     Flm__Blob blob = FLM__BLOB__INIT;
     blob.lane = relay_lane_index(r, l);
     blob.life = l->life;
     blob.id = ref->id;
     blob.size = ref->size;
+    blob.reused = true;
     FLM__MESSAGE(m, blob, BLOB, &blob);
-    flm__watch_send(r->agent->slots[relay_lane_index(r, l)].watch, &m, &l->pull->fd, 1);
-    relay_pull_drop(l->pull);
+    flm__watch_send(r->agent->slots[relay_lane_index(r, l)].watch, &m, &l->pull->room.fd, 1);
+    relay_pull_given(l->pull, l, rec);
     l->pull = NULL;
 }
 
@@ -87,7 +89,7 @@ static bool put_large(struct relay *r, struct lane *l, const struct flm__record 
         relay_fail_lane(r, l, "an input could not be read from flmd");
     if (rc <= 0)
         return false;
-    pass_payload(r, l, &ref);
+    pass_payload(r, l, rec, &ref);
     ref.address = ref.key = 0;
     flm__task_split(rec, flm__record_payload(room), &parts);
     memcpy((void *)(uintptr_t)parts.input, &ref, sizeof(ref));

@@ -83,7 +83,7 @@ static void on_blob(struct slot *slot, Flm__Message *m, int *fds, unsigned n_fds
     if (n_fds != 1)
         return;
     if (slot->agent->relay) {
-        relay_blob_from_executor(slot->agent->relay, slot->lane, m->blob->id, m->blob->size, fds[0]);
+        relay_blob_from_executor(slot->agent->relay, slot->lane, m->blob, fds[0]);
         fds[0] = -1;
         return;
     }
@@ -389,6 +389,7 @@ void slot_from_manager(struct slot *slot, Flm__Message *m, int *fds, unsigned n_
     case FLM__MESSAGE__BODY_RECALL:
     case FLM__MESSAGE__BODY_CANCEL:
     case FLM__MESSAGE__BODY_BLOB:
+    case FLM__MESSAGE__BODY_BLOB_DONE:
         if (slot->life == slot->announced)
             flm__watch_send(slot->watch, m, fds, n_fds);
         break;

@@ -66,8 +66,8 @@ static int run_in_private_instance(const struct flmexec_options *o, int argc, ch
     int k = 0;
     list[k++] = (char *)"flmrun";
     if (o->jobs) {
-        unsigned long long n = (unsigned long long)o->jobs * (o->ranks ? o->ranks : 1);
-        snprintf(jobs, sizeof(jobs), "%llu", n < EXECUTORS_MAX ? n : EXECUTORS_MAX);
+        unsigned long long slots = (unsigned long long)o->jobs * (o->ranks ? o->ranks : 1);
+        snprintf(jobs, sizeof(jobs), "%llu", slots < EXECUTORS_MAX ? slots : EXECUTORS_MAX);
         list[k++] = (char *)"-n";
         list[k++] = jobs;
     }

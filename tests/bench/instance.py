@@ -32,7 +32,7 @@ class Instance:
 
     def __init__(self, bindir, n, *options):
         self.bindir, self.n, self.options = bindir, n, options
-        self.started = []
+        self.started, self.nodes = [], []
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="flm-bench-")
@@ -54,7 +54,7 @@ class Instance:
     def start(self):
         options = [str(o).replace("FOLDER", self.folder) for o in self.options]
         self.flmd = subprocess.Popen(
-            [f"{self.bindir}/flmd", "-n", str(self.n), "--endpoint", self.env["FLM_ENDPOINT"], *options],
+            [f"{self.bindir}/flmd", "-n", str(max(self.n, 1)), "--endpoint", self.env["FLM_ENDPOINT"], *options],
             env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
     def restart(self):
@@ -80,8 +80,25 @@ class Instance:
             except subprocess.TimeoutExpired:
                 self.flmd.kill()
                 self.flmd.wait()
+        for node in self.nodes:  # they end with flmd
+            node.wait()
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add_node(self, provider):
+        """One more executor, whose agent talks to flmd by this provider."""
+        n = len(self.executors())
+        folder = f"{self.folder}/node{n}"
+        os.mkdir(folder, 0o700)
+        command = [f"{self.bindir}/flm-node", "--endpoint", self.env["FLM_ENDPOINT"], "--provider", provider, "--slots",
+                   "1", "--directory", folder]
+        node = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.nodes.append(node)
+        end = time.monotonic() + 20
+        while len(self.executors()) <= n:
+            if node.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("flm-node did not start")
+            time.sleep(0.02)
 
     def ctl(self, *args):
         """What flmctl says, None where it failed or said nothing."""

@@ -1,0 +1,16 @@
+#!/bin/bash
+# Large payloads: their memory is used again, and what somebody still looks at is not touched.
+. "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
+. "$FLM_SRCDIR/tests/system/engine.sh"
+
+payloads() { # WHAT, EXPECTED, CASE
+    run "$FLM_BUILDDIR/tests/system/payloads" "$3"
+    check_equal "$1" "$2" "$out$err"
+}
+
+for transport in $(transports); do
+    engine -n 2
+    payloads "results that are held stay ($transport)" unchanged held
+    [ "$transport" != ring ] || payloads 'outputs lie where others have lain' 'again and again' reused
+    engine_end
+done
