@@ -77,8 +77,7 @@ static void note(const struct flm_result *r)
     delivered++;
     if (log_file) {
         fprintf(log_file, "%lu\n", (unsigned long)r->task);
-        if (o.kill_after || o.seconds || o.sync_each)
-            fflush(log_file);
+        fflush(log_file); /* before the library says that it has been taken: we may be killed */
     }
     if (delivered == o.kill_after)
         raise(SIGKILL);
