@@ -1,6 +1,7 @@
 #include "executor/arrivals.h"
 
 #include "base/error.h"
+#include "base/time.h"
 #include "net/blob.h"
 
 #include <stdlib.h>
@@ -131,5 +132,12 @@ void flm__arrivals_forget(struct flm__arrivals *a)
 {
     pthread_mutex_lock(&a->lock);
     flm__maps_clear(&a->maps);
+    pthread_mutex_unlock(&a->lock);
+}
+
+void flm__arrivals_trim(struct flm__arrivals *a)
+{
+    pthread_mutex_lock(&a->lock);
+    flm__maps_trim(&a->maps, flm__now_ns());
     pthread_mutex_unlock(&a->lock);
 }

@@ -47,5 +47,7 @@ const void *flm__arrivals_wait(struct flm__arrivals *a, uint64_t id, size_t *siz
 void flm__arrivals_done(struct flm__arrivals *a, const void *map, size_t size); /* NULL is allowed */
 /* The session is left: mappings that were kept for its next inputs go. */
 void flm__arrivals_forget(struct flm__arrivals *a);
+/* Drops mappings that were not used for a while. */
+void flm__arrivals_trim(struct flm__arrivals *a);
 
 #endif

@@ -143,6 +143,8 @@ static void on_ping(struct flm__executor *e, const Flm__Ping *ping)
 {
     Flm__Pong pong = FLM__PONG__INIT;
     pong.number = ping->number;
+    flm__arrivals_trim(&e->arrivals);
+    flm__outputs_trim(&e->outputs);
     FLM__MESSAGE(m, pong, PONG, &pong);
     send_or_end(e, &m);
 }

@@ -1,5 +1,7 @@
 #include "executor/outputs.h"
 
+#include "base/time.h"
+
 #include <string.h>
 
 void flm__outputs_init(struct flm__outputs *o)
@@ -81,5 +83,12 @@ void flm__outputs_back(struct flm__outputs *o, uint64_t id)
         flm__pool_give(&o->pool, &room);
         break;
     }
+    pthread_mutex_unlock(&o->lock);
+}
+
+void flm__outputs_trim(struct flm__outputs *o)
+{
+    pthread_mutex_lock(&o->lock);
+    flm__pool_trim(&o->pool, flm__now_ns());
     pthread_mutex_unlock(&o->lock);
 }

@@ -31,5 +31,7 @@ void flm__outputs_lend(struct flm__outputs *o, uint64_t id, const struct flm__ro
 void flm__outputs_back(struct flm__outputs *o, uint64_t id);
 /* The session is left: all goes, as far as it is ours. */
 void flm__outputs_forget(struct flm__outputs *o);
+/* Frees what was not used for a while. */
+void flm__outputs_trim(struct flm__outputs *o);
 
 #endif

@@ -2,17 +2,22 @@
 #include "executor/shim_launch.h"
 
 #include "base/error.h"
+#include "base/time.h"
 #include "executor/executor.h"
 #include "executor/status.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { CHILDREN_MS = 5000 };
 
 /* Lines into words. */
 static int split(struct flm__launch *l, const char *lines)
@@ -44,6 +49,11 @@ int flm__launch_open(struct flm__launch *l, const struct flm__shim_app *app, cha
         flm__launch_close(l);
         return flm__error_set(error, FLM_ENOMEM, "no memory for the launcher of '%.100s'", app->name);
     }
+    if (!l->n) {
+        flm__launch_close(l);
+        return flm__error_set(error, FLM_EINVAL, "the launcher of MPI programs for '%.100s' is empty",
+                              app->name);
+    }
     int rc = flm__command_find(l->words[0], app->working_directory, environment, l->path, sizeof(l->path));
     if (rc) {
         flm__error_errno(error, FLM_EBIND, rc,
@@ -69,7 +79,7 @@ void flm__launch_close(struct flm__launch *l)
  * which gave us this directory, removes the rest of it when we end. */
 static void empty_directory(const char *path)
 {
-    DIR *dir = path ? opendir(path) : NULL;
+    DIR *dir = path && *path ? opendir(path) : NULL;
     if (!dir)
         return;
     for (struct dirent *e; (e = readdir(dir));)
@@ -89,14 +99,30 @@ static void explain(struct flm__shim_task *t, int status, const char *program)
             t->code, sig, name);
 }
 
+/* Those whose parents end become ours. What cannot be killed, or hangs in the kernel, is left behind. */
+static void end_all_children(void)
+{
+    const struct timespec moment = {0, 2000000};
+    int64_t until = flm__now_ns() + CHILDREN_MS * INT64_C(1000000);
+    for (;;) {
+        pid_t pid = waitpid(-1, NULL, WNOHANG);
+        if (pid < 0 && errno == ECHILD)
+            return;
+        if (pid > 0)
+            continue;
+        if (flm__now_ns() > until)
+            return;
+        flm__end_children();
+        nanosleep(&moment, NULL);
+    }
+}
+
 void flm__launch_ended(const struct flm__launch *l, struct flm__shim_task *task, int status,
                        const char *program)
 {
     if (!l->n)
         return;
-    do /* whose parents end become ours */
-        flm__end_children();
-    while (waitpid(-1, NULL, 0) > 0);
+    end_all_children();
     if (!WIFEXITED(status))
         empty_directory(getenv(FLM__LAUNCH_MEMORY));
     explain(task, status, program);

@@ -9,9 +9,11 @@
 
 enum { FLM__STATUS_RANKS = 63 };
 
-/* The variable by which Open MPI finds the directory for its shared memory, which the agent has made for an
- * executor of shim mpi, and the same of Open MPI 5. */
-#define FLM__LAUNCH_MEMORY   "OMPI_MCA_btl_vader_backing_directory"
+/* The directory that the agent has made for the shared memory of MPI programs of an executor of shim mpi,
+ * and may be emptied; "": none. And the variables by which Open MPI 4 and 5 find it, unless the user has
+ * named another. */
+#define FLM__LAUNCH_MEMORY   "FLM_LAUNCH_MEMORY"
+#define FLM__LAUNCH_MEMORY_4 "OMPI_MCA_btl_vader_backing_directory"
 #define FLM__LAUNCH_MEMORY_5 "OMPI_MCA_btl_sm_backing_directory"
 
 struct flm__status_page {

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ struct part {
 };
 
 struct flm_hdf5_map {
+    pthread_mutex_t
+        lock; /* callbacks may run in a thread of the library; of `left` to `why`, and the output */
     flm_session *session;
     struct flm_hdf5_options options; /* its names are not used after the beginning */
     struct set input;                /* open, so that nobody writes to it */
@@ -116,26 +119,39 @@ static void release(flm_hdf5_map *m)
     free(m->file);
     free(m->dataset);
     free(m->parts);
+    pthread_mutex_destroy(&m->lock);
     free(m);
 }
 
-static void on_result(const struct flm_result *r, void *arg)
+static void deliver(flm_hdf5_map *m, uint64_t number, const struct flm_result *r)
 {
-    const struct part *part = arg;
-    flm_hdf5_map *m = part->map;
-    struct flm_hdf5_slab slab = slab_of(m, part->number);
-    m->left--;
-    if (m->is_over) {
-        if (m->left == 0)
-            release(m);
-        return;
-    }
+    struct flm_hdf5_slab slab = slab_of(m, number);
     if (r->state != FLM_TASK_SUCCEED)
         note_failure(m, &slab, FLM_ESERVICE, r->message[0] ? r->message : flm_reason_name(r->reason));
     else if (m->output)
         take_output(m, &slab, r);
     if (m->options.on_slab)
         m->options.on_slab(&slab, r, m->options.arg);
+}
+
+static void on_result(const struct flm_result *r, void *arg)
+{
+    const struct part *part = arg;
+    flm_hdf5_map *m = part->map;
+    pthread_mutex_lock(&m->lock);
+    if (!m->is_over)
+        deliver(m, part->number, r);
+    bool unused = --m->left == 0 && m->is_over;
+    pthread_mutex_unlock(&m->lock);
+    if (unused)
+        release(m);
+}
+
+static void change_left(flm_hdf5_map *m, int by)
+{
+    pthread_mutex_lock(&m->lock);
+    m->left += (uint64_t)by;
+    pthread_mutex_unlock(&m->lock);
 }
 
 /* ---- beginning ---- */
@@ -192,12 +208,12 @@ static int submit(flm_hdf5_map *m, uint64_t number)
     if (!input)
         return FLM_ENOMEM;
     m->parts[number] = (struct part){m, number};
-    m->left++; /* the callback may run inside */
+    change_left(m, 1); /* the callback may run inside */
     /* Small enough to be copied. */
     int64_t task = flm_run_task(m->session, input, bytes, on_result, &m->parts[number]);
     free(input);
     if (task < 0)
-        m->left--;
+        change_left(m, -1);
     return task < 0 ? (int)task : 0;
 }
 
@@ -211,6 +227,7 @@ flm_hdf5_map *flm_map_hdf5(flm_session *session, const struct flm_hdf5_options *
         free(m);
         return NULL;
     }
+    pthread_mutex_init(&m->lock, NULL);
     m->session = session;
     m->input.file = m->input.set = -1;
     m->options = *options;
@@ -228,7 +245,9 @@ flm_hdf5_map *flm_map_hdf5(flm_session *session, const struct flm_hdf5_options *
         rc = submit(m, i);
         if (rc < 0) {
             struct flm_hdf5_slab slab = slab_of(m, i);
+            pthread_mutex_lock(&m->lock);
             note_failure(m, &slab, rc, flm_strerror(rc));
+            pthread_mutex_unlock(&m->lock);
             m->n = i;
         }
     }
@@ -250,6 +269,7 @@ int flm_hdf5_finish(flm_hdf5_map *m, flm_error *error)
         return flm__error_set(error, rc, "flm_hdf5_finish in a callback");
     if (rc < 0)
         flm__error_set(error, rc, "%s", flm_strerror(rc));
+    pthread_mutex_lock(&m->lock);
     int closed = output_close(m->output, &closing);
     m->output = NULL;
     set_close(&m->input);
@@ -260,7 +280,9 @@ int flm_hdf5_finish(flm_hdf5_map *m, flm_error *error)
     else if (rc == 0 && closed < 0)
         rc = flm__error_set(error, closed, "%s", closing.text);
     m->is_over = true;
-    if (m->left == 0)
+    bool unused = m->left == 0;
+    pthread_mutex_unlock(&m->lock);
+    if (unused)
         release(m);
     return rc;
 }

@@ -171,7 +171,7 @@ int flm_hdf5_read(const struct flm_task_context *task, int type, struct flm_hdf5
         return flm__error_set(error, FLM_EINVAL, "%d is no type of elements", type);
     if (!input || !piece_decode(&p, input, size))
         return flm__error_set(error, FLM_EINVAL, "this is no task of flm_map_hdf5");
-    if (__builtin_mul_overflow(slab_elements(&p.slab, 0), each, &bytes))
+    if (__builtin_mul_overflow(slab_elements(&p.slab, 0), each, &bytes) || bytes > SIZE_MAX - ALIGNMENT)
         return flm__error_set(error, FLM_EINVAL, "a piece of %s:%s is too large", p.file, p.dataset);
     int rc = find_set(&p, &o, error);
     if (rc == 0)

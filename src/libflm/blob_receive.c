@@ -177,6 +177,8 @@ static bool make_room(flm_client *c, size_t size, struct flm__result_blob *out)
     if (!flm__pool_find(&c->pool, size, &room)) {
         room.map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         room.size = size;
+    } else if (room.fd >= 0) {
+        close(room.fd); /* from when we had a ring */
     }
     if (room.map == MAP_FAILED)
         return false;

@@ -1,9 +1,8 @@
 /* Large inputs and common data, on their way to the manager (doc/protocol.md, "Large payloads").
  *
- * Over a ring they are copied into a memfd whose descriptor goes ahead on the control connection; the
- * memory is used again once the task has succeeded, after which nobody reads its input. Over fabric they
- * stay where they are, readable by the manager, until it says that it has read them or the task is over.
- * In-process (inproc.c) the address itself is enough. */
+ * Over a ring they are copied into a memfd whose descriptor goes ahead on the control connection. Over
+ * fabric they stay where they are, readable by the manager, until it says that it has read them or the task
+ * is over. In-process (inproc.c) the address itself is enough. */
 #include "libflm/handle.h"
 #include "base/error.h"
 #include "net/blob.h"
@@ -16,8 +15,7 @@
 struct flm__exposed_blob {
     uint32_t slot; /* key of the hash */
     uint64_t id;
-    struct flm__region *region; /* fabric */
-    struct flm__room room;      /* ring, with the copy; else fd is -1 */
+    struct flm__region *region;
     void *owned;
     UT_hash_handle hh;
 };
@@ -29,7 +27,6 @@ static struct flm__exposed_blob *remember(flm_client *c, uint32_t slot, uint64_t
         return NULL;
     e->slot = slot;
     e->id = id;
-    e->room.fd = -1;
     HASH_ADD(hh, c->exposed, slot, sizeof(e->slot), e);
     if (flm__hash_added(&e->hh))
         return e;
@@ -44,52 +41,28 @@ static void forget(flm_client *c, struct flm__exposed_blob *e)
         c->fabric_ops->conceal(c->fabric, e->region);
         c->n_exposed--;
     }
-    flm__room_free(&e->room);
     free(e->owned);
     free(e);
 }
 
-/* A copy of the input, in memory that was used before if there is some. */
-static int copy(flm_client *c, const void *input, size_t size, struct flm__room *out)
-{
-    if (flm__pool_find(&c->pool, size, out)) {
-        if (out->fd >= 0) {
-            memcpy(out->map, input, size);
-            return 0;
-        }
-        flm__room_free(out); /* of outputs, from when we had a fabric */
-    }
-    *out = (struct flm__room){.fd = flm__blob_copy(input, size, NULL), .size = size};
-    return out->fd < 0 ? out->fd : 0;
-}
-
-/* The input of a session that another manager may take up is not known to be done with when this one's
- * executor is: that memory is not used again. */
-static int announce(flm_session *s, uint32_t slot, const void *input, const struct flm__blob_ref *ref)
+/* The memory is not used again: that a task has succeeded does not say that no earlier attempt, of a guest
+ * or of an executor that is stopped, has it mapped still and reads it; and each outstanding input would
+ * keep a descriptor. */
+static int announce(flm_session *s, const void *input, const struct flm__blob_ref *ref)
 {
     flm_client *c = s->client;
-    struct flm__exposed_blob *e = NULL;
-    struct flm__room room;
     /* One blob at a time waits in the connection: the manager does not read, so it has no room. */
     if (flm__conn_pending(c->conn) && flm__conn_flush(c->conn) == 0 && flm__conn_pending(c->conn))
         return FLM_EFULL;
-    int rc = copy(c, input, (size_t)ref->size, &room);
-    if (rc < 0)
-        return rc;
-    if (!(s->special & FLM__SPECIAL_RETAINS))
-        e = remember(c, slot, ref->id);
+    int fd = flm__blob_copy(input, (size_t)ref->size, NULL);
+    if (fd < 0)
+        return fd;
     Flm__Blob blob = FLM__BLOB__INIT;
     blob.id = ref->id;
     blob.size = ref->size;
-    blob.reused = e != NULL;
     FLM__MESSAGE(m, blob, BLOB, &blob);
-    rc = flm__control_say(c, &m, &room.fd, 1, NULL);
-    if (e)
-        e->room = room;
-    else
-        flm__room_free(&room);
-    if (e && rc < 0)
-        forget(c, e);
+    int rc = flm__control_say(c, &m, &fd, 1, NULL);
+    close(fd);
     return rc;
 }
 
@@ -123,7 +96,7 @@ int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t
 
     struct flm__blob_ref ref = {.id = ++c->next_blob << 32 | slot, .size = size};
     bool copied = flm__client_copies_large(c);
-    int rc = copied ? announce(s, slot, input, &ref) : expose(c, slot, input, &ref, owned);
+    int rc = copied ? announce(s, input, &ref) : expose(c, slot, input, &ref, owned);
     if (rc < 0)
         return rc;
     struct flm__record r = {
@@ -143,17 +116,12 @@ int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t
     return 0;
 }
 
-void flm__blob_conceal(flm_client *c, uint32_t slot, bool succeeded)
+void flm__blob_conceal(flm_client *c, uint32_t slot)
 {
     struct flm__exposed_blob *e;
     HASH_FIND(hh, c->exposed, &slot, sizeof(slot), e);
-    if (!e)
-        return;
-    if (succeeded && e->room.fd >= 0) {
-        flm__pool_give(&c->pool, &e->room);
-        e->room = (struct flm__room){.fd = -1};
-    }
-    forget(c, e);
+    if (e)
+        forget(c, e);
 }
 
 void flm__blob_conceal_all(flm_client *c)
@@ -204,7 +172,7 @@ void flm__blob_common_done(flm_client *c, struct flm__common *common)
         close(common->fd);
     if (common->slot == FLM__NO_SLOT)
         return;
-    flm__blob_conceal(c, common->slot, false);
+    flm__blob_conceal(c, common->slot);
     flm__slot_free(c, common->slot);
     common->slot = FLM__NO_SLOT;
 }

@@ -12,7 +12,7 @@ static inline void finish(flm_client *c, uint32_t slot, const struct flm_result 
     struct flm_result mine;
     bool placed = false;
     if (__builtin_expect(c->exposed != NULL, 0))
-        flm__blob_conceal(c, slot, result->state == FLM_TASK_SUCCEED);
+        flm__blob_conceal(c, slot);
     if (__builtin_expect(c->output_rooms != NULL, 0)) {
         mine = *result;
         placed = flm__output_put(c, slot, &mine);

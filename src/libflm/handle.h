@@ -371,8 +371,8 @@ static inline bool flm__client_copies_large(const flm_client *c)
 /* Sends a task with a large input; as flm__task_send. */
 int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
                         void **owned);
-/* The task in slot is over; succeeded: its input is not read any more by anybody. */
-void flm__blob_conceal(flm_client *c, uint32_t slot, bool succeeded);
+/* The task in slot is over. */
+void flm__blob_conceal(flm_client *c, uint32_t slot);
 void flm__blob_conceal_all(flm_client *c);
 /* BlobDone. */
 void flm__blob_done(flm_client *c, uint64_t id);

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { LENT_MAX = 64 }; /* outputs that one client over a ring has and has not given back */
+
 static struct blob *blob_new(struct manager *m, int fd, uint64_t size)
 {
     struct blob *b = calloc(1, sizeof(*b));
@@ -212,6 +214,11 @@ int blob_lend(struct blob *b, struct peer *client, struct flm__blob_ref *ref)
     *ref = (struct flm__blob_ref){.id = b->id, .size = b->size};
     bool by_rma = is_by_rma(client);
     announced.reused = b->reused || b->room.fd >= 0;
+    /* Each that waits for its BlobDone keeps a descriptor, and the user may let none go. */
+    if (!by_rma && announced.reused && HASH_COUNT(client->kept) >= LENT_MAX) {
+        blob_give_up(b);
+        announced.reused = false;
+    }
     int rc = by_rma ? expose_to(b, ref) : announce(b, client, &announced);
     if (rc == 0 && (by_rma || announced.reused)) /* else the client has the descriptor, and says nothing */
         peer_keep_blob(client, blob_hold(b));

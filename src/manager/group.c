@@ -14,15 +14,21 @@
 
 /* ---- is it possible ---------------------------------------------------------------------------- */
 
-/* Slots of the largest node that there is or may be; UINT_MAX: nobody can tell. */
-static unsigned largest_node(const struct manager *m)
+/* Slots of the largest node that is there. */
+static unsigned largest_present(const struct manager *m)
 {
     const struct node *n;
     unsigned most = m->options.slots;
     DL_FOREACH(m->nodes, n)
     if (n->n_slots > most)
         most = n->n_slots;
-    return m->options.slots || (m->nodes && !blocks_may_bring_more(m)) ? most : UINT_MAX;
+    return most;
+}
+
+/* The same of those that may come, too; UINT_MAX: nobody can tell. */
+static unsigned largest_node(const struct manager *m)
+{
+    return m->options.slots || (m->nodes && !blocks_may_bring_more(m)) ? largest_present(m) : UINT_MAX;
 }
 
 /* How many nodes a block has is only known where flmd was told; else no more are expected once none has
@@ -96,10 +102,10 @@ void group_look(struct manager *m)
 
 /* ---- places ------------------------------------------------------------------------------------ */
 
-/* Its groups may be on several nodes. */
+/* Its groups may be on several nodes: also where larger nodes may come some day. */
 static bool is_wide(const struct manager *m, const struct session *s)
 {
-    return group_width(s) > 1 && backend_spreads_worlds(m) && (s->spread || s->ranks > largest_node(m));
+    return group_width(s) > 1 && backend_spreads_worlds(m) && (s->spread || s->ranks > largest_present(m));
 }
 
 /* Whether a node is of the place that has this first one. */

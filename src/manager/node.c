@@ -116,9 +116,12 @@ void node_free_all(struct manager *m)
 void node_drain(struct node *n, bool drain)
 {
     n->drained = drain;
-    for (unsigned i = 0; drain && i < n->n_slots; i++)
-        if (n->lanes[i]->state == EXECUTOR_BOUND || n->lanes[i]->state == EXECUTOR_BINDING)
-            executor_unbind(n->lanes[i]);
+    for (unsigned i = 0; drain && i < n->n_slots; i++) {
+        /* Its slots may be lent to a world whose first rank is on another node. */
+        struct executor *e = n->lanes[i]->lent_to ? n->lanes[i]->lent_to : n->lanes[i];
+        if (e->state == EXECUTOR_BOUND || e->state == EXECUTOR_BINDING)
+            executor_unbind(e);
+    }
     for (unsigned i = 0; !drain && i < n->n_slots; i++)
         executor_forget_trouble(n->lanes[i]); /* the agent tries again at once */
     n->peer->manager->schedule = true;
@@ -165,7 +168,7 @@ static void take_blob(struct executor *e, const Flm__Blob *b, int *fds, unsigned
                                         .id = b->id, .size = b->size, .fd = fds[0], .reused = b->reused}))
         return;
     flm__close_fds(fds, n_fds);
-    if (n_fds == 1) /* the result that refers to it could never be taken */
+    if (n_fds <= 1) /* the result that refers to it could never be taken */
         executor_kill(e, FLM_REASON_OUT_OF_MEMORY, "the session manager has no memory for a large output");
 }
 

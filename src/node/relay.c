@@ -58,7 +58,7 @@ static int move_result(struct relay *r, struct lane *l, const char *data, size_t
             return rc;
     }
     flm__link_commit(r->link, *bytes);
-    if (l->given)
+    if (l->given && rec.type == FLM__RESULT)
         relay_input_over(r, l, &rec);
     l->relayed++;
     return 1;

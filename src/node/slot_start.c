@@ -220,8 +220,10 @@ static void set_launch(const struct slot *slot, struct texts *environment)
     texts_free(&words);
     texts_set(environment, "FLM_LAUNCH", used < sizeof(lines) ? lines : "");
     slot_world_memory(slot, path, sizeof(path));
-    if (path[0]) {
-        texts_set_default(environment, FLM__LAUNCH_MEMORY, path);
+    texts_set(environment, FLM__LAUNCH_MEMORY,
+              path);                    /* what may be emptied; the user may name another to MPI */
+    if (path[0] && !slot->kind.nodes) { /* it is on this node alone */
+        texts_set_default(environment, FLM__LAUNCH_MEMORY_4, path);
         texts_set_default(environment, FLM__LAUNCH_MEMORY_5, path);
     }
 }

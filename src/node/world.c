@@ -42,10 +42,17 @@ static void remove_memory(const char *path)
     rmdir(path);
 }
 
+static bool is_our_directory(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+}
+
 void slot_world_memory(const struct slot *slot, char *path, size_t size)
 {
     memory_path(slot, path, size);
-    if (mkdir(path, 0700) < 0 && errno != EEXIST) /* of the life before, which is over */
+    /* One that is there is of the life before, which is over; or of a stranger. */
+    if (mkdir(path, 0700) < 0 && (errno != EEXIST || !is_our_directory(path)))
         path[0] = 0;
 }
 
@@ -55,7 +62,7 @@ void slot_world_sweep(struct slot *slot)
     struct stat st;
     if (slot->kind.ranks && !slot->kind.world) {
         memory_path(slot, part, sizeof(part));
-        if (lstat(part, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid())
+        if (is_our_directory(part))
             remove_memory(part);
     }
     DIR *dir = slot->world_job ? opendir(SHM) : NULL;

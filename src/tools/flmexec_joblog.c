@@ -42,9 +42,9 @@ static bool read_line(struct flmexec_joblog *log, const char *line, bool resume_
 {
     double seq, ignored, exit_value, sig;
     const char *at = line;
-    if (!column(&at, &seq) || !(at = strchr(at, '\t')) || seq < 1 || seq >= (double)seq_max)
-        return false;
-    at++; /* behind the host */
+    if (!column(&at, &seq) || !(at = strchr(at, '\t')) || !(seq >= 1 && seq < (double)seq_max))
+        return false; /* also for "nan" */
+    at++;             /* behind the host */
     if (!column(&at, &ignored) || !column(&at, &ignored) || !column(&at, &ignored) ||
         !column(&at, &ignored) || !column(&at, &exit_value) || !column(&at, &sig))
         return false;

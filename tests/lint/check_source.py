@@ -27,7 +27,8 @@ LAYERS = {
     "include": [],
 }
 # Formats that two processes share, or a module and its host, where one of them owns the header.
-SHARED = {"executor/status.h": ["src/node", "src/manager"], "executor/world.h": ["mpi-shim"]}
+SHARED = {"executor/status.h": ["src/node", "src/manager"], "executor/world.h": ["mpi-shim"],
+          "base/standard.h": ["src/tools"]}
 # Libraries that only some files may know: include, who may.
 ONLY = [
     (r"rdma/", r"src/net/fabric[^/]*\.[ch]$"),

@@ -46,12 +46,14 @@ a_node_is_lost() {
         until [ "$(flmctl -o json list | jq "[.[] | select(.running == 1)] | length")" = 1 ]; do sleep 0.05; done
         flmctl -o json list -e | jq -r ".[] | select(.state == \"Lent\") | .node" | grep -v "$(hostname)" | head -n 1 >node.tmp
         mv node.tmp node
-        wait'
+        wait
+        timeout 100 "$client" -l "$services/allreduce.so" -k 4 -i "#1"'
     wait_for 'a task runs on three nodes' test -e node
     testbed kill-node "$(cat node)"
     job_end
-    check_match 'a node of a world is lost: its task runs on the others' "$out" '^1 x Succeed none 0 \[n[123] n[123] n[123]\]$'
+    check_match 'a node of a world is lost: its task runs on the others' "$out" '^1 x Succeed none 0 \[n[123] n[123] n[123]\]'
     check_equal 'without the lost one' 0 "$(grep -c "$(cat node)" <<<"$out")"
+    check_contains 'and so does a group that one node has no room for' "$out" '1 x Succeed none 0 [10 of 4 ranks]'
     nothing_is_left
 }
 
