@@ -38,6 +38,11 @@ _flame_value() {
         --bind) _flame_reply $'core\nl3\nnuma\nnone' ;;
         --provider) _flame_reply $'tcp;ofi_rxm\nverbs;ofi_rxm\nshm' ;;
         --output | -o) _flame_reply $'table\njson\ncsv' ;;
+        --backend) _flame_reply $'local\nslurm\npbs' ;;
+        --durability) _flame_reply $'none\njournal\nsync' ;;
+        --auth) _flame_reply $'auto\nmunge\nsecret' ;;
+        --interface) _flame_reply "$(ls /sys/class/net 2>/dev/null)" ;;
+        --halt) _flame_reply $'now,fail=1\nsoon,fail=1\nnever' ;;
         --endpoint) _flame_reply $'unix:\ntcp:' ;;
         --*file | --joblog | --*dir | --*directory | --log) _flame_files ;;
         *) return 1 ;;

@@ -231,7 +231,7 @@ static void backend_gone(struct backend *b)
     if (b->stopping || b->manager->stopping)
         return;
     b->manager->exit_status = 1;
-    manager_stop(b->manager, "flm-backend has ended");
+    manager_stop(b->manager, "flm-backend has ended; it says why above");
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)

@@ -2,6 +2,7 @@
 
 #include "base/argp_number.h"
 #include "base/walltime.h"
+#include "net/address.h"
 #include "net/ring.h"
 
 #include <ctype.h>
@@ -300,6 +301,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->provider = arg;
         return 0;
     case KEY_INTERFACE:
+        if (!flm__interface_is_here(arg))
+            argp_error(state,
+                       "--interface: there is no network interface '%s' here ('ip -br address' lists them)",
+                       arg);
         o->interface = arg;
         pass_on(o, "--interface", arg);
         return 0;

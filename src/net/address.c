@@ -67,6 +67,11 @@ static bool has_address(const char *wanted)
     return found;
 }
 
+bool flm__interface_is_here(const char *name_or_address)
+{
+    return if_nametoindex(name_or_address) || has_address(name_or_address);
+}
+
 /* Debian gives a machine's own name the address 127.0.1.1, which is of no use to others; and a name may
  * stand for an address that this machine does not have (a gateway). */
 static bool address_of_name(char *text, size_t n)

@@ -11,6 +11,9 @@
 
 enum { FLM__ADDRESS_TEXT = 64 };
 
+/* Whether this machine has it: the name of an interface, or the address of one. */
+bool flm__interface_is_here(const char *name_or_address);
+
 /* The address of a local interface; false: there is no such interface, or it has none. */
 bool flm__interface_address(const char *name, char *text, size_t n);
 

@@ -399,7 +399,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         p->o->timeout_ms = parse_time_ms(arg);
         return 0;
     case KEY_RETRIES:
-        p->o->tries = (unsigned)number(arg, "--retries", 0, 1000000);
+        p->o->tries = (unsigned)number(arg, "--retries", 1, 1000000);
         return 0;
     case KEY_HALT:
         parse_halt(p->o, arg);
@@ -483,8 +483,6 @@ void flmexec_options_parse(struct flmexec_options *o, int argc, char **argv)
     split_words(&p);
     finish_sources(&o->inputs);
     finish_command(&p);
-    if (o->tries == 0)
-        o->tries = 1;
     o->words = p.words;
     o->n_words = p.n_words;
     finish_resume(o);

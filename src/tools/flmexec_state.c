@@ -123,7 +123,7 @@ void flmexec_state_open(struct flmexec_state *s, const struct flmexec_options *o
         flmexec_die(FLMEXEC_TROUBLE, "another flmexec works on '%s': give this run another --session",
                     s->path);
     make_head(&head, o);
-    if (st.st_size < HEAD_BYTES) {
+    if (st.st_size <= HEAD_BYTES) { /* none, or one that ended before it gave a job */
         begin(s, &head);
         return;
     }

@@ -236,23 +236,39 @@ static void add_on_one_line(struct flmexec_text *out, const char *s)
     }
 }
 
+static bool breaks_lines(const char *s)
+{
+    return strpbrk(s, "\n\t\r") != NULL;
+}
+
+/* As bash, ksh and zsh read it back. */
+static void add_escaped_word(struct flmexec_text *out, const char *s)
+{
+    flmexec_text_str(out, "$'");
+    for (; *s; s++) {
+        if (*s == '\'' || *s == '\\')
+            flmexec_text_char(out, '\\');
+        const char one[2] = {*s, 0};
+        add_on_one_line(out, one);
+    }
+    flmexec_text_char(out, '\'');
+}
+
 void flmexec_command_line(const char *argv, size_t size, bool shell, struct flmexec_text *out)
 {
     const char *end = argv + size;
-    struct flmexec_text word = {0};
     out->size = 0;
     flmexec_text_str(out, "");
     for (int i = 0; argv < end; i++, argv += strlen(argv) + 1) {
         if (shell && i < 2)
             continue; /* sh -c */
-        word.size = 0;
-        if (shell)
-            flmexec_text_str(&word, argv);
-        else
-            flmexec_text_quoted(&word, argv, strlen(argv));
         if (out->size)
             flmexec_text_char(out, ' ');
-        add_on_one_line(out, word.data);
+        if (shell)
+            add_on_one_line(out, argv);
+        else if (breaks_lines(argv))
+            add_escaped_word(out, argv);
+        else
+            flmexec_text_quoted(out, argv, strlen(argv));
     }
-    flmexec_text_free(&word);
 }

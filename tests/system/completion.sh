@@ -48,6 +48,10 @@ try "$ctl" --output = j
 check_equal 'values behind =' json "$got"
 try "$TEST_DIR/fake/flmrun" --bind = ''
 check_equal 'kinds of binding' $'core\nl3\nnuma\nnone' "$got"
+try "$TEST_DIR/fake/flmrun" --backend = ''
+check_equal 'backends' $'local\nslurm\npbs' "$got"
+try "$TEST_DIR/fake/flmrun" --interface l
+check_contains 'interfaces' "$got" lo
 touch app.conf
 try "$ctl" register app
 check_equal 'files' app.conf "$got"

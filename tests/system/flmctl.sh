@@ -21,7 +21,8 @@ check_contains 'nobody answers: what to do' "$err" 'flmrun'
 check_equal 'nobody answers: it is said once' 1 "$(wc -l <<<"$err")"
 
 for bad in '' 'nonsense' 'list x' 'list -z' 'view' 'view a b c' 'view a x' 'register' 'create' 'close' 'cancel' \
-    'drain' '-o xml list' 'list -o' 'logs -e x' 'create --weight 5000 a' 'create --deadline x a' \
+    'drain' '-o xml list' 'list -o' 'logs -e x' 'create --weight 5000 a' \
+    'create --weight 0 a' 'list -a -e' 'create --deadline x a' \
     'create --durability maybe a' 'status x'; do
     # shellcheck disable=SC2086
     run flmctl --endpoint "unix:$TEST_DIR/nobody" $bad

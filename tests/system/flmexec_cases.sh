@@ -70,6 +70,9 @@ try 'words are for no shell' '; exit 3' echo ';' exit ::: 3
 try 'but with --shell' $'a\nB' --shell echo a ';' echo '{} | tr b B' ::: b
 try 'in quotes of the shell it prints commands' $'echo \'a b\'\necho c' --dry-run echo ::: 'a b' c
 
+printf "it's\na b" >newline
+try 'a newline in an argument stays on its line' $'echo $\'it\\\'s\\na b\' c' --dry-run -0 -a newline echo {} c
+
 # --- outputs ---
 try 'outputs are in order' $'0.3\n0.2\n0.1\n0' 'sleep {}; echo {}' ::: 0.3 0.2 0.1 0
 flmexec 'printf "%s\n" {}; echo e{} >&2' ::: a b >out 2>err
@@ -101,6 +104,7 @@ status_of 'a time-out' 1 --timeout 0.2 sleep ::: 100
 verdict 'is told, too' yes "$(grep -q 'timed out' err && echo yes)"
 try 'a retry that helps' 'done' --retries 3 'test -e flag && echo done || { touch flag; exit 1; }; : {}' ::: 1
 verdict 'is a success' 0 "$status"
+status_of 'no try at all' 2 --retries 0 true ::: 1
 status_of 'halt soon' 1 -j1 --halt soon,fail=1 'touch ran{}; exit {}' ::: 0 1 2 3 4 5 6 7 8 9
 verdict 'leaves the last alone' no "$(test -e ran9 && echo yes || echo no)"
 status_of 'halt now' 1 --halt now,fail=1 'test {} = 1 && exit 1; sleep 1000' ::: 1 2

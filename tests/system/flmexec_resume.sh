@@ -80,6 +80,10 @@ run flmexec --state-dir state --resume "$job" ::: $(seq 41)
 check_match 'fewer are, too' "$status $err" '^2 .*42 jobs before'
 run flmexec --state-dir state --session other 'echo {}' ::: a b
 check_equal 'another session is another run' '0 a b' "$status ${out//$'\n'/ }"
+run env FLM_ENDPOINT="unix:$PWD/nobody" flmexec --state-dir state --session early 'echo {}' ::: a
+check_match 'a run that could not begin' "$status $err" '^3 .*no session manager'
+run flmexec --state-dir state --session early 'echo {}' ::: b
+check_equal 'is none to resume' '0 b' "$status $out"
 printf 'x' | dd of=state/flmexec-other.jobs conv=notrunc status=none
 run flmexec --state-dir state --session other --resume 'echo {}' ::: a b
 check_match 'a file that is none of its is refused' "$status $err" '^2 .*is not the file of a run'

@@ -47,6 +47,8 @@ check_status 'a signal that kills CMD is 128+N' 137 flmrun -n 1 sh -c 'kill -KIL
 check_status 'an abort of CMD is 134' 134 flmrun -n 1 sh -c 'ulimit -c 0; kill -ABRT $$'
 run flmrun -n 0 true
 check_contains 'a bad number is named' "$err" "not '0'"
+run flmrun -n 1 --interface=none0 true
+check_match 'a network interface that is not there is named' "$status $err" "^125 .*no network interface 'none0'"
 run flmrun -n 1 no-such-command-anywhere
 check_equal 'a command that is not found is named in one line' \
     'flmrun: no-such-command-anywhere: not found' "$err"

@@ -103,6 +103,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_WEIGHT:
         session.weight = number(state, "--weight", arg, 1000);
+        if (!session.weight)
+            argp_error(state, "--weight is to be a number from 1 to 1000, not '%s'", arg);
         return 0;
     case KEY_DELAY:
         session.delay_release_ms = milliseconds(state, "--delay-release", arg);

@@ -75,6 +75,19 @@ static bool in_search_path(const char *name)
     return false;
 }
 
+/* Its programs may be installed where no cluster is. */
+static void check_slurm(struct doctor *d)
+{
+    char text[512];
+    const char *advice =
+        "only for jobs from here (--backend slurm, --max-nodes): see what 'scontrol ping' says";
+    if (doctor_run((const char *const[]){"scontrol", "ping", NULL}, text, sizeof(text)) == 0)
+        doctor_say(d, DOCTOR_OK, "batch system", "", "Slurm is here; this is no job");
+    else
+        doctor_say(d, DOCTOR_WARN, "batch system", advice,
+                   "Slurm is installed, but this machine knows no controller that answers");
+}
+
 static void check_batch_system(struct doctor *d)
 {
     const char *slurm = getenv("SLURM_JOB_ID"), *pbs = getenv("PBS_JOBID");
@@ -84,7 +97,7 @@ static void check_batch_system(struct doctor *d)
     else if (pbs)
         doctor_say(d, DOCTOR_OK, "batch system", "", "in PBS job %.60s", pbs);
     else if (in_search_path("sbatch"))
-        doctor_say(d, DOCTOR_OK, "batch system", "", "Slurm is here; this is no job");
+        check_slurm(d);
     else if (in_search_path("qsub"))
         doctor_say(d, DOCTOR_OK, "batch system", "", "PBS is here; this is no job");
     else

@@ -1,7 +1,7 @@
 /* flmctl list - applications, sessions, executors or nodes. */
 #include "tools/flmctl/flmctl.h"
 
-static int what = 's';
+static int what; /* 0: none was chosen */
 
 static const struct argp_option options[] = {
     {"applications", 'a', NULL, 0, "Applications that are registered", 0},
@@ -13,9 +13,10 @@ static const struct argp_option options[] = {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     (void)arg;
-    (void)state;
     if (key != 'a' && key != 's' && key != 'e' && key != 'n')
         return ARGP_ERR_UNKNOWN;
+    if (what && what != key)
+        argp_error(state, "choose one of -%c and -%c", what, key);
     what = key;
     return 0;
 }
