@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "join.h"
 
+#include "base/clean_child.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -140,16 +142,10 @@ int join_spawn(struct join_child *child, const char *const *argv, int ready_fd, 
 {
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t actions;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_init(&actions);
-    /* In a session of its own: a Ctrl-C is for the program, which ends it in order. */
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
+    /* A Ctrl-C is for the program, which ends it in order. */
+    flm__clean_child(&attributes, POSIX_SPAWN_SETSID);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
     if (ready_fd >= 0)

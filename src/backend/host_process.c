@@ -7,6 +7,8 @@
 #define _GNU_SOURCE
 #include "backend/host.h"
 
+#include "base/clean_child.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -67,16 +69,9 @@ static int start(const char *const *argv, const char **environment, const int ou
 {
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t actions;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
+    flm__clean_child(&attributes, POSIX_SPAWN_SETPGROUP);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     for (int i = 0; output && i < 2; i++)
         if (output[i] >= 0)

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE 1
 #include "executor/process.h"
 
+#include "base/clean_child.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
@@ -10,22 +12,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static int set_up_attributes(posix_spawnattr_t *attr)
-{
-    sigset_t all, none;
-    sigfillset(&all);
-    sigemptyset(&none);
-    int rc = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-                                                POSIX_SPAWN_SETSIGDEF);
-    if (!rc)
-        rc = posix_spawnattr_setpgroup(attr, 0);
-    if (!rc)
-        rc = posix_spawnattr_setsigmask(attr, &none);
-    if (!rc)
-        rc = posix_spawnattr_setsigdefault(attr, &all);
-    return rc;
-}
 
 /* 0, 1 and 2 first: the others are above them, and the source of one may be the
  * target of the common data. */
@@ -87,7 +73,7 @@ int flm__process_start(struct flm__process *p, const struct flm__spawn *what)
     int rc = posix_spawnattr_init(&attr);
     if (rc)
         return rc;
-    rc = set_up_attributes(&attr);
+    rc = flm__clean_child(&attr, POSIX_SPAWN_SETPGROUP);
     if (!rc)
         rc = spawn_with(&pid, what, &attr);
     posix_spawnattr_destroy(&attr);

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "node/process.h"
 
+#include "base/clean_child.h"
 #include "base/error.h"
 #include "node/placement.h"
 
@@ -83,14 +84,7 @@ static int start_failed(const char *program, int errno_value, flm_error *error)
 static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions,
                    const struct process_spec *spec)
 {
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int apart = spec->same_session ? POSIX_SPAWN_SETPGROUP : POSIX_SPAWN_SETSID; /* its number: its own */
-    int rc = posix_spawnattr_setflags(attributes,
-                                      (short)(apart | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
-    posix_spawnattr_setsigmask(attributes, &none);
-    posix_spawnattr_setsigdefault(attributes, &all);
+    int rc = flm__clean_child(attributes, spec->same_session ? POSIX_SPAWN_SETPGROUP : POSIX_SPAWN_SETSID);
     if (rc == 0 && spec->directory && *spec->directory)
         rc = posix_spawn_file_actions_addchdir_np(actions, spec->directory);
     if (rc == 0)

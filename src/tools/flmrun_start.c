@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "tools/flmrun.h"
 
+#include "base/clean_child.h"
 #include "tools/flmrun_job.h"
 #include "tools/program_folder.h"
 
@@ -102,15 +103,9 @@ static int spawn_manager(const char **argv, const struct instance *instance, int
 {
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t actions;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
+    flm__clean_child(&attributes, POSIX_SPAWN_SETSID);
     int log = instance->log_fd >= 0 ? instance->log_fd : STDERR_FILENO;
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, log, STDOUT_FILENO); /* stdout is CMD's */
