@@ -5,6 +5,7 @@
  * SIGTERM passes it on; one that is killed leaves its agent, which then follows flmd.
  */
 #define _GNU_SOURCE
+#include "dsh.h"
 #include "environment.h"
 #include "pbs.h"
 
@@ -152,12 +153,10 @@ static void drop_agent(struct agent *a)
 /* pbsdsh itself always succeeds, and says "task 0x00000000 exit status 265" when the task has ended. */
 static void describe(const struct agent *a, int status, char *text, size_t size, int *code)
 {
-    static const char mark[] = " exit status ";
     char said[SAID] = "";
     ssize_t n = pread(a->output, said, sizeof(said) - 1, 0);
     said[n > 0 ? n : 0] = 0;
-    const char *at = strstr(said, mark);
-    int task = at ? atoi(at + strlen(mark)) : -1;
+    int task = dsh_status(said);
     *code = FLM_ELOST;
     if (WIFSIGNALED(status)) {
         snprintf(text, size, "pbsdsh for the node agent on %s was killed by signal %d (%s)", a->node,

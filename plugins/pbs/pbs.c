@@ -6,7 +6,8 @@
  *   output=FILE     for what jobs of ours print, as qsub -o (default: /dev/null)
  *   ask=S           seconds after which the end of our job, which can be moved, is asked again (default 60)
  *   look=S          seconds after which qstat is asked again what became of jobs of ours (default 5)
- *   world=CMD       starts MPI ranks on one node, "{n}" stands for how many
+ *   mpirun=CMD      the mpirun for MPI ranks (default: mpirun); flm-pbs-world starts it
+ *   world=CMD       starts MPI ranks in place of all that, "{n}" stands for how many, "{nodes}" for where
  */
 #define _GNU_SOURCE
 #include "pbs.h"
@@ -18,16 +19,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     ASK_AGAIN_S = 60, /* a question of every job: the server has others to serve */
     EXECUTORS_MAX = 1000000,
     GRACE_S = 8, /* kill_delay is 10 s unless a site says otherwise */
 };
-
-/* Without what tells mpirun of the job: a world is on one node, and neither Open MPI nor hydra need know
- * more. */
-static const char default_world[] = "env -u PBS_ENVIRONMENT -u PBS_JOBID -u PBS_NODEFILE mpirun -n {n}";
 
 void pbs_settle(struct pbs *p)
 {
@@ -36,6 +34,7 @@ void pbs_settle(struct pbs *p)
     pbs_jobs_free(p);
     reports_free(&p->own);
     nodes_free(&p->nodes);
+    free(p->mpirun);
     free(p->world);
     free(p->world_words);
     free(p->folder);
@@ -75,10 +74,12 @@ static int set(struct pbs *p, const char *option, flm_error *error)
         return plugin_text(&p->output, option + 7, error);
     if (strncmp(option, "world=", 6) == 0)
         return plugin_text(&p->world, option + 6, error);
-    return plugin_fail(
-        error, FLM_EINVAL,
-        "backend pbs has no option '%.100s': it knows executors, grace, output, ask, look and world",
-        option);
+    if (strncmp(option, "mpirun=", 7) == 0)
+        return plugin_text(&p->mpirun, option + 7, error);
+    return plugin_fail(error, FLM_EINVAL,
+                       "backend pbs has no option '%.100s': it knows executors, grace, output, ask, look, "
+                       "mpirun and world",
+                       option);
 }
 
 /* TORQUE has programs of the same names. */
@@ -105,11 +106,31 @@ static int check_kind(const struct pbs *p, flm_error *error)
     return rc;
 }
 
+/* flm-pbs-world is where flm-backend is, whose process this is. */
+static int choose_world(struct pbs *p, flm_error *error)
+{
+    char folder[PBS_PATH];
+    ssize_t n = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
+    folder[n > 0 ? n : 0] = 0;
+    char *name = strrchr(folder, '/');
+    if (p->world)
+        return 0;
+    if (name)
+        *name = 0;
+    if (asprintf(&p->world, "%s/flm-pbs-world {n} {nodes} %s", name ? folder : FLM_LIBEXECDIR,
+                 p->mpirun ? p->mpirun : "mpirun") >= 0)
+        return 0;
+    p->world = NULL;
+    return plugin_fail(error, FLM_ENOMEM, "backend pbs: no memory");
+}
+
 static int begin(struct pbs *p, const char *const *configuration, flm_error *error)
 {
-    int rc = plugin_text(&p->world, default_world, error);
+    int rc = 0;
     for (; rc == 0 && *configuration; configuration++)
         rc = set(p, *configuration, error);
+    if (rc == 0)
+        rc = choose_world(p, error);
     p->folder = environment_folder();
     if (rc == 0 && !p->folder)
         rc = plugin_fail(error, FLM_ENOMEM, "backend pbs: no memory");

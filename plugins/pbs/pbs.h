@@ -28,7 +28,8 @@ struct pbs {
     unsigned executors;                        /* in all; 0: as the job was asked for */
     char grace[16];                            /* seconds for agents to finish tasks, as text */
     char *output;                              /* file for what a job of ours prints; NULL: nowhere */
-    char *world;                               /* starts MPI ranks on one node; "{n}" stands for how many */
+    char *mpirun;                              /* NULL: mpirun */
+    char *world;                               /* starts MPI ranks, see world_command in <flm/backend.h> */
     char *world_words;                         /* of the last answer */
     char *folder;                              /* see environment.h */
     struct block *blocks;

@@ -30,6 +30,7 @@ struct backend {
     int pid;
     bool stopping, gone;
     bool adopted; /* it was started by a session manager before */
+    bool ready;   /* it has said what it can do */
     struct {
         uint64_t number;          /* of the request; 0: nobody has asked */
         uint64_t incarnation, id; /* of who has asked, and of the request */
@@ -188,6 +189,7 @@ static void on_backend_event(struct backend *b, const Flm__BlockEvent *e)
 {
     switch (e->kind) {
     case FLM__BLOCK_EVENT__KIND__READY:
+        b->ready = true;
         b->world[0] = 0;
         for (size_t i = 0; i < e->n_world_command; i++) {
             size_t used = strlen(b->world);
@@ -358,6 +360,11 @@ void backend_stop(struct manager *m)
 bool backend_spreads_worlds(const struct manager *m)
 {
     return m->backend && strstr(m->backend->world, "{nodes}");
+}
+
+bool backend_begins(const struct manager *m)
+{
+    return m->backend && !m->backend->gone && !m->backend->ready;
 }
 
 bool backend_running(const struct manager *m)

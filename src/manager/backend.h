@@ -13,6 +13,7 @@ void backend_free(struct manager *m);
 void backend_adopt(struct manager *m, struct peer *p);
 int backend_pid(const struct manager *m); /* 0: there is none */
 bool backend_running(const struct manager *m);
+bool backend_begins(const struct manager *m); /* what it can do is not known yet */
 /* It starts worlds of ranks on several nodes of a job. */
 bool backend_spreads_worlds(const struct manager *m);
 

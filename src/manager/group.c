@@ -64,11 +64,13 @@ static unsigned largest_block(const struct manager *m)
 int group_possible(const struct manager *m, unsigned ranks, bool spread, flm_error *error)
 {
     bool can_spread = backend_spreads_worlds(m);
+    if (backend_begins(m)) /* see group_look */
+        return 0;
     if (spread && ranks > 1 && !can_spread)
         return flm__error_set(
             error, FLM_ENOTSUP,
             "the ranks of a task cannot be spread: the nodes here start MPI ranks on one node "
-            "each (the backend slurm can do more)");
+            "each (the backends slurm and pbs can do more)");
     unsigned most = can_spread ? largest_block(m) : largest_node(m);
     if (ranks <= most)
         return 0;

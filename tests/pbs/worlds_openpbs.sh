@@ -1,0 +1,6 @@
+#!/bin/bash
+# MPI on several nodes of jobs of a real OpenPBS.
+pbs=openpbs
+. "${FLM_SRCDIR:?run me by make check}/tests/pbs/cluster.sh"
+. "$FLM_SRCDIR/tests/pbs/battery_worlds.sh"
+battery_worlds
