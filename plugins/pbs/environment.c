@@ -138,6 +138,17 @@ char *environment_create(const char *folder, FILE **f)
     return NULL;
 }
 
+/* PBS does not give it to a task on the node of the job's script. */
+static void print_node_file(FILE *f)
+{
+    const char *file = getenv("PBS_NODEFILE");
+    if (!file)
+        return;
+    fputs("[ -n \"$PBS_NODEFILE\" ] || export PBS_NODEFILE=", f);
+    quote(f, file);
+    fputc('\n', f);
+}
+
 char *environment_write(const char *folder, bool threads)
 {
     FILE *f;
@@ -145,6 +156,7 @@ char *environment_write(const char *folder, bool threads)
     if (!path)
         return NULL;
     environment_print(f, threads);
+    print_node_file(f);
     if (fclose(f) == 0) /* which fails if any of it could not be written */
         return path;
     int e = errno;

@@ -324,8 +324,10 @@ class FakePbs:
                 "PBS_JOBCOOKIE": "0", "NCPUS": str(ncpus), "OMP_NUM_THREADS": str(ncpus),
                 "ENVIRONMENT": "BATCH", "PBS_FAKE_NODE": node}
 
-    def spawn(self, job, node, command, output):
+    def spawn(self, job, node, command, output, task=False):
         environment = self.base(job, node)
+        if task and node == job.placed[0][0]:  # so it is
+            del environment["PBS_NODEFILE"]
         # As root, who alone can, by the user who submitted it.
         become = {} if os.geteuid() else {"user": job.who[0], "group": job.who[1], "extra_groups": []}
         with open(output, "ab") as file:
@@ -432,7 +434,7 @@ class FakePbs:
         if "FAKE_HOLD" in job.variables:
             peer["task"] = {"process": None}
             return
-        process = self.spawn(job, node, words, job.spool)
+        process = self.spawn(job, node, words, job.spool, task=True)
         peer["task"] = job.tasks[process.pid] = {"node": node, "process": process, "peer": peer, "told": False,
                                                  "verbose": verbose}
         if verbose:
