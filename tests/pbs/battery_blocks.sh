@@ -201,7 +201,7 @@ no_history() {
     hold 7
     wait_for 'two jobs run, and are known to' bash -c 'flmctl -o json list -n | jq -e "map(select(.state == \"Up\")) | length == 2"'
     victim=$(flmctl -o json list -n | jq -r '.[0].block')
-    check 'qdel takes one' qdel -W force "$victim"
+    check 'qdel takes one' qdel "$victim"
     wait_for 'flmd says that nobody knows it' grep -q "PBS knows no job $victim any more" flmd.log
     let_go 'a server without a history' 7
     engine_end

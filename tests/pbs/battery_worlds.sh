@@ -130,7 +130,8 @@ battery_worlds() {
     cluster 3
     . "$FLM_SRCDIR/tests/worlds.sh"
     # Ranks on pretended nodes would share memory by the same names.
-    sed -i "2i export services='$services' client='$client'$([ "$pbs" = openpbs ] || echo ' OMPI_MCA_btl=self,tcp')" "$TEST_DIR/job.sh"
+    [ "$pbs" = openpbs ] || export OMPI_MCA_btl=self,tcp
+    sed -i "2i export services='$services' client='$client' ${OMPI_MCA_btl:+OMPI_MCA_btl=$OMPI_MCA_btl}" "$TEST_DIR/job.sh"
     program=$FLM_BUILDDIR/tests/system/mpi_task
     printf '[application]\nname = copy\nshim = mpi\ncommand = %s 1 copy\nranks_per_task = 4\n' "$program" >copy.app
     wrong

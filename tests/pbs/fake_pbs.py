@@ -101,7 +101,7 @@ class FakePbs:
         self.queues = {"workq": True, "stopped": False}
         self.jobs, self.number, self.history, self.deaf = {}, 0, True, False
         self.selector = selectors.DefaultSelector()
-        self.never = self.drop = 0
+        self.never = self.drop = self.folders = 0
         self.host, self.cuts, self.asked = "head", False, 0
         for folder in ("aux", "spool"):
             os.makedirs(f"{home}/{folder}", exist_ok=True)
@@ -326,6 +326,8 @@ class FakePbs:
 
     def spawn(self, job, node, command, output, task=False):
         environment = self.base(job, node)
+        if task:
+            environment["TMPDIR"] = self.own_folder(job)
         if task and node == job.placed[0][0]:  # so it is
             del environment["PBS_NODEFILE"]
         # As root, who alone can, by the user who submitted it.
@@ -333,6 +335,14 @@ class FakePbs:
         with open(output, "ab") as file:
             return subprocess.Popen(command, env=environment, cwd=environment.get("HOME", "/"), stdout=file,
                                     stderr=file, stdin=subprocess.DEVNULL, start_new_session=True, **become)
+
+    def own_folder(self, job):
+        """For a task: what MPI keeps in files of fixed names must not meet that of another node."""
+        self.folders += 1
+        path = f"{self.home}/tmp-{self.folders}"
+        os.mkdir(path, 0o700)
+        os.chown(path, *job.who)
+        return path
 
     def start_job(self, job):
         job.state, job.substate, job.start, job.ran = "R", 42, time.time(), job.ran + 1
