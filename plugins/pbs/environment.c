@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "environment.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -8,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define FILE_NAME "environment-"
+enum { LEFT_S = 3600 }; /* they are read within seconds */
 
 extern char **environ;
 
@@ -118,13 +123,31 @@ static bool is_ours(const char *folder)
     return good;
 }
 
+/* What others, who were killed before anybody could read it, have left. */
+static void sweep(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    time_t now = time(NULL);
+    struct stat s;
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (strncmp(e->d_name, FILE_NAME, strlen(FILE_NAME)) == 0 &&
+            fstatat(dirfd(dir), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 && s.st_uid == geteuid() &&
+            now - s.st_mtime > LEFT_S)
+            unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        closedir(dir);
+}
+
 char *environment_create(const char *folder, FILE **f)
 {
     char *path = NULL;
     *f = NULL;
-    if (asprintf(&path, "%s/environment-XXXXXX", folder) < 0)
+    if (asprintf(&path, "%s/" FILE_NAME "XXXXXX", folder) < 0)
         return NULL;
-    int fd = make_folders(path) && is_ours(folder) ? mkostemp(path, O_CLOEXEC) : -1; /* mode 0600 */
+    bool good = make_folders(path) && is_ours(folder);
+    if (good)
+        sweep(folder);
+    int fd = good ? mkostemp(path, O_CLOEXEC) : -1; /* mode 0600 */
     *f = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (*f)
         return path;

@@ -46,6 +46,8 @@ counts() {
 
 # What the script has set is there on all nodes, and so is its directory; not what is the node's own.
 environment() {
+    mkdir -p "$HOME/.config/flame"
+    touch -d '2 hours ago' "$HOME/.config/flame/environment-left"
     job -l select=2:ncpus=2:mpiprocs=2 -l place=scatter -- sh -c "
         umask 027; mkdir -p place; cd place
         HARD='it'\\''s; a \$b
@@ -54,6 +56,7 @@ line' flmrun -- sh -c 'sh ../await.sh 4; flmexec -k \"sleep 0.2; echo \\\"\\\$HA
     check_equal 'all executors have them, its directory, its umask and threads as they have cores' \
         "it's; a \$b~line|$TEST_DIR/place|0027|1" "$(sed "s/|[^|]*~\(it's\)/\\n\\1/g" <<<"$out" | cut -d '|' -f 1-4 | sort -u)"
     check_contains 'and the path' "$out" "$FLM_BUILDDIR/bin"
+    check 'what somebody had left who was killed is gone' test ! -e "$HOME/.config/flame/environment-left"
 }
 
 work() {
