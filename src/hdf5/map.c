@@ -33,7 +33,8 @@ struct flm_hdf5_map {
     struct part *parts;
     uint64_t n, left, failed; /* tasks; those that were not delivered yet */
     bool is_over;             /* finished without them: the last one frees this */
-    flm_error why;            /* code 0: all is well; else the first failure */
+    uint64_t first_failed;    /* the lowest of those that failed, which `why` is about */
+    flm_error why;            /* code 0: all is well */
 };
 
 /* ---- pieces ---- */
@@ -94,21 +95,26 @@ static struct flm_hdf5_slab slab_of(const flm_hdf5_map *m, uint64_t number)
 
 /* ---- results ---- */
 
-static void note_failure(flm_hdf5_map *m, const struct flm_hdf5_slab *slab, int code, const char *why)
+/* They come in any order; what is told of them does not depend on it. */
+static void note_failure(flm_hdf5_map *m, uint64_t number, int code, const char *why)
 {
-    if (m->failed++ == 0)
-        flm__error_set(&m->why, code, "from row %llu on: %s", (unsigned long long)slab->start[0], why);
+    if (m->failed++ && number > m->first_failed)
+        return;
+    m->first_failed = number;
+    flm__error_set(&m->why, code, "from row %llu on: %s", (unsigned long long)slab_of(m, number).start[0],
+                   why);
 }
 
-static void take_output(flm_hdf5_map *m, const struct flm_hdf5_slab *slab, const struct flm_result *r)
+static void take_output(flm_hdf5_map *m, uint64_t number, const struct flm_hdf5_slab *slab,
+                        const struct flm_result *r)
 {
     flm_error error;
     if (r->size != output_bytes(m->output, slab)) {
         snprintf(error.text, sizeof(error.text), "its task gave %zu bytes, and not doubles of %llu bytes",
                  r->size, (unsigned long long)output_bytes(m->output, slab));
-        note_failure(m, slab, FLM_ESERVICE, error.text);
+        note_failure(m, number, FLM_ESERVICE, error.text);
     } else if (output_write(m->output, slab, r->output, &error) < 0) {
-        note_failure(m, slab, error.code, error.text);
+        note_failure(m, number, error.code, error.text);
     }
 }
 
@@ -127,9 +133,9 @@ static void deliver(flm_hdf5_map *m, uint64_t number, const struct flm_result *r
 {
     struct flm_hdf5_slab slab = slab_of(m, number);
     if (r->state != FLM_TASK_SUCCEED)
-        note_failure(m, &slab, FLM_ESERVICE, r->message[0] ? r->message : flm_reason_name(r->reason));
+        note_failure(m, number, FLM_ESERVICE, r->message[0] ? r->message : flm_reason_name(r->reason));
     else if (m->output)
-        take_output(m, &slab, r);
+        take_output(m, number, &slab, r);
     if (m->options.on_slab)
         m->options.on_slab(&slab, r, m->options.arg);
 }
@@ -244,9 +250,8 @@ flm_hdf5_map *flm_map_hdf5(flm_session *session, const struct flm_hdf5_options *
     for (uint64_t i = 0; i < m->n; i++) {
         rc = submit(m, i);
         if (rc < 0) {
-            struct flm_hdf5_slab slab = slab_of(m, i);
             pthread_mutex_lock(&m->lock);
-            note_failure(m, &slab, rc, flm_strerror(rc));
+            note_failure(m, i, rc, flm_strerror(rc));
             pthread_mutex_unlock(&m->lock);
             m->n = i;
         }
