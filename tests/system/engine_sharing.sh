@@ -37,7 +37,9 @@ for transport in $(transports); do
     check_equal 'short tasks beside a long one' "0 0" "$status $(jq -r .failed <<<"$out")"
     wait $long
 
-    # A client that never takes its results: the manager holds a bounded amount.
+    # A client that never takes its results: the manager holds a bounded amount of the 572 MiB. (A sanitizer keeps
+    # freed memory for a while.)
+    bound=$(sized 300000 450000)
     before=$(awk '/VmRSS/ {print $2}' /proc/$flmd/status)
     start hog "$client" -l "$services/odd.so" -i 'big 30000' -n 20000 -r 4000000 -H 4000
     hog=$pid
@@ -46,7 +48,7 @@ for transport in $(transports); do
         "$status $(jq -r .failed <<<"$out")"
     after=$(awk '/VmRSS/ {print $2}' /proc/$flmd/status)
     check_equal "the manager's memory stays bounded (grew by $((after - before)) KiB)" true \
-        "$([ $((after - before)) -lt 300000 ] && echo true)"
+        "$([ $((after - before)) -lt "$bound" ] && echo true)"
     wait $hog
     check_equal 'and the hog gets all of them in the end' '20000 x Succeed none 0 (30000 bytes)' "$(cat hog.log)"
     check 'drain' flmctl drain "$(flmctl -o json list -n | jq -r '.[0].name')"
