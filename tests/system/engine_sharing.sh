@@ -37,8 +37,8 @@ for transport in $(transports); do
     check_equal 'short tasks beside a long one' "0 0" "$status $(jq -r .failed <<<"$out")"
     wait $long
 
-    # A client that never takes its results: the manager holds a bounded amount of the 572 MiB. (A sanitizer keeps
-    # freed memory for a while.)
+    # A client that never takes its results: the manager holds 64 MiB or so of the 572. (A sanitizer keeps 256 MiB
+    # of freed memory for a while.)
     bound=$(sized 300000 450000)
     before=$(awk '/VmRSS/ {print $2}' /proc/$flmd/status)
     start hog "$client" -l "$services/odd.so" -i 'big 30000' -n 20000 -r 4000000 -H 4000
