@@ -232,6 +232,8 @@ enum flm_reason {
     FLM_REASON_DISCONNECTED = 12, /* made by the library: the manager is gone, the outcome unknown */
     FLM_REASON_REFUSED = 13,      /* never taken, since it could not be recorded (a full disk): the message
                                      says why. A session takes none after it until it is opened again */
+    FLM_REASON_OBJECT = 14,       /* an object that its input names could not be had; code: FLM_ENOTFOUND (there
+                                     is none), FLM_ESTALE (it has another version), or another error */
 };
 FLM_API const char *flm_reason_name(int reason); /* "service", "exit", ...; never NULL */
 FLM_API const char *flm_task_state_name(int state); /* "Pending", ...; never NULL */
@@ -259,6 +261,16 @@ struct flm_iov {
     ptrdiff_t stride; /* bytes from the beginning of a block to that of the next, of any sign; 0: they adjoin */
 };
 
+/* An object (flm/object.h) that belongs to the input of a task. */
+struct flm_object_ref {
+    const char *name;
+    uint64_t version; /* it has to have this one; 0: its newest when the task is sent to an executor, or a newer
+                         one */
+};
+
+/* The most of these in one task. */
+#define FLM_MAX_TASK_OBJECTS 16
+
 /* A task in full; see flm_run_task for how long input, and all that iov names, must live. */
 struct flm_task {
     size_t size;          /* of this structure */
@@ -275,12 +287,17 @@ struct flm_task {
                            output that does not fit is not put here, and the task has then failed:
                            FLM_REASON_OUT_OF_MEMORY, FLM_ETOOBIG */
     size_t output_size; /* bytes of room there */
+    const struct flm_object_ref *objects; /* besides: objects that the service gets (flm_task_input_object), from
+                                             the memory of its node. The task has failed, FLM_REASON_OBJECT, if
+                                             one is gone, or has another version, when it is to begin */
+    size_t object_count;                  /* of these, at most FLM_MAX_TASK_OBJECTS; 0: none */
 };
 
 /* Submits one task; returns its id (1, 2, 3, ... in a session) or a negative
  * FLM_E*: FLM_EAGAIN (FLM_NONBLOCK and no room; no callback runs), FLM_EINVAL,
  * FLM_ETOOBIG, FLM_ECLOSED, FLM_EDISCONNECTED, FLM_ENOMEM. callback NULL: see
- * flm_take_results. An input of up to 32 KiB is copied. A larger one is not to be
+ * flm_take_results. FLM_ENOTSUP: objects, and the endpoint is "inproc:". An input
+ * of up to 32 KiB (with objects: 29 KiB) is copied. A larger one is not to be
  * changed or freed before the callback. */
 FLM_API int64_t flm_run_task(flm_session *session, const void *input, size_t size,
                              flm_task_fn *callback, void *arg);

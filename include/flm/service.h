@@ -90,6 +90,13 @@ FLM_API int flm_task_fail(struct flm_task_context *task, int code, const char *f
  * on_task_invoke returns. */
 FLM_API const void *flm_task_common(const struct flm_task_context *task, size_t *size, uint64_t *version);
 
+/* The object that the task names as its objects[index] (flm_submit_task): page
+ * aligned, read-only, one copy per node; its size in bytes and its version, which
+ * may be NULL. NULL: the task names none with this index, or this is not the first
+ * rank of several. Valid until on_task_invoke returns. */
+FLM_API const void *flm_task_input_object(const struct flm_task_context *task, unsigned index, size_t *size,
+                                          uint64_t *version);
+
 FLM_API uint64_t flm_task_id(const struct flm_task_context *task);
 
 /* True once somebody asked to cancel this task or its session: a long task

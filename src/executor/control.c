@@ -252,6 +252,9 @@ static void on_message(struct flm__executor *e, Flm__Message *m, const int *fds,
     case FLM__MESSAGE__BODY_GOT_OBJECT:
         flm__objects_got(e, m->got_object, fd);
         break;
+    case FLM__MESSAGE__BODY_OBJECT_GONE:
+        flm__inputs_gone(e, m->object_gone);
+        break;
     case FLM__MESSAGE__BODY_COMMON:
         flm__common_arrive(e, m->common, fd);
         break;

@@ -22,33 +22,30 @@ void flm__objects_fini(struct flm__objects *o)
 
 /* ---- the main thread --------------------------------------------------------------------------- */
 
-static int ask(struct flm__executor *e, const char *name, uint64_t newer_than, flm_error *error)
+static int ask(struct flm__executor *e, Flm__GetObject *get, flm_error *error)
 {
     struct flm__objects *o = &e->objects;
-    Flm__GetObject get = FLM__GET_OBJECT__INIT;
-    get.lane = e->identity.lane;
-    get.life = e->identity.life;
-    get.number = ++o->questions;
-    get.name = (char *)(uintptr_t)name;
-    get.version = newer_than;
+    const char *name = get->name;
+    get->lane = e->identity.lane;
+    get->life = e->identity.life;
+    get->number = ++o->questions;
     pthread_mutex_lock(&o->lock);
-    o->asked = get.number;
+    o->asked = get->number;
     o->answered = false;
     pthread_mutex_unlock(&o->lock);
     if (atomic_load(&e->control.alone)) /* asked before this: flm__objects_lose comes after it */
         return flm__error_set(error, FLM_EDISCONNECTED, "cannot ask for object %s: the agent is gone",
                               name);
-    FLM__MESSAGE(m, get_object, GET_OBJECT, &get);
+    FLM__MESSAGE(m, get_object, GET_OBJECT, get);
     int rc = flm__control_send(e, &m, NULL, 0);
     return rc < 0 ? flm__error_set(error, rc, "cannot ask for object %s: %s", name, flm_strerror(rc)) : 0;
 }
 
-int flm__objects_get(struct flm_task_context *task, const char *name, uint64_t newer_than,
-                     struct flm_object *object, flm_error *error)
+int flm__objects_ask(struct flm__executor *e, Flm__GetObject *get, struct flm_object *object,
+                     flm_error *error)
 {
-    struct flm__executor *e = task->owner;
     struct flm__objects *o = &e->objects;
-    int rc = ask(e, name, newer_than, error);
+    int rc = ask(e, get, error);
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&o->lock);
@@ -61,6 +58,15 @@ int flm__objects_get(struct flm_task_context *task, const char *name, uint64_t n
         flm__error_set(error, rc, "%s", o->text);
     pthread_mutex_unlock(&o->lock);
     return rc;
+}
+
+int flm__objects_get(struct flm_task_context *task, const char *name, uint64_t newer_than,
+                     struct flm_object *object, flm_error *error)
+{
+    Flm__GetObject get = FLM__GET_OBJECT__INIT;
+    get.name = (char *)(uintptr_t)name;
+    get.version = newer_than;
+    return flm__objects_ask(task->owner, &get, object, error);
 }
 
 /* ---- the second thread ------------------------------------------------------------------------- */

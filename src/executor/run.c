@@ -4,6 +4,7 @@
  * of ranks, a session that wants to know durations, the wrong session) takes run_otherwise. */
 #include "executor/executor.h"
 
+#include "base/error.h"
 #include "base/time.h"
 #include "executor/world.h"
 
@@ -147,6 +148,15 @@ static void refuse(struct flm__executor *e, const struct flm__record *r, int rea
     flm__outbox_failure(e, r, FLM_TASK_FAILED, reason, code, NULL);
 }
 
+static int take_objects(struct flm__executor *e, const struct flm__task_objects *objects, flm_error *error)
+{
+    if (e->session.shim)
+        return flm__error_set(
+            error, FLM_ENOTSUP,
+            "the input names objects, which only services of the shims so and self can get");
+    return flm__inputs_take(e, objects, error);
+}
+
 static void run_otherwise(struct flm__executor *e, const struct flm__record *r, const void *payload)
 {
     struct flm__task_parts parts;
@@ -169,9 +179,13 @@ static void run_otherwise(struct flm__executor *e, const struct flm__record *r, 
             return;
     }
     struct flm__session *s = &e->session;
+    flm_error error = {0, ""};
     if (!s->entered || s->number != r->session) {
         refuse(e, r, FLM_REASON_BIND, FLM_EPROTO,
                "the task came to an executor that has not entered its session");
+    } else if (parts.objects && take_objects(e, parts.objects, &error) < 0) {
+        if (error.code != FLM_EDISCONNECTED) /* else as with an input that did not come */
+            refuse(e, r, FLM_REASON_OBJECT, error.code, error.text);
     } else {
         uint64_t deadline_ms = parts.deadline_ms ? parts.deadline_ms : s->deadline_ms;
         flm__task_start(&e->task, r->task, e->number, map ? map : parts.input, size);
@@ -181,6 +195,8 @@ static void run_otherwise(struct flm__executor *e, const struct flm__record *r, 
         else
             run_called(e, &mine, deadline_ms);
     }
+    if (parts.objects)
+        flm__inputs_done(e);
     flm__arrivals_done(&e->arrivals, map, size);
 }
 

@@ -287,6 +287,7 @@ void flm__session_leave(struct flm__executor *e)
     s->entered = false;
     flm__arrivals_forget(&e->arrivals);
     flm__outputs_forget(&e->outputs);
+    flm__inputs_forget(e);
     clear(s);
 }
 

@@ -64,6 +64,18 @@ const void *flm_task_common(const struct flm_task_context *task, size_t *size, u
     return task->info->common;
 }
 
+const void *flm_task_input_object(const struct flm_task_context *task, unsigned index, size_t *size,
+                                  uint64_t *version)
+{
+    static const struct flm_object none;
+    const struct flm_object *o = index < task->n_objects ? &task->objects[index] : &none;
+    if (size)
+        *size = o->size;
+    if (version)
+        *version = o->version;
+    return o->data;
+}
+
 uint64_t flm_task_id(const struct flm_task_context *task)
 {
     return task->id;

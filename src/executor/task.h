@@ -8,7 +8,7 @@
 
 #include "wire/record.h"
 
-#include <flm/service.h>
+#include <flm/object.h>
 #include <stdatomic.h>
 
 /* Cancelled task numbers, each at its number modulo the size, so that the owner's other thread can
@@ -19,7 +19,6 @@ struct flm__cancels {
     atomic_bool all;
 };
 
-struct flm_object;
 struct flm_task_context {
     /* Set by the owner for its whole life. */
     void *(*room)(struct flm_task_context *task, size_t size); /* memory for an output of size bytes (at
@@ -46,6 +45,10 @@ struct flm_task_context {
     /* The owner's: as flm_task_object; NULL: there are none. */
     int (*object)(struct flm_task_context *task, const char *name, uint64_t newer_than,
                   struct flm_object *object, flm_error *error);
+
+    /* The owner's: the objects that the input names. */
+    unsigned n_objects;
+    struct flm_object objects[FLM__OBJECTS];
 };
 
 static inline void flm__task_start(struct flm_task_context *task, uint64_t id, uint64_t number,

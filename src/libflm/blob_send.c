@@ -83,12 +83,11 @@ static int expose(flm_client *c, uint32_t slot, const void *input, struct flm__b
     return 0;
 }
 
-int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
-                        void **owned)
+int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t size,
+                        const struct flm__task_head *head, void **owned)
 {
     flm_client *c = s->client;
-    uint64_t ms = deadline_ms;
-    uint32_t before = deadline_ms ? sizeof(ms) : 0;
+    uint32_t before = flm__head_bytes(head);
     uint32_t bytes = flm__record_bytes(before + (uint32_t)sizeof(struct flm__blob_ref));
     char *to = flm__link_reserve(c->link, bytes);
     if (!to)
@@ -102,14 +101,13 @@ int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t
     struct flm__record r = {
         .size = before + (uint32_t)sizeof(ref),
         .type = FLM__TASK,
-        .flags = (uint8_t)(FLM__RECORD_BLOB | (deadline_ms ? FLM__RECORD_DEADLINE : 0)),
+        .flags = (uint8_t)(FLM__RECORD_BLOB | flm__head_flags(head)),
         .session = s->number,
         .cookie = slot,
         .task = c->slots[slot].id,
     };
     memcpy(to, &r, sizeof(r));
-    memcpy(to + sizeof(r), &ms, before);
-    memcpy(to + sizeof(r) + before, &ref, sizeof(ref));
+    memcpy(flm__head_write(to + sizeof(r), head), &ref, sizeof(ref));
     flm__link_commit(c->link, bytes);
     if (copied)
         free(*owned);

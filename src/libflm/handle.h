@@ -25,6 +25,7 @@
 
 #include <flm/client.h>
 #include <pthread.h>
+#include <string.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -242,11 +243,45 @@ static inline void flm__slot_free(flm_client *c, uint32_t slot)
     c->free_slot = slot;
 }
 
+/* What stands before the input in the record of a task. */
+struct flm__task_head {
+    uint32_t deadline_ms;                    /* 0: none */
+    const struct flm__task_objects *objects; /* NULL: none */
+};
+static inline uint32_t flm__head_objects(const struct flm__task_head *head)
+{
+    return head->objects ? head->objects->bytes : 0;
+}
+static inline uint32_t flm__head_bytes(const struct flm__task_head *head)
+{
+    return (head->deadline_ms ? (uint32_t)sizeof(uint64_t) : 0) + flm__head_objects(head);
+}
+static inline uint8_t flm__head_flags(const struct flm__task_head *head)
+{
+    return (uint8_t)((head->deadline_ms ? FLM__RECORD_DEADLINE : 0) |
+                     (head->objects ? FLM__RECORD_OBJECTS : 0));
+}
+/* Returns where the input comes. */
+static inline char *flm__head_write(char *to, const struct flm__task_head *head)
+{
+    uint64_t ms = head->deadline_ms;
+    if (ms)
+        to = (char *)memcpy(to, &ms, sizeof(ms)) + sizeof(ms);
+    if (head->objects)
+        to = (char *)memcpy(to, head->objects, head->objects->bytes) + head->objects->bytes;
+    return to;
+}
+/* Whether the input travels in the record itself. */
+static inline bool flm__task_is_small(size_t size, const struct flm__task_head *head)
+{
+    return size + flm__head_objects(head) <= FLM__INLINE_MAX;
+}
+
 /* What a task is made of. */
 struct flm__submission {
     const void *input;
     size_t size;
-    uint32_t deadline_ms;
+    struct flm__task_head head;
     flm_task_fn *callback;
     void *arg;
     void *output; /* NULL, or where the output goes */
@@ -261,18 +296,23 @@ int64_t flm__task_submit(flm_session *s, const struct flm__submission *task);
 /* Writes the record of the task in slot (its id is there) into the link: 0, FLM_EAGAIN (no room in the
  * link), FLM_EFULL (no credit, or the control connection is full), FLM_ENOMEM, FLM_EDISCONNECTED. On
  * success *owned is taken. */
-int flm__task_send(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
-                   void **owned);
+int flm__task_send(flm_session *s, uint32_t slot, const void *input, size_t size,
+                   const struct flm__task_head *head, void **owned);
 /* The same for a task that is retained already. */
-int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
-                       void **owned);
+int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t size,
+                       const struct flm__task_head *head, void **owned);
 
 /* Bytes of a task as flow control counts them. */
-uint64_t flm__task_weight(size_t size, uint32_t deadline_ms);
+uint64_t flm__task_weight(size_t size, const struct flm__task_head *head);
 /* Whether the session may send so much more. */
 bool flm__task_has_credit(const flm_session *s, uint64_t weight);
 
 /* ---- pieces.c ---- */
+
+/* Writes down the objects that a task names, in memory to be freed. 0, FLM_EINVAL, FLM_ENOTSUP, FLM_ENOMEM.
+ */
+int flm__objects_name(const flm_client *c, const struct flm_object_ref *refs, size_t n,
+                      struct flm__task_objects **out);
 
 /* Makes these pieces the task's input. 0, FLM_EINVAL, FLM_ETOOBIG, FLM_ENOMEM. */
 int flm__pieces_gather(const struct flm_iov *iov, size_t n, struct flm__submission *task);
@@ -369,8 +409,8 @@ static inline bool flm__client_copies_large(const flm_client *c)
 }
 
 /* Sends a task with a large input; as flm__task_send. */
-int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
-                        void **owned);
+int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t size,
+                        const struct flm__task_head *head, void **owned);
 /* The task in slot is over. */
 void flm__blob_conceal(flm_client *c, uint32_t slot);
 void flm__blob_conceal_all(flm_client *c);

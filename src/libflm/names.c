@@ -17,6 +17,7 @@ const char *flm_reason_name(int reason)
         [FLM_REASON_BIND] = "bind",
         [FLM_REASON_DISCONNECTED] = "disconnected",
         [FLM_REASON_REFUSED] = "refused",
+        [FLM_REASON_OBJECT] = "object",
     };
     if (reason < 0 || (unsigned)reason >= sizeof(names) / sizeof(names[0]))
         return "unknown";

@@ -13,7 +13,8 @@ struct flm__queued_task {
     const void *input; /* small: behind this structure; large: the user's or owned */
     size_t size;
     void *owned;
-    uint32_t slot, deadline_ms;
+    struct flm__task_head head; /* its objects are behind this structure, before the input */
+    uint32_t slot;
 };
 
 void flm__overflow_remember(flm_session *s)
@@ -31,18 +32,21 @@ void flm__overflow_remember(flm_session *s)
 
 int flm__overflow_add(flm_session *s, uint32_t slot, const struct flm__submission *task)
 {
-    bool copy = task->size <= FLM__INLINE_MAX;
-    struct flm__queued_task *q = malloc(sizeof(*q) + (copy ? task->size : 0));
+    bool copy = flm__task_is_small(task->size, &task->head);
+    uint32_t objects = flm__head_objects(&task->head);
+    struct flm__queued_task *q = malloc(sizeof(*q) + objects + (copy ? task->size : 0));
     if (!q)
         return FLM_ENOMEM;
     *q = (struct flm__queued_task){.session = s,
                                    .input = task->input,
                                    .size = task->size,
                                    .owned = task->owned,
-                                   .slot = slot,
-                                   .deadline_ms = task->deadline_ms};
+                                   .head = task->head,
+                                   .slot = slot};
+    if (objects)
+        q->head.objects = memcpy(q + 1, task->head.objects, objects);
     if (copy && task->size)
-        q->input = memcpy(q + 1, task->input, task->size);
+        q->input = memcpy((char *)(q + 1) + objects, task->input, task->size);
     if (s->queue_last)
         s->queue_last->next = q;
     else
@@ -84,7 +88,7 @@ static int pump_session(flm_session *s, unsigned *n)
     }
     while (s->queue_first) {
         struct flm__queued_task *q = s->queue_first;
-        int rc = flm__task_send(s, q->slot, q->input, q->size, q->deadline_ms, &q->owned);
+        int rc = flm__task_send(s, q->slot, q->input, q->size, &q->head, &q->owned);
         if (rc == FLM_EAGAIN || rc == FLM_EFULL || rc == FLM_EDISCONNECTED)
             return rc;
         uint32_t slot = q->slot;

@@ -1,5 +1,8 @@
-/* What struct flm_task says of where its input comes from, in pieces, and where its output goes. */
+/* What struct flm_task says of where its input comes from, in pieces and objects, and where its output
+ * goes.
+ */
 #include "libflm/handle.h"
+#include "libflm/options.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +55,39 @@ int flm__pieces_gather(const struct flm_iov *iov, size_t n, struct flm__submissi
     task->size = total;
     for (size_t i = 0; i < n; i++)
         to = append(to, &iov[i]);
+    return 0;
+}
+
+/* ---- objects ------------------------------------------------------------------------------------ */
+
+static uint32_t ref_bytes(const struct flm_object_ref *ref)
+{
+    return (uint32_t)((sizeof(struct flm__object_ref) + strlen(ref->name) + 1 + 7) & ~(size_t)7);
+}
+
+int flm__objects_name(const flm_client *c, const struct flm_object_ref *refs, size_t n,
+                      struct flm__task_objects **out)
+{
+    uint32_t bytes = sizeof(struct flm__task_objects);
+    if (!refs || n > FLM__OBJECTS)
+        return FLM_EINVAL;
+    if (c->inproc)
+        return FLM_ENOTSUP;
+    for (size_t i = 0; i < n; i++) {
+        if (!refs[i].name || !flm__name_is_valid(refs[i].name))
+            return FLM_EINVAL;
+        bytes += ref_bytes(&refs[i]);
+    }
+    struct flm__task_objects *o = *out = calloc(1, bytes);
+    if (!o)
+        return FLM_ENOMEM;
+    *o = (struct flm__task_objects){.bytes = bytes, .count = (uint32_t)n};
+    struct flm__object_ref *to = (struct flm__object_ref *)(o + 1);
+    for (size_t i = 0; i < n; i++) {
+        *to = (struct flm__object_ref){.version = refs[i].version, .bytes = ref_bytes(&refs[i])};
+        memcpy(to->name, refs[i].name, strlen(refs[i].name));
+        to = (struct flm__object_ref *)((char *)to + to->bytes);
+    }
     return 0;
 }
 

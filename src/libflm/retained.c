@@ -9,8 +9,10 @@ struct retained {
     uint64_t task;
     const void *input; /* behind this, or the user's, or owned */
     void *owned;
-    uint32_t size, slot, deadline_ms;
+    struct flm__task_head head; /* its objects are behind this, before the input */
+    uint32_t size, slot;
     uint32_t bytes; /* of this and what is behind it */
+    uint32_t _pad;
 };
 
 struct flm__retained_chunk {
@@ -38,24 +40,28 @@ static struct flm__retained_chunk *chunk_for(flm_session *s, uint32_t bytes)
     return k;
 }
 
-bool flm__retained_add(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
-                       void **owned)
+bool flm__retained_add(flm_session *s, uint32_t slot, const void *input, size_t size,
+                       const struct flm__task_head *head, void **owned)
 {
-    bool copy = size <= FLM__INLINE_MAX;
-    uint32_t bytes = (uint32_t)(sizeof(struct retained) + (copy ? (size + 7) & ~(size_t)7 : 0));
+    bool copy = flm__task_is_small(size, head);
+    uint32_t objects = flm__head_objects(head);
+    uint32_t bytes = (uint32_t)(sizeof(struct retained) + objects + (copy ? (size + 7) & ~(size_t)7 : 0));
     struct flm__retained_chunk *k = chunk_for(s, bytes);
     if (!k)
         return false;
     struct retained *r = (struct retained *)(k->data + k->written);
+    char *behind = (char *)(r + 1) + objects;
     *r = (struct retained){.task = s->client->slots[slot].id,
-                           .input = copy ? r + 1 : input,
+                           .input = copy ? behind : input,
                            .owned = copy ? NULL : *owned,
                            .size = (uint32_t)size,
                            .slot = slot,
-                           .deadline_ms = deadline_ms,
+                           .head = *head,
                            .bytes = bytes};
+    if (objects)
+        r->head.objects = memcpy(r + 1, head->objects, objects);
     if (copy && size)
-        memcpy(r + 1, input, size);
+        memcpy(behind, input, size);
     if (!copy)
         *owned = NULL;
     k->last = r;
@@ -204,7 +210,7 @@ int flm__retained_resend(flm_session *s, unsigned *n)
     struct retained *r;
     while ((r = next_unsent(s))) {
         void *none = NULL;
-        int rc = flm__task_transmit(s, r->slot, r->input, r->size, r->deadline_ms, &none);
+        int rc = flm__task_transmit(s, r->slot, r->input, r->size, &r->head, &none);
         if (rc == FLM_EAGAIN || rc == FLM_EFULL || rc == FLM_EDISCONNECTED)
             return rc;
         uint32_t slot = r->slot;

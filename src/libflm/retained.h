@@ -18,8 +18,8 @@ enum {
 };
 
 /* Keeps a task that is about to be sent; takes *owned. False: no memory. */
-bool flm__retained_add(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
-                       void **owned);
+bool flm__retained_add(flm_session *s, uint32_t slot, const void *input, size_t size,
+                       const struct flm__task_head *head, void **owned);
 /* It was not sent: takes the newest out again, and gives back *owned. */
 void flm__retained_undo(flm_session *s, void **owned);
 

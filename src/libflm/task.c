@@ -35,10 +35,10 @@ uint32_t flm__slot_take(flm_client *c)
     return slot;
 }
 
-uint64_t flm__task_weight(size_t size, uint32_t deadline_ms)
+uint64_t flm__task_weight(size_t size, const struct flm__task_head *head)
 {
-    uint32_t before = deadline_ms ? sizeof(uint64_t) : 0;
-    if (size <= FLM__INLINE_MAX)
+    uint32_t before = flm__head_bytes(head);
+    if (flm__task_is_small(size, head))
         return flm__record_bytes(before + (uint32_t)size);
     return flm__record_bytes(before + sizeof(struct flm__blob_ref)) + size;
 }
@@ -50,43 +50,39 @@ bool flm__task_has_credit(const flm_session *s, uint64_t weight)
 }
 
 static inline void write_record(char *to, const flm_session *s, uint32_t slot, uint64_t id,
-                                const void *input, uint32_t size, uint32_t deadline_ms)
+                                const void *input, uint32_t size, const struct flm__task_head *head)
 {
-    uint32_t before = deadline_ms ? sizeof(uint64_t) : 0;
     struct flm__record r = {
-        .size = before + size,
+        .size = (head ? flm__head_bytes(head) : 0) + size,
         .type = FLM__TASK,
-        .flags = deadline_ms ? FLM__RECORD_DEADLINE : 0,
+        .flags = head ? flm__head_flags(head) : 0,
         .session = s->number,
         .cookie = slot,
         .task = id,
     };
     memcpy(to, &r, sizeof(r));
     to += sizeof(r);
-    if (__builtin_expect(before != 0, 0)) {
-        uint64_t ms = deadline_ms;
-        memcpy(to, &ms, sizeof(ms));
-        to += before;
-    }
+    if (head)
+        to = flm__head_write(to, head);
     if (size & 7)
         memset(to + (size & ~7u), 0, 8);
     if (size)
         memcpy(to, input, size);
 }
 
-int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
-                       void **owned)
+int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t size,
+                       const struct flm__task_head *head, void **owned)
 {
     flm_client *c = s->client;
-    uint64_t weight = flm__task_weight(size, deadline_ms);
+    uint64_t weight = flm__task_weight(size, head);
     if (flm__session_is_lost(s))
         return FLM_EDISCONNECTED;
     if (c->lost)
         return FLM_EAGAIN; /* until it is back */
     if (!flm__task_has_credit(s, weight))
         return FLM_EFULL;
-    if (size > FLM__INLINE_MAX) {
-        int rc = flm__blob_send_task(s, slot, input, size, deadline_ms, owned);
+    if (!flm__task_is_small(size, head)) {
+        int rc = flm__blob_send_task(s, slot, input, size, head, owned);
         if (rc == FLM_EDISCONNECTED && !flm__session_is_lost(s))
             return FLM_EAGAIN; /* it went just now */
         if (rc < 0)
@@ -95,7 +91,7 @@ int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t 
         char *to = flm__link_reserve(c->link, (uint32_t)weight);
         if (!to)
             return FLM_EAGAIN;
-        write_record(to, s, slot, c->slots[slot].id, input, (uint32_t)size, deadline_ms);
+        write_record(to, s, slot, c->slots[slot].id, input, (uint32_t)size, head);
         flm__link_commit(c->link, (uint32_t)weight);
         free(*owned);
     }
@@ -106,19 +102,19 @@ int flm__task_transmit(flm_session *s, uint32_t slot, const void *input, size_t 
     return 0;
 }
 
-int flm__task_send(flm_session *s, uint32_t slot, const void *input, size_t size, uint32_t deadline_ms,
-                   void **owned)
+int flm__task_send(flm_session *s, uint32_t slot, const void *input, size_t size,
+                   const struct flm__task_head *head, void **owned)
 {
     void *none = NULL;
     if (!(s->special & FLM__SPECIAL_RETAINS))
-        return flm__task_transmit(s, slot, input, size, deadline_ms, owned);
+        return flm__task_transmit(s, slot, input, size, head, owned);
     if (flm__session_is_lost(s))
         return FLM_EDISCONNECTED;
     if (flm__retained_full(s))
         return FLM_EFULL;
-    if (!flm__retained_add(s, slot, input, size, deadline_ms, owned))
+    if (!flm__retained_add(s, slot, input, size, head, owned))
         return FLM_ENOMEM;
-    int rc = flm__task_transmit(s, slot, input, size, deadline_ms, &none);
+    int rc = flm__task_transmit(s, slot, input, size, head, &none);
     if (rc < 0) {
         flm__retained_undo(s, owned);
         return rc;
@@ -168,7 +164,7 @@ static bool try_to_send(struct flm__wait *wait)
         return false;
     }
     s->client->slots[a->slot].id = s->submitted + 1;
-    a->rc = flm__task_send(s, a->slot, a->task.input, a->task.size, a->task.deadline_ms, &a->task.owned);
+    a->rc = flm__task_send(s, a->slot, a->task.input, a->task.size, &a->task.head, &a->task.owned);
     wait->what = a->rc == FLM_EAGAIN ? FLM__WAIT_ROOM : FLM__WAIT_DATA;
     return a->rc != FLM_EAGAIN && a->rc != FLM_EFULL;
 }
@@ -243,6 +239,7 @@ static int64_t submit_retained(flm_session *s, const void *input, size_t size, f
     uint32_t slot = c->free_slot;
     uint32_t bytes = flm__record_bytes((uint32_t)size);
     void *none = NULL;
+    static const struct flm__task_head plain;
     if (slot == FLM__NO_SLOT || s->spent + bytes > s->credit || flm__retained_full(s))
         return 0;
     char *to = flm__link_reserve(c->link, bytes);
@@ -250,7 +247,7 @@ static int64_t submit_retained(flm_session *s, const void *input, size_t size, f
         return 0;
     uint32_t next = (uint32_t)c->slots[slot].id;
     c->slots[slot].id = s->submitted + 1;
-    if (!flm__retained_add(s, slot, input, size, 0, &none)) {
+    if (!flm__retained_add(s, slot, input, size, &plain, &none)) {
         c->slots[slot].id = next;
         return 0;
     }
@@ -259,7 +256,7 @@ static int64_t submit_retained(flm_session *s, const void *input, size_t size, f
         s, slot, &(struct flm__submission){.input = input, .size = size, .callback = callback, .arg = arg});
     s->spent += bytes;
     s->sent = (uint64_t)id;
-    write_record(to, s, slot, (uint64_t)id, input, (uint32_t)size, 0);
+    write_record(to, s, slot, (uint64_t)id, input, (uint32_t)size, NULL);
     flm__link_commit(c->link, bytes);
     flm__progress_flush(c);
     return id;
@@ -303,7 +300,7 @@ int64_t flm_run_task(flm_session *s, const void *input, size_t size, flm_task_fn
     s->uncollected += !callback;
     s->spent += bytes;
     s->sent = id;
-    write_record(to, s, slot, id, input, (uint32_t)size, 0);
+    write_record(to, s, slot, id, input, (uint32_t)size, NULL);
     flm__link_commit(c->link, bytes);
     flm__progress_flush(c);
     return (int64_t)id;
@@ -318,13 +315,22 @@ int64_t flm_submit_task(flm_session *s, const struct flm_task *task)
         return FLM_EINVAL;
     struct flm__submission made = {.input = t.input,
                                    .size = t.input_size,
-                                   .deadline_ms = t.deadline_ms,
+                                   .head = {.deadline_ms = t.deadline_ms},
                                    .callback = t.callback,
                                    .arg = t.arg,
                                    .output = t.output,
                                    .output_size = t.output_size};
+    struct flm__task_objects *objects = NULL;
     int rc = t.iov_count ? flm__pieces_gather(t.iov, t.iov_count, &made) : 0;
-    return rc < 0 ? rc : submit_locked(s, &made);
+    if (rc < 0)
+        return rc;
+    rc = t.object_count ? flm__objects_name(s->client, t.objects, t.object_count, &objects) : 0;
+    made.head.objects = objects;
+    if (rc < 0)
+        free(made.owned);
+    int64_t id = rc < 0 ? rc : submit_locked(s, &made);
+    free(objects);
+    return id;
 }
 
 uint64_t flm_outstanding(const flm_session *s)

@@ -1,12 +1,13 @@
 /* A session's queue -> the link of an executor that is bound to it. */
 #include "manager/end_time.h"
 #include "manager/flow.h"
+#include "manager/inputs.h"
 #include "manager/scheduler.h"
 
 #include <string.h>
 
 /* Bits of a stored record's flags that travel. */
-enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE };
+enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE | FLM__RECORD_OBJECTS };
 
 /* A task that is met and cannot be sent: finished ones are passed, those whose input is still on the way
  * come back by themselves. */
@@ -31,7 +32,8 @@ static bool send_large(struct executor *e, struct task_ref ref, void *to, uint32
     return true;
 }
 
-static bool send_task(struct executor *e, struct flm__link *link, struct task_ref ref)
+static bool send_task(struct executor *e, struct flm__link *link, struct task_ref ref,
+                      const struct inputs *in)
 {
     struct flm__record *r = queue_record(ref);
     uint32_t bytes = flm__record_bytes(r->size);
@@ -47,6 +49,8 @@ static bool send_task(struct executor *e, struct flm__link *link, struct task_re
         *to = *r;
         flm__record_copy_payload(to + 1, r + 1, bytes - FLM__RECORD_HEADER);
     }
+    if (__builtin_expect(r->flags & FLM__RECORD_OBJECTS, 0))
+        inputs_stamp(e, ref, in, to);
     to->type = FLM__TASK;
     to->flags &= TRAVELLING;
     to->lane = executor_wire_lane(e);
@@ -97,22 +101,30 @@ unsigned dispatch_fill(struct executor *e)
         return 0;
     if (before == 0)
         e->since_ns = s->manager->now;
+    const bool names_objects = s->queue.names_objects;
+    struct inputs in;
+    unsigned ended = 0;
     while (e->n < most && e->bytes < e->limit_bytes) {
         struct task_ref ref;
-        if (!queue_next(&s->queue, &ref))
+        if (!(names_objects ? prefer_next(e, &ref, &in, &ended) : queue_next(&s->queue, &ref)))
             break;
         if (__builtin_expect(queue_record(ref)->type != QUEUE_PENDING, 0)) {
             skip(ref);
             continue;
         }
-        if (__builtin_expect(!send_task(e, link, ref), 0)) {
+        if (__builtin_expect(!send_task(e, link, ref, &in), 0)) {
             queue_push_back(&s->queue, ref);
             break;
         }
     }
     unsigned n = e->n - before;
+    if (__builtin_expect(ended != 0, 0)) {
+        s->manager->schedule = true;
+        outbound_credit(s);
+        session_settle(s);
+    }
     if (n == 0)
-        return 0;
+        return ended;
     s->pending -= n;
     s->running += n;
     e->idle_ns = 0;

@@ -4,6 +4,7 @@
 #include "manager/durable.h"
 #include "manager/flow.h"
 #include "manager/group.h"
+#include "manager/inputs.h"
 #include "net/ring.h"
 
 #include <stdio.h>
@@ -284,6 +285,7 @@ void executor_returned(struct executor *e, const Flm__Returned *returned)
             break;
         e->bytes -= flm__record_bytes(queue_record(last->ref)->size);
         e->n--;
+        inputs_unstamp(e, last->ref);
         executor_give_back(s, last->ref);
     }
     if (e->n == 0)

@@ -5,6 +5,7 @@
 #include "manager/durable.h"
 #include "manager/flow.h"
 #include "manager/group.h"
+#include "manager/inputs.h"
 #include "manager/too_long.h"
 
 #include <inttypes.h>
@@ -87,6 +88,7 @@ static void lose_tasks(struct executor *e, uint64_t began, bool charge, int reas
     struct session *s = e->session;
     while (e->n) {
         struct inflight in = *executor_inflight(e, --e->n);
+        inputs_unstamp(e, in.ref);
         lose_task(e, s, in.ref, charge && in.number == began, reason, code, text);
     }
     e->bytes = 0;

@@ -13,6 +13,7 @@ enum {
     DRAIN_BYTES = 64 << 10, /* of one client in one turn of the loop */
     /* A client that has nothing on the way may send one task of any size beyond its credit. */
     BEYOND_CREDIT_MAX = (1 << 30) + FLM__RECORD_MAX,
+    TASK_FLAGS = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE | FLM__RECORD_OBJECTS,
 };
 
 static void fetched(void *arg, struct blob *blob, int status);
@@ -328,17 +329,24 @@ static enum accepted reject(struct session *s, const struct arrival *a, const ch
     return REFUSED;
 }
 
+/* Whether it can end with the reference to a blob. What stands before that is the session's to check once
+ * it is stored: here the peer may write to it. */
+static bool has_reference(const struct flm__record *r)
+{
+    uint32_t size = sizeof(struct flm__blob_ref) + (r->flags & FLM__RECORD_DEADLINE ? sizeof(uint64_t) : 0);
+    return r->flags & FLM__RECORD_OBJECTS ? r->size > size : r->size == size;
+}
+
 static enum accepted accept_large(struct peer *p, struct session *s, struct arrival *a)
 {
     struct flm__blob_ref where;
-    struct flm__task_parts parts;
     struct task_ref ref;
     struct ending end = {.state = FLM_TASK_FAILED, .reason = FLM_REASON_SERVICE, .code = FLM_EPROTO};
-    if (!flm__task_split(&a->record, a->payload, &parts)) {
+    if (!has_reference(&a->record)) {
         end.text = "the input is malformed";
         return refuse(s, a, &end);
     }
-    memcpy(&where, parts.input, sizeof(where));
+    memcpy(&where, a->payload + a->record.size - sizeof(where), sizeof(where));
     bool sound = where.size && where.size <= FLM_MAX_PAYLOAD;
     if (sound && !payload_is_there(p, where.id))
         return LATER;
@@ -427,8 +435,7 @@ static unsigned drain(struct peer *p)
         struct arrival a;
         a.payload = (const char *)data + at + FLM__RECORD_HEADER;
         a.bytes = flm__record_read((const char *)data + at, n - at, &a.record);
-        if (__builtin_expect(a.bytes == 0 || a.record.type != FLM__TASK ||
-                                 a.record.flags & ~(FLM__RECORD_BLOB | FLM__RECORD_DEADLINE),
+        if (__builtin_expect(a.bytes == 0 || a.record.type != FLM__TASK || a.record.flags & ~TASK_FLAGS,
                              0)) {
             if (a.bytes == 0 || !acknowledged(p, &a.record)) {
                 peer_refuse(p, FLM_EPROTO, "a record of the data plane is malformed");

@@ -93,6 +93,8 @@ struct manager {
     uint64_t next_blob;
     struct object *objects;              /* by name: objects.c */
     uint64_t object_bytes, object_floor; /* versions up to this were those of deleted ones */
+    uint64_t objects_moved;              /* counts: a node has got one, or has one no more */
+    unsigned nodes_come;                 /* so many agents, since the beginning */
 
     int64_t now;     /* monotonic ns, refreshed once per turn of the loop */
     bool reap;       /* some peers have ended, or are doomed */

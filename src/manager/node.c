@@ -62,6 +62,7 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
     n->began_ns = m->now;
     snprintf(n->own_name, sizeof(n->own_name), "%s", d->name);
     n->peer = p;
+    n->number = m->nodes_come++;
     n->relay = p->hello->provider[0] || !flm__conn_is_unix(p->conn);
     end_time_set(n, d->end_time_s);
     n->heard_ns = m->now;
@@ -87,6 +88,7 @@ void node_gone(struct node *n, const char *why)
     char text[200];
     snprintf(text, sizeof(text), "node %.100s is lost: %.80s", n->name, why);
     logs_node_gone(n);
+    objects_node_gone(m, n);
     for (unsigned i = 0; i < n->n_slots; i++)
         executor_node_gone(n->lanes[i], FLM_REASON_NODE_LOST, text);
     n->peer->node = NULL;
@@ -217,6 +219,9 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_GET_OBJECT:
         if ((e = lane(n, m->get_object->lane, m->get_object->life)))
             objects_get(e, m->get_object);
+        break;
+    case FLM__MESSAGE__BODY_OBJECT_GONE:
+        objects_node_drops(n, m->object_gone);
         break;
     case FLM__MESSAGE__BODY_COMMON_TAKEN:
         if ((e = lane(n, m->common_taken->lane, m->common_taken->life)))

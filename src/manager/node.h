@@ -8,6 +8,7 @@ enum { JOB_ID_SIZE = 288 }; /* PBS: a number and the name of its server */
 
 struct node {
     struct node *prev, *next;
+    unsigned number; /* of this agent, among all that have come */
     char name[128], block[JOB_ID_SIZE];
     char own_name[128]; /* as the agent says, where two jobs share a machine */
     uint64_t block_number;
@@ -24,6 +25,12 @@ struct node {
     bool coming_back; /* with executors that outlived an earlier session manager: more will be said of them
                        */
 };
+
+/* For sets of nodes, where two may have the same bit: such a set says where it is best to look. */
+static inline uint64_t node_bit(const struct node *n)
+{
+    return 1ull << (n->number % 64);
+}
 
 /* A greeted agent becomes a node. Returns an error to refuse it with. */
 int node_join(struct peer *p, const Flm__Node *description, flm_error *error);

@@ -37,6 +37,7 @@ static int check_room(const struct manager *m, uint64_t more, uint64_t less, flm
 
 void object_set(struct manager *m, struct object *o, struct blob *blob)
 {
+    object_nodes_clear(m, o);
     m->object_bytes += blob->size - (o->blob ? o->blob->size : 0);
     blob_release(o->blob);
     o->blob = blob;
@@ -130,7 +131,9 @@ static void drop(struct manager *m, struct object *o)
     m->object_bytes -= o->blob->size;
     if (o->version > m->object_floor)
         m->object_floor = o->version;
+    object_nodes_clear(m, o);
     blob_release(o->blob);
+    free(o->nodes);
     free(o);
 }
 
@@ -223,10 +226,15 @@ void objects_get(struct executor *e, const Flm__GetObject *get)
     if (!o) {
         got.code = FLM_ENOTFOUND;
         snprintf(text, sizeof(text), "there is no object '%.127s'", get->name);
+    } else if (get->exact && o->version != get->version + 1) {
+        got.code = FLM_ESTALE;
+        snprintf(text, sizeof(text), "object %s has version %llu, not %llu", o->name,
+                 (unsigned long long)o->version, (unsigned long long)get->version + 1);
     } else if (get->version < o->version) {
         fd = blob_show(o->blob, p, !e->link, &data);
         data.version = o->version;
         got.data = &data;
+        object_node_add(p->manager, o, e->node, true);
     }
     got.version = o ? o->version : 0;
     got.text = text;
@@ -245,5 +253,8 @@ void objects_free(struct manager *m)
 {
     struct object *o, *next;
     HASH_ITER(hh, m->objects, o, next)
-    drop(m, o);
+    {
+        o->n_nodes = 0; /* they are gone */
+        drop(m, o);
+    }
 }

@@ -13,6 +13,10 @@ void objects_request(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds);
 /* An executor asks for one. */
 void objects_get(struct executor *e, const Flm__GetObject *get);
 
+/* A node does not keep one any more, or is gone. */
+void objects_node_drops(struct node *n, const Flm__ObjectGone *gone);
+void objects_node_gone(struct manager *m, const struct node *n);
+
 /* The client is gone. */
 void objects_gone(struct peer *p);
 

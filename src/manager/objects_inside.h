@@ -5,15 +5,31 @@
 #include "base/hash.h"
 #include "manager/objects.h"
 
+/* A node that has the newest version in its memory, or (has: false) was sent a task that will ask for it.
+ */
+struct object_node {
+    struct node *node;
+    bool has;
+};
+
 struct object {
     char name[FLM_MAX_NAME + 1];
     uint64_t version;
     struct blob *blob;
+    struct object_node *nodes;
+    unsigned n_nodes, nodes_room;
     UT_hash_handle hh;
 };
 
 /* If it has this version (0: any); NULL: error says what is wrong. */
 struct object *object_find(struct manager *m, const char *name, uint64_t version, flm_error *error);
+/* object_nodes.c: such a node; it will not ask for it, unless it has; as node_bit, all of them; the version
+ * is past, they are told so. */
+void object_node_add(struct manager *m, struct object *o, struct node *n, bool has);
+void object_node_unless(struct manager *m, struct object *o, const struct node *n);
+uint64_t object_nodes_set(const struct object *o);
+void object_nodes_clear(struct manager *m, struct object *o);
+
 /* A new version; takes the blob. */
 void object_set(struct manager *m, struct object *o, struct blob *blob);
 /* Answers a request with it. */

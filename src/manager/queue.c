@@ -61,6 +61,7 @@ void queue_clear(struct queue *q)
     }
     free(q->spare);
     free(q->back);
+    free(q->aside);
     memset(q, 0, sizeof(*q));
 }
 
@@ -81,6 +82,8 @@ bool queue_append(struct queue *q, const struct flm__record *r, const void *payl
         c->first_task = r->task;
     c->used += bytes;
     c->live++;
+    if (__builtin_expect(r->flags & FLM__RECORD_OBJECTS, 0))
+        q->names_objects = true;
     q->bytes += bytes;
     return true;
 }
@@ -91,7 +94,7 @@ void queue_push_back(struct queue *q, struct task_ref ref)
         uint32_t room = q->back_room ? 2 * q->back_room : 64;
         struct task_ref *back = malloc(room * sizeof(*back));
         if (!back) {
-            q->back_n = 0;
+            q->back_n = q->aside_n = 0;
             q->read = q->head;
             q->read_offset = 0;
             return;
@@ -117,11 +120,34 @@ void queue_forget(struct queue *q, struct task_ref ref)
             q->back[(q->back_first + kept++) & (q->back_room - 1)] = at;
     }
     q->back_n = kept;
+    for (uint32_t i = 0; i < q->aside_n; i++)
+        if (q->aside[i].ref.chunk == ref.chunk && q->aside[i].ref.offset == ref.offset) {
+            queue_take_aside(q, i);
+            break;
+        }
 }
 
 void queue_forget_back(struct queue *q)
 {
-    q->back_n = 0;
+    q->back_n = q->aside_n = 0;
+}
+
+bool queue_set_aside(struct queue *q, const struct aside *aside)
+{
+    if (!q->aside)
+        q->aside = malloc(QUEUE_ASIDE_MAX * sizeof(*q->aside));
+    if (!q->aside || queue_aside_full(q))
+        return false;
+    q->aside[q->aside_n++] = *aside;
+    return true;
+}
+
+struct task_ref queue_take_aside(struct queue *q, uint32_t index)
+{
+    struct task_ref ref = q->aside[index].ref;
+    q->aside_n--;
+    memmove(&q->aside[index], &q->aside[index + 1], (q->aside_n - index) * sizeof(*q->aside));
+    return ref;
 }
 
 /* Moves the reading on from chunks that are read to their end. */
@@ -155,7 +181,7 @@ bool queue_next_slow(struct queue *q, struct task_ref *ref)
 
 bool queue_drained(struct queue *q)
 {
-    if (q->back_n)
+    if (q->back_n || q->aside_n)
         return false;
     read_on(q);
     return !q->read || q->read_offset == q->read->used;

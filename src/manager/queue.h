@@ -4,7 +4,8 @@
  * payload, written once and read once in order, and no index. While stored, `type` of a record is its
  * state (enum queue_state) and `lane` the number of its losses. A chunk is freed when all its tasks are
  * finished and the reading has passed it. Tasks that come back (an executor was lost, a recall) wait in a
- * small queue of references in front of the others.
+ * small queue of references in front of the others. Some that were met and are better run by others
+ * (inputs.h) stand aside, at most QUEUE_ASIDE_MAX.
  */
 #ifndef MANAGER_QUEUE_H
 #define MANAGER_QUEUE_H
@@ -33,6 +34,15 @@ struct task_ref {
     uint32_t offset;
 };
 
+enum { QUEUE_ASIDE_MAX = 256 };
+
+/* A task that was set aside. */
+struct aside {
+    struct task_ref ref;
+    int64_t since_ns, wait_ns; /* then, and for so long who has nothing to do leaves it to others: */
+    uint64_t nodes;            /* those of these nodes */
+};
+
 struct queue {
     struct chunk *head, *tail; /* oldest and newest; NULL when empty */
     struct chunk *read;        /* next to be read is at read_offset of this; NULL: nothing unread */
@@ -41,6 +51,10 @@ struct queue {
     uint64_t bytes;        /* stored and not finished, as flow control counts them */
     struct task_ref *back; /* tasks that came back: a ring of back_room (power of two) entries */
     uint32_t back_room, back_first, back_n;
+    uint32_t aside_n;
+    bool names_objects;  /* some task that was stored here has named objects */
+    struct aside *aside; /* oldest first; NULL: there was never one */
+    uint64_t aside_seen; /* manager->objects_moved, when `nodes` were looked up */
 };
 
 static inline struct flm__record *queue_record(struct task_ref ref)
@@ -63,9 +77,18 @@ bool queue_append(struct queue *queue, const struct flm__record *r, const void *
  * which finds it too: whoever reads must look at the state of what it gets.) */
 void queue_push_back(struct queue *queue, struct task_ref ref);
 
-/* One that came back, or each that did, is about to be finished: it will not be met any more. */
+/* One that came back or was set aside, or each that did, is about to be finished: it will not be met any
+ * more. */
 void queue_forget(struct queue *queue, struct task_ref ref);
 void queue_forget_back(struct queue *queue);
+
+static inline bool queue_aside_full(const struct queue *queue)
+{
+    return queue->aside_n == QUEUE_ASIDE_MAX;
+}
+/* False: there is no room. */
+bool queue_set_aside(struct queue *queue, const struct aside *aside);
+struct task_ref queue_take_aside(struct queue *queue, uint32_t index);
 
 /* The next task to look at, and past it; false when there is none. */
 bool queue_next_slow(struct queue *queue, struct task_ref *ref);

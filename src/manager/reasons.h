@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum { REASONS = FLM_REASON_REFUSED + 1 };
+enum { REASONS = FLM_REASON_OBJECT + 1 };
 
 /* By enum flm_reason. */
 struct reasons {

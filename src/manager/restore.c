@@ -287,7 +287,7 @@ static int take_task(struct restoration *r, struct gathered *g, const struct flm
         if (!queue_append(&g->queue, &record, payload + FLM__RECORD_HEADER, &ref))
             return no_memory(r);
     } else {
-        char head[sizeof(uint64_t) + sizeof(struct flm__blob_ref)] = {0};
+        char head[sizeof(uint64_t) + FLM__OBJECTS_MAX + sizeof(struct flm__blob_ref)] = {0};
         if (record.size > sizeof(head))
             return makes_no_sense(r, "a task", position);
         memcpy(head, payload + FLM__RECORD_HEADER, before);

@@ -267,8 +267,10 @@ unsigned scheduler_tick_ms(const struct manager *m)
     const struct peer *p;
     DL_FOREACH(m->peers, p)
     waiting |= p->stalled;
-    for (struct session *s = m->sessions; s; s = s->hh.next)
+    for (struct session *s = m->sessions; s; s = s->hh.next) {
+        busy |= s->queue.aside_n != 0;
         waiting |= s->state != SESSION_CLOSED && s->pending;
+    }
     if (busy && idle)
         return TICK_BUSY_MS;
     if (waiting || kills)

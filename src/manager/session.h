@@ -57,6 +57,10 @@ struct session {
     uint64_t credit_told;    /* the credit that the client knows */
     uint64_t fetching;       /* inputs on the way by RMA */
 
+    uint64_t nodes;        /* of its executors, as node_bit, and whether some are on flmd's own: */
+    int64_t nodes_seen_ns; /* of this turn */
+    bool here;
+
     struct executor **bound; /* executors in Binding, Bound or Unbinding with this session */
     unsigned n_bound, bound_room;
     double served;     /* executor-seconds / weight: who has the least is next */

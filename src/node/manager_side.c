@@ -116,6 +116,12 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         if (agent->relay)
             relay_blob_done(agent->relay, m->blob_done->id);
         break;
+    case FLM__MESSAGE__BODY_OBJECT_GONE:
+        if (agent->relay)
+            relay_object_gone(agent->relay, m->object_gone);
+        for (unsigned i = 0; i < agent->n_slots; i++)
+            slot_object_gone(&agent->slots[i], m->object_gone);
+        break;
     case FLM__MESSAGE__BODY_NODE_DRAINED:
         for (unsigned i = 0; !m->node_drained->drain && i < agent->n_slots; i++)
             slot_try_now(&agent->slots[i]);

@@ -79,6 +79,10 @@ void relay_common_decline(struct relay *relay, const Flm__BlobRef *ref);
  * wait for it any more; the executor is gone. */
 void relay_object_ask(struct relay *relay, struct slot *slot, const Flm__GetObject *get);
 void relay_object_got(struct relay *relay, struct slot *slot, const Flm__GotObject *got);
+/* A task has used it again. */
+void relay_object_used(struct relay *relay, const char *name);
+/* flmd says that versions up to this one are past. */
+void relay_object_gone(struct relay *relay, const Flm__ObjectGone *gone);
 void relay_objects_lose(struct relay *relay, struct slot *slot); /* NULL: all; flmd is gone */
 
 #endif

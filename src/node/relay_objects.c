@@ -2,7 +2,9 @@
  * this node, the least recently used ones going first when they are too many.
  *
  * flmd is always asked, since it knows the newest version; it sends the data only if we do not have them.
- * A question holds the object that we have until it is answered.
+ * But not for the input of a task: flmd has said which version that needs. A question holds the object that
+ * we have until it is answered. flmd says when a version is past, and we say when we keep one no more; so
+ * do executors let go of it.
  */
 #define _GNU_SOURCE
 #include "base/error.h"
@@ -70,6 +72,27 @@ static void forget(struct object *o)
     let_go(o);
 }
 
+/* No room for it any more. */
+static void give_up(struct object *o)
+{
+    struct agent *agent = o->relay->agent;
+    Flm__ObjectGone gone = FLM__OBJECT_GONE__INIT;
+    gone.name = o->name;
+    gone.version = o->version;
+    FLM__MESSAGE(m, object_gone, OBJECT_GONE, &gone);
+    if (!o->outdated)
+        agent_tell(agent, &m, NULL, 0);
+    for (unsigned i = 0; i < agent->n_slots; i++)
+        slot_object_gone(&agent->slots[i], &gone);
+    free_object(o);
+}
+
+static void touch(struct object *o)
+{
+    DL_DELETE(o->relay->objects, o);
+    DL_PREPEND(o->relay->objects, o);
+}
+
 static void evict(struct relay *r)
 {
     uint64_t limit = r->agent->options->object_bytes;
@@ -79,7 +102,7 @@ static void evict(struct relay *r)
     while (o && r->object_bytes > limit) {
         struct object *before = o == r->objects ? NULL : o->prev;
         if (!o->users)
-            free_object(o);
+            give_up(o);
         o = before;
     }
 }
@@ -117,6 +140,22 @@ static void answer(const struct question *q, bool data, uint64_t version, int co
         flm__watch_send(q->slot->watch, &m, &fd, data);
 }
 
+/* Whether flmd need not be asked: we have it, or read it. */
+static bool does(const struct object *o, const Flm__GetObject *get)
+{
+    return get->input && (get->exact ? o->version == get->version + 1 : o->version > get->version);
+}
+
+/* Its object is there or on its way. */
+static void await(struct question *q)
+{
+    q->reads = true;
+    if (!q->object->pull->done)
+        return;
+    answer(q, true, q->object->version, 0, "");
+    end_question(q);
+}
+
 void relay_object_ask(struct relay *r, struct slot *slot, const Flm__GetObject *get)
 {
     struct question *q = calloc(1, sizeof(*q));
@@ -127,7 +166,8 @@ void relay_object_ask(struct relay *r, struct slot *slot, const Flm__GetObject *
         return;
     }
     struct object *o = find(r, name);
-    if (o && (!o->pull->done || o->version <= get->version))
+    bool ours = o && does(o, get);
+    if (!ours && o && (get->input || !o->pull->done || o->version <= get->version))
         o = NULL;
     *q = (struct question){.slot = slot,
                            .life = slot->life,
@@ -138,6 +178,11 @@ void relay_object_ask(struct relay *r, struct slot *slot, const Flm__GetObject *
     if (o)
         o->users++;
     DL_APPEND(r->questions, q);
+    if (ours) {
+        touch(o);
+        await(q);
+        return;
+    }
     Flm__GetObject up = *get;
     up.version = o ? o->version : get->version;
     FLM__MESSAGE(m, get_object, GET_OBJECT, &up);
@@ -207,11 +252,7 @@ static void read_for(struct relay *r, struct question *q, const Flm__GotObject *
     let_go(q->object);
     q->object = o;
     o->users++;
-    q->reads = true;
-    if (o->pull->done) {
-        answer(q, true, o->version, 0, "");
-        end_question(q);
-    }
+    await(q);
     evict(r);
 }
 
@@ -234,12 +275,24 @@ void relay_object_got(struct relay *r, struct slot *slot, const Flm__GotObject *
     }
     bool ours =
         got->code == 0 && q->object && q->object->version == got->version && got->version > q->known;
-    if (ours) {
-        DL_DELETE(r->objects, q->object);
-        DL_PREPEND(r->objects, q->object);
-    }
+    if (ours)
+        touch(q->object);
     answer(q, ours, got->version, got->code, got->text);
     end_question(q);
+}
+
+void relay_object_used(struct relay *r, const char *name)
+{
+    struct object *o = find(r, name);
+    if (o)
+        touch(o);
+}
+
+void relay_object_gone(struct relay *r, const Flm__ObjectGone *gone)
+{
+    struct object *o = find(r, gone->name);
+    if (o && o->version <= gone->version)
+        forget(o);
 }
 
 void relay_objects_lose(struct relay *r, struct slot *slot)

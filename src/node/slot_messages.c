@@ -116,6 +116,14 @@ static void on_get_object(struct slot *slot, Flm__Message *m)
         forward(slot, m, NULL, 0);
 }
 
+void slot_object_gone(struct slot *slot, const Flm__ObjectGone *gone)
+{
+    Flm__ObjectGone copy = *gone;
+    FLM__MESSAGE(m, object_gone, OBJECT_GONE, &copy);
+    if (slot->watch && slot->state >= SLOT_BINDING && slot->state <= SLOT_UNBINDING)
+        flm__watch_send(slot->watch, &m, NULL, 0);
+}
+
 static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
 {
     struct slot *slot = arg;
@@ -142,6 +150,10 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         break;
     case FLM__MESSAGE__BODY_GET_OBJECT:
         on_get_object(slot, m);
+        break;
+    case FLM__MESSAGE__BODY_OBJECT_USED:
+        if (slot->agent->relay)
+            relay_object_used(slot->agent->relay, m->object_used->name);
         break;
     case FLM__MESSAGE__BODY_COMMON_TAKEN:
         if (m->common_taken->code < 0)

@@ -42,18 +42,47 @@ bool flm__result_split(const struct flm__record *r, const void *payload, struct 
     return blob_fits(out->blob, left);
 }
 
+/* Whether n bytes begin with such a list. */
+static bool objects_are_sound(const struct flm__task_objects *o, uint32_t n)
+{
+    if (n < sizeof(*o) || o->bytes > n || o->bytes > FLM__OBJECTS_MAX || o->bytes % 8 || o->count == 0 ||
+        o->count > FLM__OBJECTS)
+        return false;
+    uint32_t at = sizeof(*o), count = 0;
+    while (at < o->bytes) {
+        const struct flm__object_ref *ref = (const struct flm__object_ref *)((const char *)o + at);
+        uint32_t left = o->bytes - at;
+        if (left <= sizeof(*ref) || ref->bytes <= sizeof(*ref) || ref->bytes > left || ref->bytes % 8)
+            return false;
+        uint32_t room = ref->bytes - (uint32_t)sizeof(*ref);
+        if (!ref->name[0] || strnlen(ref->name, room) == room || room > FLM_MAX_NAME + 1)
+            return false;
+        at += ref->bytes;
+        count++;
+    }
+    return count == o->count;
+}
+
 bool flm__task_split(const struct flm__record *r, const void *payload, struct flm__task_parts *out)
 {
     const char *p = payload;
     uint32_t left = r->size;
 
     out->deadline_ms = 0;
+    out->objects = NULL;
     if (r->flags & FLM__RECORD_DEADLINE) {
         if (left < sizeof(out->deadline_ms))
             return false;
         memcpy(&out->deadline_ms, p, sizeof(out->deadline_ms));
         p += sizeof(out->deadline_ms);
         left -= sizeof(out->deadline_ms);
+    }
+    if (r->flags & FLM__RECORD_OBJECTS) {
+        out->objects = (const struct flm__task_objects *)p;
+        if (!objects_are_sound(out->objects, left))
+            return false;
+        p += out->objects->bytes;
+        left -= out->objects->bytes;
     }
     out->input = p;
     out->size = left;

@@ -43,6 +43,8 @@ enum flm__record_flags {
     FLM__RECORD_USAGE =
         16, /* RESULT of an executor, with an outcome: behind that comes a struct flm__usage */
     FLM__RECORD_UNCOUNTED = 8, /* RESULT of a task that was never taken; an ACK does not count it */
+    FLM__RECORD_OBJECTS = 32,  /* TASK: before the input, behind the deadline, stands a struct
+                                  flm__task_objects, and behind that the objects that the input names */
 };
 
 struct flm__record {
@@ -90,9 +92,25 @@ struct flm__blob_ref {
     uint64_t key;
 };
 
+/* Objects that the input of a task names: so many of struct flm__object_ref, each with its name. */
+struct flm__task_objects {
+    uint32_t bytes; /* of all that, this included: a multiple of 8, at most FLM__OBJECTS_MAX */
+    uint32_t count; /* 1 .. FLM__OBJECTS */
+};
+struct flm__object_ref {
+    uint64_t version; /* that the task wants; 0: the newest */
+    uint64_t least;   /* to an executor: it is at least this one */
+    uint32_t bytes;   /* of this and the name, with which it ends, and at least one zero: a multiple of 8 */
+    uint32_t _pad;
+    char name[];
+};
+
 enum {
+    FLM__OBJECTS = 16, /* of one task */
+    FLM__OBJECTS_MAX = 8 + FLM__OBJECTS * (24 + 128),
     FLM__RECORD_HEADER = 24,
-    FLM__INLINE_MAX = 32 * 1024, /* larger payloads are blobs */
+    FLM__INLINE_MAX =
+        32 * 1024, /* larger payloads are blobs, with the objects that the input names counted */
     FLM__MESSAGE_MAX = 400,
     /* The largest record there is: an outcome with usage, a message and an inline output. */
     FLM__RECORD_MAX = FLM__RECORD_HEADER + 16 + 24 + FLM__MESSAGE_MAX + FLM__INLINE_MAX + 8,
@@ -157,13 +175,22 @@ struct flm__result_parts {
 };
 bool flm__result_split(const struct flm__record *r, const void *payload, struct flm__result_parts *out);
 
-/* The parts of a TASK's payload: deadline (0: none) and input. */
+/* The parts of a TASK's payload: deadline (0: none), objects (NULL: none), which were checked, and input.
+ */
 struct flm__task_parts {
     uint64_t deadline_ms;
+    const struct flm__task_objects *objects;
     const void *input;
     uint32_t size;
     bool blob;
 };
+/* Walks over the objects of a task: at NULL the first, else the one behind it; NULL: that was the last. */
+static inline const struct flm__object_ref *flm__task_object(const struct flm__task_objects *objects,
+                                                             const struct flm__object_ref *at)
+{
+    const char *next = at ? (const char *)at + at->bytes : (const char *)(objects + 1);
+    return next < (const char *)objects + objects->bytes ? (const struct flm__object_ref *)next : NULL;
+}
 bool flm__task_split(const struct flm__record *r, const void *payload, struct flm__task_parts *out);
 
 #endif

@@ -19,8 +19,12 @@ static void one_record(const struct flm__record *r, const void *payload)
 {
     struct flm__result_parts result;
     struct flm__task_parts task;
-    if (r->type == FLM__TASK && flm__task_split(r, payload, &task))
+    if (r->type == FLM__TASK && flm__task_split(r, payload, &task)) {
+        const struct flm__object_ref *at = NULL;
+        while (task.objects && (at = flm__task_object(task.objects, at)))
+            look(at->name, strlen(at->name));
         look(task.input, task.blob ? sizeof(struct flm__blob_ref) : task.size);
+    }
     if (r->type == FLM__RESULT && flm__result_split(r, payload, &result)) {
         look(result.text, result.outcome.text);
         look(result.output, result.blob ? sizeof(struct flm__blob_ref) : result.size);

@@ -4,7 +4,11 @@
  *     get NAME NEWER_THAN    delete NAME VERSION              task NAME NEWER_THAN (a service gets it)
  *     fill NAME BYTES        (put, of so many)                many NAME N (so many updates and gets)
  *     patches NAME OFFSET N  (so many patches of 4 bytes there: 0001, 0002, ...)
- *     share NAME TASKS       (get it; prints how many copies of it there are and by how many executors)
+ *     share NAME TASKS [inputs]  (get it, or name it as input; prints how many copies of it there are and
+ * by how many executors) input NAMES [WHAT]     (a task with these objects: "a,b=3"; see
+ * services/objects.c; "large": its input is) submit NAMES WHAT      (the same, and goes on), wait N (until
+ * N more of these are done; prints their results in the order in which they came), where N (the same,
+ * prints who ran them) make FILE, await FILE
  *
  * Prints one line for each: "VERSION SIZE FIRST-BYTES", "ok VERSION" or the error's name and text.
  */
@@ -12,9 +16,11 @@
 #include <flm/admin.h>
 #include <flm/object.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static flm_client *client;
 static flm_session *session;
@@ -126,9 +132,17 @@ static void share(void)
 {
     char text[420];
     unsigned copies = 0, executors = 0;
-    int n = snprintf(text, sizeof(text), "%s file", words[1]);
+    bool inputs = words[3][0];
+    int n = snprintf(text, sizeof(text), "%s file", inputs ? "inputs meet" : words[1]);
+    struct flm_object_ref ref = {.name = words[1]};
+    struct flm_task t = {.size = sizeof(t),
+                         .input = text,
+                         .input_size = (size_t)n,
+                         .callback = note_share,
+                         .objects = inputs ? &ref : NULL,
+                         .object_count = inputs};
     for (uint64_t i = 0; i < number(2); i++)
-        flm_run_task(session, text, (size_t)n, note_share, NULL);
+        flm_submit_task(session, &t);
     flm_wait(session, -1);
     for (unsigned i = 0; i < n_shared; i++) {
         bool file = true, executor = true;
@@ -140,6 +154,101 @@ static void share(void)
         executors += executor;
     }
     printf("%u copies %s\n", copies, executors > 1 ? "shared" : "not shared");
+}
+
+/* ---- tasks that name objects ---- */
+
+static struct flm_object_ref refs[20];
+static char names[200], large[100000];
+
+static unsigned name_objects(void)
+{
+    unsigned n = 0;
+    char *next = names;
+    snprintf(names, sizeof(names), "%s", words[1]);
+    for (char *name; n < 20 && (name = strsep(&next, ",")); n++) {
+        char *version = strchr(name, '=');
+        if (version)
+            *version++ = 0;
+        refs[n] = (struct flm_object_ref){name, version ? strtoull(version, NULL, 10) : 0};
+    }
+    return n;
+}
+
+static unsigned done, told;
+static struct {
+    char text[200];
+    unsigned executor;
+} results[2000];
+
+static void on_input(const struct flm_result *r, void *arg)
+{
+    unsigned i = done % 2000;
+    (void)arg;
+    results[i].executor = r->executor;
+    if (r->state == FLM_TASK_SUCCEED)
+        snprintf(results[i].text, sizeof(results[0].text), "%.*s", (int)r->size, (const char *)r->output);
+    else
+        snprintf(results[i].text, sizeof(results[0].text), "%s %s %.150s", flm_reason_name(r->reason),
+                 flm_error_name(r->code), r->message);
+    done++;
+}
+
+static int submit(void)
+{
+    char text[400];
+    snprintf(text, sizeof(text), "inputs %s", words[2]);
+    bool is_large = strstr(text, "large") != NULL;
+    snprintf(large, sizeof(large), "%s", text);
+    struct flm_task t = {.size = sizeof(t),
+                         .input = is_large ? large : text,
+                         .input_size = is_large ? sizeof(large) : strlen(text),
+                         .deadline_ms = is_large ? 1000000 : 0,
+                         .callback = on_input,
+                         .objects = refs,
+                         .object_count = name_objects()};
+    int64_t rc = flm_submit_task(session, &t);
+    if (rc < 0)
+        printf("%s\n", flm_error_name((int)rc));
+    return rc < 0;
+}
+
+static void wait_inputs(unsigned n, bool executors)
+{
+    while (done < n)
+        flm_poll(client, -1);
+    for (; told < n; told++)
+        if (executors)
+            printf("%u ", results[told % 2000].executor);
+        else
+            printf("%s\n", results[told % 2000].text);
+    if (executors)
+        printf("\n");
+}
+
+static void files(bool await)
+{
+    if (await)
+        while (access(words[1], F_OK) < 0)
+            flm_poll(client, 10);
+    else
+        fclose(fopen(words[1], "w"));
+}
+
+static bool step_inputs(void)
+{
+    const char *verb = words[0];
+    if (strcmp(verb, "input") == 0 && submit() == 0)
+        wait_inputs(told + 1, false);
+    else if (strcmp(verb, "submit") == 0)
+        submit();
+    else if (strcmp(verb, "wait") == 0 || strcmp(verb, "where") == 0)
+        wait_inputs(told + (unsigned)number(1), strcmp(verb, "where") == 0);
+    else if (strcmp(verb, "make") == 0 || strcmp(verb, "await") == 0)
+        files(strcmp(verb, "await") == 0);
+    else
+        return strcmp(verb, "input") == 0;
+    return true;
 }
 
 static void step(void)
@@ -169,7 +278,7 @@ static void step(void)
         patches(&e);
     else if (strcmp(verb, "share") == 0)
         share();
-    else
+    else if (!step_inputs())
         run_task();
 }
 
@@ -182,6 +291,8 @@ int main(int argc, char **argv)
     struct flm_session_options so = {.size = sizeof(so), .application = app.name};
     if (getenv("OBJECTS_DURABLE"))
         so.durability = FLM_DURABILITY_JOURNAL;
+    if (getenv("OBJECTS_EXECUTORS"))
+        so.min_instances = (unsigned)atoi(getenv("OBJECTS_EXECUTORS"));
     setvbuf(stdout, NULL, _IOLBF, 0);
     client = flm_connect(NULL, NULL, &e);
     if (!client || flm_register_application(client, &app, 1, &e) < 0 ||

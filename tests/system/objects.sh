@@ -43,11 +43,29 @@ FLM_EINVAL object a has 5 bytes: 3 from 3 on do not fit
 FLM_EINVAL object a has 5 bytes: 1 from 6 on do not fit
 ok 7" 'put a' 'get ! 0' 'update a 0 x' 'put a hello' 'put a again' 'patch a 0 3 xyz' 'patch a 0 6 x' 'patch a 0 2 xyz'
     steps 'another client has it, too' '7 5 hexyz' 'get a 0'
-    steps 'large ones' 'ok 0
+    steps 'the input of a task names objects' 'ok 0
+6 1 A
+7 5 hexyz, 6 1 A, 7 5 hexyz
+7 5 hexyz, 6 1 A
+object FLM_ESTALE object a has version 7, not 6
+object FLM_ENOTFOUND there is no object '"'nobody'"'
 ok 7
-7 20000001 fffffffffffffffffffg
-7 20000001 fffffffffffffffffffg' 'fill b 20000001' 'patch b 0 19 g' 'get b 0' 'task b 0'
+7 1 B
+7 1 B
+object FLM_ESTALE object c has version 7, not 6
+FLM_EINVAL
+FLM_EINVAL
+ok 0
+object FLM_ENOTFOUND there is no object '"'c'" \
+        'put c A' 'input c' 'input a,c=6,a=7' 'input a,c large' 'input c,a=6' 'input c,nobody' 'update c 0 B' 'input c' \
+        'input c=7' 'input c=6' 'input !' 'input a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a' 'delete c 0' 'input c'
+    steps 'large ones' 'ok 0
+ok 9
+9 20000001 fffffffffffffffffffg
+9 20000001 fffffffffffffffffffg' 'fill b 20000001' 'patch b 0 19 g' 'get b 0' 'task b 0'
     steps 'executors of a node share one copy' '1 copies shared' 'share b 2'
+    rm meet.*
+    steps 'so do those whose tasks name it' '1 copies shared' 'share b 2 inputs'
     rm meet.*
     # Patches of two clients at once: none is lost.
     start one "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'patches b 0 30'
@@ -55,7 +73,7 @@ ok 7
     start two "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'patches b 4 30'
     check 'one client patches an object' wait "$one"
     check 'another does' wait "$pid"
-    steps 'each patch has made a version' '67 20000001 00300030fffffffffffg' 'get b 0'
+    steps 'each patch has made a version' '69 20000001 00300030fffffffffffg' 'get b 0'
     steps 'older versions stay as long as somebody has them' 'many' 'many a 200'
     engine_end
 done
@@ -90,20 +108,34 @@ transports | grep -q tcp && node_with_little_memory
 
 # Objects go with flmd, and a task that asks for one while there is none hears that.
 export OBJECTS_DURABLE=1
-for transport in $(transports); do
-    engine -n 1 --state-dir "$TEST_DIR/state"
-    start late "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'put a hello' 'task a later'
-    late=$pid
+flmd_is_lost() { # while a task runs
     wait_for 'a task runs' test -e meet.begun
     kill -KILL "$flmd"
     wait "$flmd" 2>/dev/null
     wait_for 'its agent knows that flmd is gone' grep -q 'waiting 30 s for the next' flmd.log
     touch meet.go
-    wait_for "a task asks for an object while there is no flmd ($transport)" test -e meet.answered
+}
+flmd_is_back() {
     rm -f "$TEST_DIR/run/flmd.sock"
     engine -n 1 --state-dir "$TEST_DIR/state"
     check 'its session goes on' wait "$late"
+}
+for transport in $(transports); do
+    engine -n 1 --state-dir "$TEST_DIR/state"
+    start late "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'put a hello' 'task a later'
+    late=$pid
+    flmd_is_lost
+    wait_for "a task asks for an object while there is no flmd ($transport)" test -e meet.answered
+    flmd_is_back
     check_equal 'and it is told' $'ok 0\nFLM_EDISCONNECTED the session manager is gone' "$(cat late.log)"
+    rm meet.*
+    start late "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'put a hello' 'submit a wait' \
+        'submit a large' 'wait 2'
+    late=$pid
+    flmd_is_lost
+    flmd_is_back
+    check_match 'a task that runs has what it has named' "$(sed -n 2p late.log)" '^[0-9]+ 5 hello$'
+    check_equal 'one that waited is told' "object FLM_ENOTFOUND there is no object 'a'" "$(sed -n 3p late.log)"
     engine_end
     rm -rf state meet.*
 done

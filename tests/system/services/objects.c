@@ -1,6 +1,8 @@
 /* A service that gets objects: input "NAME NEWER_THAN", output "VERSION SIZE FIRST-BYTES", or what is
  * wrong; input "NAME file", output: which file in memory it is, once another executor has it, too; input
- * "NAME later": gets it once the file $OBJECTS_MEET.go is there. */
+ * "NAME later": gets it once the file $OBJECTS_MEET.go is there; input "inputs": "VERSION SIZE FIRST-BYTES"
+ * of each object that the task names; "inputs file": which file the first is; "inputs meet", "inputs wait":
+ * the same as "inputs" once another executor has come so far, or the file $OBJECTS_MEET.go is there. */
 #include <flm/object.h>
 #include <glob.h>
 #include <stdio.h>
@@ -54,6 +56,28 @@ static void wait_to_go(void)
         usleep(10000);
 }
 
+static int tell_inputs(struct flm_task_context *task, const char *what)
+{
+    char text[2000];
+    int n = 0;
+    size_t size;
+    uint64_t version;
+    const char *data;
+    if (strstr(what, "meet"))
+        meet_another();
+    if (strstr(what, "wait"))
+        wait_to_go();
+    if (strstr(what, "file"))
+        n = find_file(text, sizeof(text), flm_task_input_object(task, 0, NULL, NULL));
+    for (unsigned i = 0; n == 0 || i; i++) {
+        if (!(data = flm_task_input_object(task, i, &size, &version)))
+            break;
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "%s%lu %zu %.*s", i ? ", " : "",
+                      (unsigned long)version, size, (int)(size < 20 ? size : 20), data);
+    }
+    return flm_task_set_output(task, text, (size_t)n);
+}
+
 static int invoke(struct flm_task_context *task, void *state)
 {
     char text[600], name[200];
@@ -64,6 +88,8 @@ static int invoke(struct flm_task_context *task, void *state)
     (void)state;
     const char *input = flm_task_input(task, &size);
     snprintf(text, sizeof(text), "%.*s", (int)size, input);
+    if (strncmp(text, "inputs", 6) == 0)
+        return tell_inputs(task, text);
     bool file = strstr(text, " file") != NULL;
     if (sscanf(text, file ? "%199s" : "%199s %lu", name, &newer_than) < 1)
         return flm_task_fail(task, 1, "what is '%s'?", text);

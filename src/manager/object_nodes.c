@@ -1,0 +1,88 @@
+/* Which nodes have the newest version of an object in their memory, or are about to read it there. */
+#include "manager/executor.h"
+#include "manager/objects_inside.h"
+
+#include <stdlib.h>
+
+enum { FIRST_ROOM = 4 };
+
+static struct object_node *find(const struct object *o, const struct node *n)
+{
+    for (unsigned i = 0; i < o->n_nodes; i++)
+        if (o->nodes[i].node == n)
+            return &o->nodes[i];
+    return NULL;
+}
+
+void object_node_add(struct manager *m, struct object *o, struct node *n, bool has)
+{
+    struct object_node *at = find(o, n);
+    if (!at && o->n_nodes == o->nodes_room) {
+        unsigned room = o->nodes_room ? 2 * o->nodes_room : FIRST_ROOM;
+        struct object_node *nodes = realloc(o->nodes, room * sizeof(*nodes));
+        if (!nodes)
+            return; /* its tasks go where there is room, and are told by nobody */
+        o->nodes = nodes;
+        o->nodes_room = room;
+    }
+    if (!at) {
+        at = &o->nodes[o->n_nodes++];
+        *at = (struct object_node){.node = n};
+        m->objects_moved++;
+    }
+    at->has |= has;
+}
+
+static void forget(struct manager *m, struct object *o, struct object_node *at)
+{
+    *at = o->nodes[--o->n_nodes];
+    m->objects_moved++;
+}
+
+void object_node_unless(struct manager *m, struct object *o, const struct node *n)
+{
+    struct object_node *at = find(o, n);
+    if (at && !at->has)
+        forget(m, o, at);
+}
+
+void object_nodes_clear(struct manager *m, struct object *o)
+{
+    Flm__ObjectGone gone = FLM__OBJECT_GONE__INIT;
+    gone.name = o->name;
+    gone.version = o->version;
+    FLM__MESSAGE(message, object_gone, OBJECT_GONE, &gone);
+    for (unsigned i = 0; i < o->n_nodes; i++)
+        if (o->nodes[i].node->peer)
+            peer_send(o->nodes[i].node->peer, &message, NULL, 0);
+    m->objects_moved += o->n_nodes > 0;
+    o->n_nodes = 0;
+}
+
+uint64_t object_nodes_set(const struct object *o)
+{
+    uint64_t set = 0;
+    for (unsigned i = 0; i < o->n_nodes; i++)
+        set |= node_bit(o->nodes[i].node);
+    return set;
+}
+
+void objects_node_drops(struct node *n, const Flm__ObjectGone *gone)
+{
+    struct manager *m = n->peer->manager;
+    struct object *o = object_find(m, gone->name, 0, NULL);
+    struct object_node *at = o && o->version <= gone->version ? find(o, n) : NULL;
+    if (at)
+        forget(m, o, at);
+}
+
+void objects_node_gone(struct manager *m, const struct node *n)
+{
+    struct object *o, *next;
+    HASH_ITER(hh, m->objects, o, next)
+    {
+        struct object_node *at = find(o, n);
+        if (at)
+            forget(m, o, at);
+    }
+}

@@ -1,0 +1,72 @@
+#!/bin/bash
+# Tasks whose input names objects: they run where these are, if that costs nobody much, and share them there.
+. "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
+. "$FLM_SRCDIR/tests/system/engine.sh"
+
+transports | grep -q tcp || skip 'this build has no fabric provider'
+transport='tcp;ofi_rxm'
+export OBJECTS_MEET=$TEST_DIR/meet OBJECTS_EXECUTORS=2
+
+steps() { # WHAT, EXPECTED, STEP...
+    run "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" "${@:3}"
+    check_equal "$1" "$2" "$out"
+}
+
+node() { # NAME, SLOTS, ARGUMENT...: an agent that reads objects over the fabric
+    mkdir -m 0700 "$1"
+    start "$1" flm-node --endpoint "$FLM_ENDPOINT" --provider "$transport" --name "$1" --slots "$2" \
+        --directory "$TEST_DIR/$1" --bind none "${@:3}"
+}
+
+two_nodes() {
+    engine --backend none
+    node one 1
+    node two 1
+    idle_executors 2
+}
+
+# Each of two tasks waits for the other, so one object comes to each node; then a's tasks are run on one, b's on
+# the other, though both have nothing to do.
+two_nodes
+steps 'two objects come to two nodes' $'ok 0\nok 0' 'fill a 20000001' 'fill b 20000002'
+run "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'submit a meet' 'submit b meet' 'wait 2' \
+    'submit a' 'where 1' 'submit b' 'where 1' 'submit b' 'where 1' 'submit a' 'where 1' 'submit b,a' 'where 1'
+read -r -d '' -a at <<<"$(sed 1,2d <<<"$out")"
+check_equal 'each is on one' 1 "$((${at[0]} != ${at[1]}))"
+check_equal 'tasks run where their objects are, or the larger one is' "${at[1]} ${at[0]} ${at[1]}" "${at[*]:2}"
+rm -f meet.*
+
+# The node that has the object is busy for long: the other one takes its tasks, and then has it, too.
+steps 'nobody waits for long for a node that is busy' '1 20000001 ffffffffffffffffffff
+1 20000001 ffffffffffffffffffff
+1 20000001 ffffffffffffffffffff' 'submit a wait' "await $TEST_DIR/meet.begun" 'submit a' 'submit a' 'wait 2' "make $TEST_DIR/meet.go" 'wait 1'
+engine_end
+
+# A node that keeps 50 MiB: two of three objects, those that were named last; and its executor has no other.
+has() { # SIZES in the node's memory, PAGES that its executor has mapped
+    local files maps range
+    files=$(stat -L -c %s /proc/"$node"/fd/* 2>/dev/null | awk '$1 >= 20000000' | sort -n | xargs)
+    maps=$(grep memfd /proc/"$executor"/maps | while IFS=' -' read -r -a range; do
+        echo $(((0x${range[1]} - 0x${range[0]}) / 4096))
+    done | awk '$1 > 4800' | sort -n | xargs)
+    [ "$files / $maps" = "$1" ]
+}
+engine --backend none
+export OBJECTS_EXECUTORS=1
+node small 1 --object-memory 50
+node=$pid
+idle_executors 1
+executor=$(executors)
+start steps "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'fill a 20000000' 'fill b 20004096' \
+    'fill c 20008192' 'input a' 'input b' 'input a' 'input c' 'input c' "make $TEST_DIR/kept" "await $TEST_DIR/seen" \
+    'update c 0 new' "make $TEST_DIR/past" "await $TEST_DIR/end" 'input c' 'input a'
+steps=$pid
+wait_for 'three objects are used' test -e kept
+wait_for 'the node and its executor keep the two that were named last' has '20000000 20008192 / 4883 4885'
+touch seen
+wait_for 'one of them gets another version' test -e past
+wait_for 'nobody keeps the one that is past' has '20000000 / 4883'
+touch end
+check 'tasks go on' wait "$steps"
+check_equal 'with the new version' $'2 3 new\n1 20000000 ffffffffffffffffffff' "$(tail -n 2 steps.log)"
+engine_end
