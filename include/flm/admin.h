@@ -187,12 +187,23 @@ struct flm_node_view {
 FLM_API int flm_list_nodes(flm_client *client, struct flm_node_view **list, flm_error *error);
 FLM_API void flm_free_nodes(struct flm_node_view *list, int n);
 
+/* Objects (flm/object.h), by name. */
+struct flm_object_view {
+    const char *name;
+    uint64_t version, size;   /* of the newest; bytes */
+    unsigned held;            /* reads of it that are under way: so long its memory stays, whatever becomes of it */
+    const char *const *nodes; /* that have it in their memory, beside the manager's; NULL-terminated */
+};
+FLM_API int flm_list_objects(flm_client *client, struct flm_object_view **list, flm_error *error);
+FLM_API void flm_free_objects(struct flm_object_view *list, int n);
+
 /* The manager itself. */
 struct flm_instance_view {
     const char *id, *version, *endpoint, *provider;
     int pid;
     int64_t started_ns;
     uint64_t tasks, refused; /* refused: connections and batches of strangers */
+    uint64_t objects, object_bytes, object_limit; /* how many there are, their bytes, and how many these may be */
 };
 FLM_API int flm_get_instance(flm_client *client, struct flm_instance_view **view, flm_error *error);
 FLM_API void flm_free_instance(struct flm_instance_view *view);

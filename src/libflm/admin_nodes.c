@@ -91,6 +91,9 @@ int flm_get_instance(flm_client *c, struct flm_instance_view **view, flm_error *
         .started_ns = v->started_ns,
         .tasks = v->tasks,
         .refused = v->refused,
+        .objects = v->objects,
+        .object_bytes = v->object_bytes,
+        .object_limit = v->object_limit,
     };
     return 0;
 }

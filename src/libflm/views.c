@@ -74,6 +74,12 @@ void flm_free_nodes(struct flm_node_view *list, int n)
     flm__views_free(list);
 }
 
+void flm_free_objects(struct flm_object_view *list, int n)
+{
+    (void)n;
+    flm__views_free(list);
+}
+
 void flm_free_instance(struct flm_instance_view *view)
 {
     flm__views_free(view);

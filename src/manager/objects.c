@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PART_OF_MEMORY = 2 }; /* of this machine, that all of them may have */
+enum { PART_OF_MEMORY = 2 }; /* of this machine, that all of them may have if nothing else was said */
 
 static struct object *find(struct manager *m, const char *name)
 {
@@ -20,19 +20,25 @@ static struct object *find(struct manager *m, const char *name)
     return o;
 }
 
-static uint64_t limit(void)
+uint64_t objects_limit(const struct manager *m)
 {
+    if (m->options.object_mib)
+        return (uint64_t)m->options.object_mib << 20;
     return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / PART_OF_MEMORY;
 }
 
 /* Whether `more` bytes may come in place of `less`. */
 static int check_room(const struct manager *m, uint64_t more, uint64_t less, flm_error *error)
 {
-    if (m->object_bytes - less + more <= limit())
+    uint64_t limit = objects_limit(m);
+    if (m->object_bytes - less + more <= limit)
         return 0;
-    return flm__error_set(error, FLM_EFULL,
-                          "objects have %llu MiB in the session manager, and may have %llu: delete some",
-                          (unsigned long long)m->object_bytes >> 20, (unsigned long long)limit() >> 20);
+    return flm__error_set(
+        error, FLM_EFULL,
+        "objects have %llu MiB in the session manager, and may have %llu, which is too little for "
+        "%llu KiB more: delete some, or start flmd with another --object-memory",
+        (unsigned long long)m->object_bytes >> 20, (unsigned long long)limit >> 20,
+        (unsigned long long)(more - less + 1023) >> 10);
 }
 
 void object_set(struct manager *m, struct object *o, struct blob *blob)

@@ -10,6 +10,10 @@ void objects_init(struct manager *m);
 /* An ObjectRequest of a client. Takes the message, and takes or closes the descriptors. */
 void objects_request(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds);
 
+/* All of them, for people; and how many bytes of them there may be. */
+void objects_list(struct peer *p, uint64_t id);
+uint64_t objects_limit(const struct manager *m);
+
 /* An executor asks for one. */
 void objects_get(struct executor *e, const Flm__GetObject *get);
 

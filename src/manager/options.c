@@ -19,6 +19,8 @@ enum key {
     KEY_SEGMENT_BYTES,
     KEY_REJOIN,
     KEY_RESULTS_LAG,
+    KEY_OBJECTS,
+    KEY_NODE_OBJECTS,
     KEY_KEEP_CLOSED,
     KEY_KEEP_SIZE,
     KEY_SECRET,
@@ -107,6 +109,12 @@ static const struct argp_option table[] = {
      0},
     {"results-lag", KEY_RESULTS_LAG, "MIB", 0,
      "Of the journal, what files of results may be behind before tasks wait for them (default 4096)", 0},
+    {"object-memory", KEY_OBJECTS, "MIB", 0,
+     "Memory that objects may have in the session manager (default: half of the machine's)", 0},
+    {"node-object-memory", KEY_NODE_OBJECTS, "MIB", 0,
+     "Memory in which each node keeps objects for tasks that will ask for them (default: an eighth of its "
+     "own)",
+     0},
     {"keep-closed", KEY_KEEP_CLOSED, "TIME", 0,
      "Delete sessions so long after they were closed, also those with results that nobody has taken; as "
      "--block-time (default: never)",
@@ -242,6 +250,10 @@ static error_t parse_agent(struct options *o, int key, char *arg, struct argp_st
         flm__argp_number(state, "--wrap-executor", arg, 0, 4095);
         pass_on(o, "--wrap-executor", arg);
         return 0;
+    case KEY_NODE_OBJECTS:
+        flm__argp_number(state, "--node-object-memory", arg, 1, 1 << 30);
+        pass_on(o, "--object-memory", arg);
+        return 0;
     case KEY_NODES:
         o->nodes = (unsigned)flm__argp_number(state, "--nodes", arg, 1, 1024);
         return 0;
@@ -283,6 +295,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_RESULTS_LAG:
         o->results_lag_mib = (unsigned)flm__argp_number(state, "--results-lag", arg, 0, 1 << 30);
+        return 0;
+    case KEY_OBJECTS:
+        o->object_mib = (unsigned)flm__argp_number(state, "--object-memory", arg, 1, 1 << 30);
         return 0;
     case KEY_KEEP_CLOSED:
         if (!flm__walltime(arg, &o->keep_closed_s))

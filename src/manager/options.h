@@ -15,6 +15,7 @@ struct options {
     const char *state_dir;  /* NULL: there are no durable sessions */
     unsigned rejoin_s;      /* agents outlive us there for so long */
     unsigned segment_bytes; /* of the journal there; 0: as it likes */
+    unsigned object_mib;    /* that objects may have; 0: a part of the memory */
     unsigned results_lag_mib, keep_closed_s, keep_size_mib;
     enum auth auth;
     const char *secret_file;

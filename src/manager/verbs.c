@@ -10,6 +10,7 @@
 #include "manager/executor.h"
 #include "manager/flow.h"
 #include "manager/logs.h"
+#include "manager/objects_inside.h"
 #include "manager/retention.h"
 
 #include <stdio.h>
@@ -186,6 +187,9 @@ static void get_instance(struct peer *p, uint64_t id)
     v.pid = getpid();
     v.started_ns = m->started_ns;
     v.tasks = m->tasks;
+    v.objects = HASH_COUNT(m->objects);
+    v.object_bytes = m->object_bytes;
+    v.object_limit = objects_limit(m);
     v.refused = m->refused + (m->fabric ? m->fabric_ops->strangers(m->fabric) : 0);
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
@@ -281,6 +285,9 @@ bool verbs_answer(struct peer *p, Flm__Message *m)
         break;
     case FLM__REQUEST__VERB_LIST_EXECUTORS:
         list_executors(p, r->id);
+        break;
+    case FLM__REQUEST__VERB_LIST_OBJECTS:
+        objects_list(p, r->id);
         break;
     case FLM__REQUEST__VERB_LIST_NODES:
         list_nodes(p, r->id);

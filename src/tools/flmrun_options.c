@@ -29,6 +29,8 @@ enum {
     KEY_WRAP,
     KEY_WRAP_EXECUTOR,
     KEY_KEEP_LOGS,
+    KEY_OBJECTS,
+    KEY_NODE_OBJECTS,
     KEY_GRACE
 };
 
@@ -64,6 +66,12 @@ static const struct argp_option table[] = {
      "how node agents and clients on other nodes prove who they are (default: by munge, or a secret where "
      "they have "
      "no munge)",
+     0},
+    {"object-memory", KEY_OBJECTS, "MIB", 0,
+     "memory that objects may have in the session manager (default: half of the machine's)", 0},
+    {"node-object-memory", KEY_NODE_OBJECTS, "MIB", 0,
+     "memory in which each node keeps objects for tasks that will ask for them (default: an eighth of its "
+     "own)",
      0},
     {"state-dir", KEY_STATE_DIR, "DIR", 0, "keep durable sessions there", 0},
     {"resume", KEY_RESUME, NULL, 0, "go on with what an earlier run left in --state-dir", 0},
@@ -197,6 +205,12 @@ static error_t parse_how(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_WRAP_EXECUTOR:
         o->wrap_executor = number(state, "--wrap-executor", arg, 0, 4095);
+        return 0;
+    case KEY_OBJECTS:
+        o->object_memory = number(state, "--object-memory", arg, 1, 1 << 30);
+        return 0;
+    case KEY_NODE_OBJECTS:
+        o->node_object_memory = number(state, "--node-object-memory", arg, 1, 1 << 30);
         return 0;
     case KEY_KEEP_LOGS:
         o->keep_logs = true;

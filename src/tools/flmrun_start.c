@@ -76,6 +76,8 @@ static void build_arguments(const char **argv, const char *program, const char *
         {"--site-options", o->site_options},
         {"--block-time", o->block_time},
         {"--nodes", o->nodes},
+        {"--object-memory", o->object_memory},
+        {"--node-object-memory", o->node_object_memory},
         {"--executor-wrapper", o->wrap},
         {"--wrap-executor", o->wrap ? o->wrap_executor : NULL},
     };

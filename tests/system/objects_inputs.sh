@@ -51,21 +51,33 @@ has() { # SIZES in the node's memory, PAGES that its executor has mapped
     done | awk '$1 > 4800' | sort -n | xargs)
     [ "$files / $maps" = "$1" ]
 }
-engine --backend none
+view() { # NAME: as flmctl shows it
+    flmctl -o json list -O | jq -r --arg name "$1" \
+        '.[] | select(.name == $name) | "version \(.version), \(.size) bytes, on \(.nodes | join(","))"'
+}
+engine --backend none --object-memory 70
 export OBJECTS_EXECUTORS=1
 node small 1 --object-memory 50
 node=$pid
 idle_executors 1
 executor=$(executors)
 start steps "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'fill a 20000000' 'fill b 20004096' \
-    'fill c 20008192' 'input a' 'input b' 'input a' 'input c' 'input c' "make $TEST_DIR/kept" "await $TEST_DIR/seen" \
+    'fill c 20008192' 'fill d 20000000' 'input a' 'input b' 'input a' 'input c' 'input c' "make $TEST_DIR/kept" "await $TEST_DIR/seen" \
     'update c 0 new' "make $TEST_DIR/past" "await $TEST_DIR/end" 'input c' 'input a'
 steps=$pid
 wait_for 'three objects are used' test -e kept
 wait_for 'the node and its executor keep the two that were named last' has '20000000 20008192 / 4883 4885'
+check_equal 'flmctl tells where an object is' 'version 1, 20000000 bytes, on small' "$(view a)"
+check_equal 'and that a node keeps it no more' 'version 1, 20004096 bytes, on ' "$(view b)"
+check_equal 'and how much memory they have, of how much' '3 60012288 73400320' \
+    "$(flmctl -o json status | jq -r '"\(.objects) \(.object_bytes) \(.object_limit)"')"
+check_equal 'there are no more than the session manager may keep' "FLM_EFULL objects have 57 MiB in the session \
+manager, and may have 70, which is too little for 19532 KiB more: delete some, or start flmd with another \
+--object-memory" "$(sed -n 4p steps.log)"
 touch seen
 wait_for 'one of them gets another version' test -e past
 wait_for 'nobody keeps the one that is past' has '20000000 / 4883'
+check_equal 'and flmd knows that' 'version 2, 3 bytes, on ' "$(view c)"
 touch end
 check 'tasks go on' wait "$steps"
 check_equal 'with the new version' $'2 3 new\n1 20000000 ffffffffffffffffffff' "$(tail -n 2 steps.log)"

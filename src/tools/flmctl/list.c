@@ -1,4 +1,4 @@
-/* flmctl list - applications, sessions, executors or nodes. */
+/* flmctl list - applications, sessions, executors, nodes or objects. */
 #include "tools/flmctl/flmctl.h"
 
 static int what; /* 0: none was chosen */
@@ -8,12 +8,13 @@ static const struct argp_option options[] = {
     {"sessions", 's', NULL, 0, "Sessions (the default)", 0},
     {"executors", 'e', NULL, 0, "Executors, with the cores that they are bound to", 0},
     {"nodes", 'n', NULL, 0, "Nodes", 0},
+    {"objects", 'O', NULL, 0, "Objects, with the nodes that have them in their memory", 0},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     (void)arg;
-    if (key != 'a' && key != 's' && key != 'e' && key != 'n')
+    if (key != 'a' && key != 's' && key != 'e' && key != 'n' && key != 'O')
         return ARGP_ERR_UNKNOWN;
     if (what && what != key)
         argp_error(state, "choose one of -%c and -%c", what, key);
@@ -166,6 +167,33 @@ static int list_nodes(struct flmctl *ctl)
     return report_print(r);
 }
 
+static int list_objects(struct flmctl *ctl)
+{
+    static const struct report_column columns[] = {
+        {"name", "Name", 0},
+        {"version", "Version", REPORT_RIGHT},
+        {"size", "Bytes", REPORT_RIGHT},
+        {"held", "Held", REPORT_RIGHT},
+        {"nodes", "Nodes", REPORT_WRAP},
+    };
+    struct flm_object_view *list = NULL;
+    int n = flm_list_objects(ctl->client, &list, &ctl->error);
+    if (n < 0)
+        return flmctl_fail(ctl, NULL);
+    struct report *r = report_new(ctl->format);
+    report_table(r, "objects", COLUMNS(columns));
+    for (int i = 0; i < n; i++) {
+        report_row(r);
+        report_text(r, list[i].name);
+        report_number(r, (int64_t)list[i].version);
+        report_number(r, (int64_t)list[i].size);
+        report_number(r, list[i].held);
+        report_list(r, list[i].nodes);
+    }
+    flm_free_objects(list, n);
+    return report_print(r);
+}
+
 static int run(struct flmctl *ctl, int n, char **args)
 {
     (void)n;
@@ -175,6 +203,8 @@ static int run(struct flmctl *ctl, int n, char **args)
         return list_applications(ctl);
     case 'e':
         return list_executors(ctl);
+    case 'O':
+        return list_objects(ctl);
     case 'n':
         return list_nodes(ctl);
     default:
@@ -183,4 +213,5 @@ static int run(struct flmctl *ctl, int n, char **args)
 }
 
 const struct command command_list = {
-    "list", "", "List applications, sessions, executors or nodes", 0, 0, true, options, parse, run};
+    "list", "", "List applications, sessions, executors, nodes or objects", 0, 0, true, options,
+    parse,  run};

@@ -4,10 +4,20 @@
 static void report_instance(struct report *r, const struct flm_instance_view *v, const int counts[3])
 {
     static const struct report_column columns[] = {
-        {"id", "Instance", 0},         {"version", "Version", 0}, {"endpoint", "Endpoint", 0},
-        {"provider", "Provider", 0},   {"pid", "PID", 0},         {"started", "Started", 0},
-        {"tasks", "Tasks", 0},         {"refused", "Refused", 0}, {"sessions", "Sessions", 0},
-        {"executors", "Executors", 0}, {"nodes", "Nodes", 0},
+        {"id", "Instance", 0},
+        {"version", "Version", 0},
+        {"endpoint", "Endpoint", 0},
+        {"provider", "Provider", 0},
+        {"pid", "PID", 0},
+        {"started", "Started", 0},
+        {"tasks", "Tasks", 0},
+        {"refused", "Refused", 0},
+        {"sessions", "Sessions", 0},
+        {"executors", "Executors", 0},
+        {"nodes", "Nodes", 0},
+        {"objects", "Objects", 0},
+        {"object_bytes", "Bytes of objects", 0},
+        {"object_limit", "at most", 0},
     };
     report_record(r, "instance", COLUMNS(columns));
     report_row(r);
@@ -21,6 +31,9 @@ static void report_instance(struct report *r, const struct flm_instance_view *v,
     report_number(r, (int64_t)v->refused);
     for (int i = 0; i < 3; i++)
         report_number(r, counts[i]);
+    report_number(r, (int64_t)v->objects);
+    report_number(r, (int64_t)v->object_bytes);
+    report_number(r, (int64_t)v->object_limit);
 }
 
 static int run(struct flmctl *ctl, int n, char **args)
