@@ -1,5 +1,5 @@
 #!/bin/bash
-# Every command that README.md shows works as shown. Blocks that begin with ```sh are run, in order, one
+# Every command that README.md and doc/objects.md show works as shown. Blocks that begin with ```sh are run, in order, one
 # shell each, in one folder; files that the text shows are written first: a block ```c, ```ini or ```python
 # whose first line names a file in a comment ("/* square.c */", "# app.ini") is that file. What begins
 # with ./quickstart, ./run-tests, git clone, cd flame or sudo is for other tests.
@@ -18,7 +18,8 @@ named_file() {
 }
 
 mkdir work
-blocks "$FLM_SRCDIR/README.md"
+cat "$FLM_SRCDIR/README.md" "$FLM_SRCDIR/doc/objects.md" >all.md
+blocks all.md
 export PKG_CONFIG_PATH="$TEST_DIR/pkgconfig" LD_LIBRARY_PATH="$FLM_BUILDDIR/lib/.libs"
 mkdir pkgconfig
 cat >pkgconfig/flm.pc <<P
