@@ -227,6 +227,59 @@ static void find_again(void **state)
     queue_clear(&q);
 }
 
+/* Tasks that were set aside are met nowhere else, in the order in which they were, and go when they end. */
+static void aside(void **state)
+{
+    (void)state;
+    struct queue q = {0};
+    struct task_ref ref, first;
+    for (uint64_t i = 1; i <= QUEUE_ASIDE_MAX + 1; i++)
+        assert_true(append(&q, i));
+    for (unsigned i = 0; i < QUEUE_ASIDE_MAX; i++) {
+        assert_true(queue_next(&q, &ref));
+        assert_true(queue_set_aside(&q, &(struct aside){.ref = ref}));
+    }
+    assert_true(queue_aside_full(&q));
+    assert_false(queue_set_aside(&q, &(struct aside){.ref = ref}));
+    assert_true(queue_next(&q, &ref));
+    assert_int_equal(queue_record(ref)->task, QUEUE_ASIDE_MAX + 1);
+    assert_false(queue_next(&q, &ref));
+    assert_false(queue_drained(&q));
+    first = q.aside[0].ref;
+    queue_forget(&q, first); /* the first is cancelled */
+    check_content(queue_take_aside(&q, 0), 2);
+    check_content(queue_take_aside(&q, 1), 4);
+    check_content(queue_take_aside(&q, 0), 3);
+    assert_int_equal(q.aside_n, QUEUE_ASIDE_MAX - 4);
+    queue_forget_back(&q);
+    assert_true(queue_drained(&q));
+    queue_clear(&q);
+}
+
+/* Without memory for one that comes back all is read again, also what was set aside. */
+static void aside_without_memory(void **state)
+{
+    (void)state;
+    struct queue q = {0};
+    struct task_ref ref;
+    assert_true(append(&q, 1) && append(&q, 2));
+    no_memory = true;
+    assert_true(queue_next(&q, &ref));
+    assert_false(queue_set_aside(&q, &(struct aside){.ref = ref}));
+    no_memory = false;
+    assert_true(queue_set_aside(&q, &(struct aside){.ref = ref}));
+    assert_true(queue_next(&q, &ref));
+    no_memory = true;
+    queue_push_back(&q, ref);
+    no_memory = false;
+    assert_int_equal(q.aside_n, 0);
+    assert_true(queue_next(&q, &ref));
+    assert_int_equal(queue_record(ref)->task, 1);
+    assert_true(queue_next(&q, &ref));
+    assert_int_equal(queue_record(ref)->task, 2);
+    queue_clear(&q);
+}
+
 static void outbox(void **state)
 {
     (void)state;
@@ -279,6 +332,8 @@ int main(void)
         cmocka_unit_test(all_end),
         cmocka_unit_test(find),
         cmocka_unit_test(find_again),
+        cmocka_unit_test(aside),
+        cmocka_unit_test(aside_without_memory),
         cmocka_unit_test(outbox),
         cmocka_unit_test(events_are_bounded),
     };
