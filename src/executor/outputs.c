@@ -44,9 +44,10 @@ void flm__outputs_fini(struct flm__outputs *o)
 int flm__outputs_take(struct flm__outputs *o, size_t size, struct flm__room *out)
 {
     pthread_mutex_lock(&o->lock);
-    int rc = flm__pool_take(&o->pool, size, out, NULL);
+    bool found = flm__pool_find(&o->pool, size, out);
     pthread_mutex_unlock(&o->lock);
-    return rc;
+    /* Not with the lock: new memory takes long, and the second thread has to answer meanwhile. */
+    return found ? 0 : flm__room_make(size, out, NULL);
 }
 
 void flm__outputs_unused(struct flm__outputs *o, const struct flm__room *room)

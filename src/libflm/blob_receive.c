@@ -36,7 +36,7 @@ struct flm__blob_read {
 
 /* ---- announced ------------------------------------------------------- */
 
-static void say_done(flm_client *c, uint64_t id)
+void flm__blob_say_done(flm_client *c, uint64_t id)
 {
     Flm__BlobDone done = FLM__BLOB_DONE__INIT;
     done.id = id;
@@ -56,7 +56,7 @@ void flm__result_blob_free(flm_client *c, struct flm__result_blob *blob)
     }
     flm__maps_put(&c->maps, blob->map, blob->size);
     if (blob->id && !c->lost && blob->connections == c->connections)
-        say_done(c, blob->id);
+        flm__blob_say_done(c, blob->id);
     blob->map = NULL;
 }
 
@@ -87,8 +87,7 @@ int flm__blob_arrived(flm_client *c, const Flm__Blob *announced, int fd)
     return flm__client_lost(c, FLM_ENOMEM, "no memory for a large output");
 }
 
-/* Takes a blob that was announced; false: it has not come. */
-static bool take_arrived(flm_client *c, uint64_t id, struct flm__result_blob *out)
+bool flm__blob_take_arrived(flm_client *c, uint64_t id, struct flm__result_blob *out)
 {
     struct flm__arrived_blob *a;
     HASH_FIND(hh, c->arrived, &id, sizeof(id), a);
@@ -100,13 +99,12 @@ static bool take_arrived(flm_client *c, uint64_t id, struct flm__result_blob *ou
     return true;
 }
 
-/* It was sent before the record, so it is on the socket; a moment passes only when that was full. */
-static int wait_for_arrival(flm_client *c, uint64_t id, struct flm__result_blob *out)
+int flm__blob_wait_for(flm_client *c, uint64_t id, struct flm__result_blob *out)
 {
     int64_t deadline = flm__client_deadline(c->timeout_ms);
-    while (!take_arrived(c, id, out)) {
+    while (!flm__blob_take_arrived(c, id, out)) {
         int rc = flm__control_read(c);
-        if (take_arrived(c, id, out))
+        if (flm__blob_take_arrived(c, id, out))
             return 0;
         if (rc < 0)
             return rc;
@@ -192,7 +190,7 @@ static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *
     struct flm__blob_read *b = calloc(1, sizeof(*b));
     if (!b || !make_room(c, (size_t)ref->size, &b->blob)) {
         free(b);
-        say_done(c, ref->id);
+        flm__blob_say_done(c, ref->id);
         deliver_no_memory(c, slot);
         return 0;
     }
@@ -233,12 +231,14 @@ static void note_read(flm_client *c, const struct flm__blob_read *b)
 unsigned flm__blob_deliver_reads(flm_client *c)
 {
     unsigned n = 0;
+    if (c->orphans)
+        flm__blob_free_orphans(c, false);
     while (c->reads_done) {
         struct flm__blob_read *b = c->reads_done;
         uint32_t slot = slot_of(c, b);
         LL_DELETE(c->reads_done, b);
         if (b->status == 0) {
-            say_done(c, b->id);
+            flm__blob_say_done(c, b->id);
             c->result_number = b->number;
             deliver(c, slot, &b->result, &b->blob);
             b->blob.map = NULL;
@@ -264,6 +264,7 @@ void flm__blob_note_reads(flm_client *c)
 
 void flm__blob_free_reads(flm_client *c)
 {
+    flm__blob_free_orphans(c, true);
     while (c->reads) {
         struct flm__blob_read *b = c->reads;
         DL_DELETE(c->reads, b);
@@ -274,87 +275,6 @@ void flm__blob_free_reads(flm_client *c)
         LL_DELETE(c->reads_done, b);
         free_read(b);
     }
-}
-
-/* ---- one that is waited for ------------------------------------------------------------------------ */
-
-struct awaited_read {
-    bool done, orphaned;
-    int status;
-    void *map;
-    size_t size;
-};
-
-static void free_awaited(struct awaited_read *a)
-{
-    flm__blob_unmap(a->map, a->size);
-    free(a);
-}
-
-static void awaited_is_over(void *arg, int status)
-{
-    struct awaited_read *a = arg;
-    a->done = true;
-    a->status = status;
-    if (a->orphaned)
-        free_awaited(a);
-}
-
-static bool is_read(struct flm__wait *wait)
-{
-    return ((const struct awaited_read *)wait->arg)->done;
-}
-
-static int await_read(flm_client *c, const struct flm__blob_ref *ref, struct flm__result_blob *out)
-{
-    struct awaited_read *a = calloc(1, sizeof(*a));
-    struct flm__wait wait = {FLM__WAIT_CONTROL, is_read, a, flm__client_deadline(c->timeout_ms)};
-    if (!a) {
-        say_done(c, ref->id);
-        return FLM_ENOMEM;
-    }
-    a->size = (size_t)ref->size;
-    a->map = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    int rc = a->map == MAP_FAILED ? FLM_ENOMEM
-                                  : c->fabric_ops->read(c->link, a->map, a->size, ref->address, ref->key,
-                                                        awaited_is_over, a);
-    if (a->map == MAP_FAILED)
-        a->map = NULL;
-    if (rc < 0) {
-        free_awaited(a);
-        say_done(c, ref->id);
-        return rc;
-    }
-    rc = flm__wait_until(c, &wait);
-    if (!a->done) { /* the provider may write to it still; the manager keeps its data until we are gone */
-        a->orphaned = true;
-        return rc;
-    }
-    rc = a->status;
-    if (rc == 0) {
-        say_done(c, ref->id);
-        *out = (struct flm__result_blob){.map = a->map, .size = a->size};
-        a->map = NULL;
-    }
-    free_awaited(a);
-    return rc;
-}
-
-int flm__blob_await(flm_client *c, const struct flm__blob_ref *ref, struct flm__result_blob *out)
-{
-    int rc;
-    if (ref->size == 0 || ref->size > FLM_MAX_PAYLOAD)
-        return FLM_EPROTO;
-    if (c->fabric)
-        return await_read(c, ref, out);
-    rc = wait_for_arrival(c, ref->id, out);
-    if (rc == 0 && !out->map)
-        return FLM_ENOMEM;
-    if (rc == 0 && out->size != ref->size) {
-        flm__blob_unmap(out->map, out->size);
-        return FLM_EPROTO;
-    }
-    return rc;
 }
 
 /* ---- all of it ------------------------------------------------------------- */
@@ -369,14 +289,14 @@ int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *r
     if (c->fabric && slot != FLM__NO_SLOT)
         return start_read(c, slot, ref, result);
     if (c->fabric) {
-        say_done(c, ref->id);
+        flm__blob_say_done(c, ref->id);
         return 0;
     }
     if (c->inproc)
         blob = (struct flm__result_blob){.map = (const void *)(uintptr_t)ref->address,
                                          .size = (size_t)ref->size};
     else
-        rc = wait_for_arrival(c, ref->id, &blob);
+        rc = flm__blob_wait_for(c, ref->id, &blob);
     if (rc == 0 && blob.size != ref->size) {
         flm__result_blob_free(c, &blob);
         return flm__client_lost(c, FLM_EPROTO,

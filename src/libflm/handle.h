@@ -167,6 +167,7 @@ struct flm_client {
     struct flm__blob_pool pool;            /* for large inputs over a ring */
     struct flm__blob_maps maps;            /* of large outputs over a ring */
     struct flm__blob_read *reads, *reads_done;
+    struct flm__awaited_read *orphans;                          /* reads of objects that took too long */
     struct flm__queued_task *cancelled_first, **cancelled_last; /* of the overflow: to be told so */
     struct flm__invoke_copy *invoke_copies;
     struct flm__result_blob *result_blob; /* of the result that is being delivered; see invoke.c */
@@ -426,10 +427,25 @@ int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef 
                      struct flm__common *out, flm_error *error);
 void flm__blob_common_done(flm_client *c, struct flm__common *common);
 
-/* ---- blob_receive.c ---- */
+/* ---- blob_await.c ---- */
 
 /* Waits for a blob that is on its way, at most the client's timeout; the caller unmaps it. */
 int flm__blob_await(flm_client *c, const struct flm__blob_ref *ref, struct flm__result_blob *out);
+
+/* What a reply names that nobody waits for any more: the manager need not keep it, nor we. */
+void flm__blob_unwanted(flm_client *c, uint64_t id);
+/* Reads that nobody waits for: those that are over, or all, once the fabric is closed. */
+void flm__blob_free_orphans(flm_client *c, bool all);
+
+/* ---- blob_receive.c ---- */
+
+/* The manager hears that we have read it. */
+void flm__blob_say_done(flm_client *c, uint64_t id);
+/* Takes a blob that was announced; false: it has not come. */
+bool flm__blob_take_arrived(flm_client *c, uint64_t id, struct flm__result_blob *out);
+/* The same; it was sent before what refers to it, so it is on the socket, and a moment passes only when
+ * that was full. 0 or FLM_EDISCONNECTED. */
+int flm__blob_wait_for(flm_client *c, uint64_t id, struct flm__result_blob *out);
 
 /* A Blob was announced; takes fd (-1: none came). 0 or FLM_EDISCONNECTED. */
 int flm__blob_arrived(flm_client *c, const Flm__Blob *announced, int fd);

@@ -25,6 +25,8 @@ void flm__request_reply_take(flm_client *c, Flm__Message *message)
             if (message->reply->code == 0)
                 flm__retained_recorded(s, message->reply->task);
         }
+    if (message->reply->object && message->reply->object->data)
+        flm__blob_unwanted(c, message->reply->object->data->id);
     flm__message__free_unpacked(message, NULL); /* nobody waits for it any more */
 }
 

@@ -53,13 +53,16 @@ bool flm__pool_find(struct flm__blob_pool *pool, size_t size, struct flm__room *
     return false;
 }
 
-int flm__pool_take(struct flm__blob_pool *pool, size_t size, struct flm__room *out, flm_error *error)
+int flm__room_make(size_t size, struct flm__room *out, flm_error *error)
 {
-    if (flm__pool_find(pool, size, out))
-        return 0;
     *out = (struct flm__room){.size = size};
     out->fd = flm__blob_create(size, &out->map, error);
     return out->fd < 0 ? out->fd : 0;
+}
+
+int flm__pool_take(struct flm__blob_pool *pool, size_t size, struct flm__room *out, flm_error *error)
+{
+    return flm__pool_find(pool, size, out) ? 0 : flm__room_make(size, out, error);
 }
 
 void flm__pool_give(struct flm__blob_pool *pool, const struct flm__room *room)

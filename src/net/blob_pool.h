@@ -39,6 +39,8 @@ struct flm__blob_pool {
 bool flm__pool_find(struct flm__blob_pool *pool, size_t size, struct flm__room *out);
 /* The same, or makes one; it is mapped. 0, FLM_ENOMEM or FLM_EIO. */
 int flm__pool_take(struct flm__blob_pool *pool, size_t size, struct flm__room *out, flm_error *error);
+/* Makes one. */
+int flm__room_make(size_t size, struct flm__room *out, flm_error *error);
 /* Nobody reads or writes it any more. */
 void flm__pool_give(struct flm__blob_pool *pool, const struct flm__room *room);
 /* Frees what was not taken for FLM__POOL_TRIM_MS. */
