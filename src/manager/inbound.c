@@ -329,29 +329,43 @@ static enum accepted reject(struct session *s, const struct arrival *a, const ch
     return REFUSED;
 }
 
-/* Whether it can end with the reference to a blob. What stands before that is the session's to check once
- * it is stored: here the peer may write to it. */
-static bool has_reference(const struct flm__record *r)
+/* A copy of the payload of a record that ends with the reference to a blob: what is checked is what is
+ * stored and recorded, whatever the peer writes there meanwhile. */
+struct checked {
+    _Alignas(uint64_t) char payload[sizeof(uint64_t) + FLM__OBJECTS_MAX + sizeof(struct flm__blob_ref)];
+    struct flm__blob_ref where;
+};
+
+/* False: it is malformed; then where.id is 0, or of a blob that goes with it. */
+static bool check_large(struct arrival *a, struct checked *to)
 {
-    uint32_t size = sizeof(struct flm__blob_ref) + (r->flags & FLM__RECORD_DEADLINE ? sizeof(uint64_t) : 0);
-    return r->flags & FLM__RECORD_OBJECTS ? r->size > size : r->size == size;
+    struct flm__task_parts parts;
+    const struct flm__record *r = &a->record;
+    to->where.id = 0;
+    if (r->size >= sizeof(to->where))
+        memcpy(&to->where, a->payload + r->size - sizeof(to->where), sizeof(to->where));
+    if (flm__record_padded(r->size) > sizeof(to->payload))
+        return false;
+    memcpy(to->payload, a->payload, flm__record_padded(r->size));
+    if (!flm__task_split(r, to->payload, &parts))
+        return false;
+    memcpy(&to->where, parts.input, sizeof(to->where));
+    a->payload = to->payload;
+    return true;
 }
 
 static enum accepted accept_large(struct peer *p, struct session *s, struct arrival *a)
 {
-    struct flm__blob_ref where;
+    struct checked checked;
     struct task_ref ref;
     struct ending end = {.state = FLM_TASK_FAILED, .reason = FLM_REASON_SERVICE, .code = FLM_EPROTO};
-    if (!has_reference(&a->record)) {
-        end.text = "the input is malformed";
-        return refuse(s, a, &end);
-    }
-    memcpy(&where, a->payload + a->record.size - sizeof(where), sizeof(where));
-    bool sound = where.size && where.size <= FLM_MAX_PAYLOAD;
+    bool whole = check_large(a, &checked);
+    const struct flm__blob_ref where = checked.where;
+    bool sound = whole && where.size && where.size <= FLM_MAX_PAYLOAD;
     if (sound && !payload_is_there(p, where.id))
         return LATER;
     a->weight += sound ? where.size : 0;
-    end.text = "the size of the input is beyond the limit";
+    end.text = whole ? "the size of the input is beyond the limit" : "the input is malformed";
     enum accepted accepted = ACCEPTED;
     const char *trouble = s->durability ? not_recorded(s, a->record.task) : NULL;
     if (trouble)

@@ -8,11 +8,14 @@
  * by how many executors) input NAMES [WHAT]     (a task with these objects: "a,b=3"; see
  * services/objects.c; "large": its input is) submit NAMES WHAT      (the same, and goes on), wait N (until
  * N more of these are done; prints their results in the order in which they came), where N (the same,
- * prints who ran them) make FILE, await FILE
+ * prints who ran them) make FILE, await FILE, nonsense BYTES SIZE (a task with SIZE bytes of input, before
+ * which stand BYTES that are no list of objects; prints what became of it)
  *
  * Prints one line for each: "VERSION SIZE FIRST-BYTES", "ok VERSION" or the error's name and text.
  */
 #define _GNU_SOURCE
+#include "libflm/handle.h"
+
 #include <flm/admin.h>
 #include <flm/object.h>
 
@@ -226,6 +229,20 @@ static void wait_inputs(unsigned n, bool executors)
         printf("\n");
 }
 
+/* What no client of ours sends. */
+static void nonsense(void)
+{
+    static union {
+        struct flm__task_objects list;
+        char bytes[FLM__INLINE_MAX];
+    } all;
+    all.list = (struct flm__task_objects){.bytes = (uint32_t)number(1), .count = 1};
+    struct flm__submission t = {
+        .input = large, .size = number(2), .head.objects = &all.list, .callback = on_input};
+    flm__task_submit(session, &t);
+    wait_inputs(told + 1, false);
+}
+
 static void files(bool await)
 {
     if (await)
@@ -244,6 +261,8 @@ static bool step_inputs(void)
         submit();
     else if (strcmp(verb, "wait") == 0 || strcmp(verb, "where") == 0)
         wait_inputs(told + (unsigned)number(1), strcmp(verb, "where") == 0);
+    else if (strcmp(verb, "nonsense") == 0)
+        nonsense();
     else if (strcmp(verb, "make") == 0 || strcmp(verb, "await") == 0)
         files(strcmp(verb, "await") == 0);
     else

@@ -120,7 +120,24 @@ flmd_is_back() {
     engine -n 1 --state-dir "$TEST_DIR/state"
     check 'its session goes on' wait "$late"
 }
+nonsense() { # to a session manager that records tasks
+    local text='service FLM_EPROTO the input is malformed'
+    engine -n 1 --state-dir "$TEST_DIR/state"
+    steps "a task whose objects make no sense fails alone ($transport)" "$text
+$text
+$text
+object ${text#* }" 'nonsense 4064 100000' 'nonsense 2008 100000' 'nonsense 16 100000' 'nonsense 4064 100'
+    kill -KILL "$flmd"
+    wait "$flmd" 2>/dev/null
+    rm -f "$TEST_DIR/run/flmd.sock"
+    engine -n 1 --state-dir "$TEST_DIR/state"
+    check_match 'and what was recorded can be read' \
+        "$("$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'put a hello' 'input a')" '^[0-9]+ 5 hello$'
+    engine_end
+    rm -rf state
+}
 for transport in $(transports); do
+    nonsense
     engine -n 1 --state-dir "$TEST_DIR/state"
     start late "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'put a hello' 'task a later'
     late=$pid
