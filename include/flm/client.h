@@ -233,7 +233,8 @@ enum flm_reason {
     FLM_REASON_REFUSED = 13,      /* never taken, since it could not be recorded (a full disk): the message
                                      says why. A session takes none after it until it is opened again */
     FLM_REASON_OBJECT = 14,       /* an object that its input names could not be had; code: FLM_ENOTFOUND (there
-                                     is none), FLM_ESTALE (it has another version), or another error */
+                                     is none), FLM_ESTALE (it has another version). One that cannot be read
+                                     is no failure of the task, but the loss of its executor */
 };
 FLM_API const char *flm_reason_name(int reason); /* "service", "exit", ...; never NULL */
 FLM_API const char *flm_task_state_name(int state); /* "Pending", ...; never NULL */

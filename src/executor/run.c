@@ -157,6 +157,21 @@ static int take_objects(struct flm__executor *e, const struct flm__task_objects 
     return flm__inputs_take(e, objects, error);
 }
 
+/* That there is no such object, or another version, is an answer for the task. All else is the trouble of
+ * this place (no memory, a link that is cut): another executor may have them, so this one ends as with an
+ * input that cannot be read, and the task is tried again. But not a process that is the user's. */
+static void lack_objects(struct flm__executor *e, const struct flm__record *r, const flm_error *error)
+{
+    bool is_answer =
+        error->code == FLM_ENOTFOUND || error->code == FLM_ESTALE || error->code == FLM_ENOTSUP;
+    if (error->code == FLM_EDISCONNECTED) /* as with an input that did not come */
+        return;
+    if (!is_answer && !e->hosted)
+        flm__end_now(e, FLM_REASON_NONE, "an object that task %llu names cannot be had here: %s",
+                     (unsigned long long)r->task, error->text);
+    refuse(e, r, FLM_REASON_OBJECT, error->code, error->text);
+}
+
 static void run_otherwise(struct flm__executor *e, const struct flm__record *r, const void *payload)
 {
     struct flm__task_parts parts;
@@ -184,8 +199,7 @@ static void run_otherwise(struct flm__executor *e, const struct flm__record *r, 
         refuse(e, r, FLM_REASON_BIND, FLM_EPROTO,
                "the task came to an executor that has not entered its session");
     } else if (parts.objects && take_objects(e, parts.objects, &error) < 0) {
-        if (error.code != FLM_EDISCONNECTED) /* else as with an input that did not come */
-            refuse(e, r, FLM_REASON_OBJECT, error.code, error.text);
+        lack_objects(e, r, &error);
     } else {
         uint64_t deadline_ms = parts.deadline_ms ? parts.deadline_ms : s->deadline_ms;
         flm__task_start(&e->task, r->task, e->number, map ? map : parts.input, size);

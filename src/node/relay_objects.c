@@ -72,6 +72,21 @@ static void forget(struct object *o)
     let_go(o);
 }
 
+static void tell_gone(struct relay *r, Flm__ObjectGone *gone)
+{
+    FLM__MESSAGE(m, object_gone, OBJECT_GONE, gone);
+    agent_tell(r->agent, &m, NULL, 0);
+}
+
+/* flmd believes that we have what it has shown us. */
+static void tell_not_read(struct relay *r, char *name, uint64_t version)
+{
+    Flm__ObjectGone gone = FLM__OBJECT_GONE__INIT;
+    gone.name = name;
+    gone.version = version;
+    tell_gone(r, &gone);
+}
+
 /* No room for it any more. */
 static void give_up(struct object *o)
 {
@@ -79,9 +94,8 @@ static void give_up(struct object *o)
     Flm__ObjectGone gone = FLM__OBJECT_GONE__INIT;
     gone.name = o->name;
     gone.version = o->version;
-    FLM__MESSAGE(m, object_gone, OBJECT_GONE, &gone);
     if (!o->outdated)
-        agent_tell(agent, &m, NULL, 0);
+        tell_gone(o->relay, &gone);
     for (unsigned i = 0; i < agent->n_slots; i++)
         slot_object_gone(&agent->slots[i], &gone);
     free_object(o);
@@ -205,8 +219,9 @@ static void on_pulled(struct pull *pull)
                failed ? "the object could not be read from flmd" : "");
         end_question(q);
     }
-    if (failed)
-        o->outdated = true;
+    if (failed && !o->outdated)
+        tell_not_read(o->relay, o->name, o->version);
+    o->outdated |= failed;
     let_go(o);
 }
 
@@ -245,6 +260,7 @@ static void read_for(struct relay *r, struct question *q, const Flm__GotObject *
     else if (!(o = start(r, q, got, &error)))
         relay_tell_done(r, q->slot->lane, got->data->id);
     if (!o) {
+        tell_not_read(r, q->name, got->version);
         answer(q, false, 0, error.code, error.text);
         end_question(q);
         return;

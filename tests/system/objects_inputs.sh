@@ -82,3 +82,29 @@ touch end
 check 'tasks go on' wait "$steps"
 check_equal 'with the new version' $'2 3 new\n1 20000000 ffffffffffffffffffff' "$(tail -n 2 steps.log)"
 engine_end
+
+# A node that has no memory for an object: its tasks are run by the other one, and it is not taken for one that has
+# it. The first of two tasks waits, so each node tries one.
+if sanitized; then
+    exit
+fi
+rm -f meet.*
+export OBJECTS_EXECUTORS=2 OBJECTS_RETRIES=1000
+engine --backend none
+node poor 1
+poor=$pid
+node rich 1
+idle_executors 2
+space=$(awk '/^VmSize/ { print $2 * 1024 }' /proc/"$poor"/status)
+check 'a node has no more memory' prlimit --pid "$poor" --as=$((space + 8000000))
+start tasks "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'fill a 20000000' 'submit a wait' \
+    'submit a wait' 'wait 2' 'input a'
+tasks=$pid
+wait_for 'it cannot read an object' bash -c \
+    "flmctl -o json list -e | jq -e '.[] | select(.node == \"poor\") | .restarts > 0'"
+touch meet.go
+check 'its tasks go on' wait "$tasks"
+one='1 20000000 ffffffffffffffffffff'
+check_equal 'on another node' "ok 0"$'\n'"$one"$'\n'"$one"$'\n'"$one" "$(cat tasks.log)"
+check_equal 'which alone is known to have it' 'version 1, 20000000 bytes, on rich' "$(view a)"
+engine_end

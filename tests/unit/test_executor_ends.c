@@ -330,6 +330,56 @@ static void silly_records(void **state)
     manager_stop(&m);
 }
 
+/* An object that is named and not there is the task's failure; one that cannot be read is the executor's.
+ */
+static void objects_that_fail(void **state)
+{
+    static const struct {
+        struct flm__task_objects list;
+        struct flm__object_ref ref;
+        char name[8];
+    } payload = {{sizeof(payload), 1}, {.bytes = sizeof(payload.ref) + sizeof(payload.name)}, "a"};
+    static const struct {
+        int code;
+        bool ends;
+    } cases[] = {{FLM_ENOTFOUND, false}, {FLM_ESTALE, false}, {FLM_EIO, true}, {FLM_ENOMEM, true}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct manager m;
+        manager_start(&m, NULL, NULL, RING);
+        manager_bind(&m, NULL);
+        manager_record(&m,
+                       &(struct flm__record){.size = sizeof(payload),
+                                             .type = FLM__TASK,
+                                             .flags = FLM__RECORD_OBJECTS,
+                                             .lane = WIRE_LANE,
+                                             .session = SESSION,
+                                             .task = 1000},
+                       &payload);
+        Flm__Message *asked = manager_hear(&m, FLM__MESSAGE__BODY_GET_OBJECT, NULL, NULL);
+        Flm__GotObject got = FLM__GOT_OBJECT__INIT;
+        got.lane = LANE;
+        got.life = LIFE;
+        got.number = asked->get_object->number;
+        got.code = cases[i].code;
+        got.text = (char *)"cannot be read";
+        flm__message__free_unpacked(asked, NULL);
+        FLM__MESSAGE(message, got_object, GOT_OBJECT, &got);
+        manager_say(&m, &message, NULL, 0);
+        if (cases[i].ends) {
+            int status = manager_reap(&m);
+            assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+            continue;
+        }
+        struct answer a;
+        manager_answer(&m, &a);
+        assert_int_equal(a.outcome.reason, FLM_REASON_OBJECT);
+        assert_int_equal(a.outcome.code, cases[i].code);
+        answer_free(&a);
+        manager_stop(&m);
+    }
+}
+
 static void hostile_messages(void **state)
 {
     struct manager m;
@@ -367,6 +417,7 @@ int main(void)
         cmocka_unit_test(with_its_agent),    cmocka_unit_test(refused),
         cmocka_unit_test(nonsense_at_start), cmocka_unit_test(hostile_records),
         cmocka_unit_test(silly_records),     cmocka_unit_test(hostile_messages),
+        cmocka_unit_test(objects_that_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
