@@ -89,6 +89,7 @@ void sheet_create(struct sheet *s)
     put_number(s, file, "format", FORMAT);
     put_number(s, file, "journal", s->journal);
     put_number(s, file, "serial", s->serial);
+    s->row_type = s->new_type;
     put_dataset(s, file, "results", s->row_type);
     put_dataset(s, file, "bytes", H5T_STD_U8LE);
     hid_t names = name_type(s);
@@ -302,7 +303,7 @@ static const char *check(struct sheet *s, uint64_t rows, uint64_t bytes)
         !number_is(s->file, "serial", s->serial))
         return "it belongs to another session";
     hid_t type = H5Dget_type(s->rows);
-    if (type < 0 || H5Tequal(type, s->row_type) <= 0)
+    if (type < 0 || !sheet_take_type(s, type))
         return "its columns are others";
     H5Tclose(type);
     if (s->n_rows < rows || s->n_bytes < bytes)

@@ -39,13 +39,18 @@ struct sheet {
     unsigned n_nodes;
     char (*nodes)[128];
     bool open;
-    hid_t file, rows, bytes, names, row_type;
+    hid_t file, rows, bytes, names;
+    hid_t row_type, new_type; /* of this file, which may be older; of those that are made */
 };
 
 enum { SHEET_NODES_MAX = 65535, SHEET_NODE_BYTES = 128 };
 
 /* Before all others: the types, out of the descriptions above. */
 void sheet_prepare(struct sheet *s);
+
+/* Whether a file whose rows are of this type can be gone on with: all that may differ are reasons that came
+ * later. They are written as the numbers that they are, for which its type has no names. */
+bool sheet_take_type(struct sheet *s, hid_t file);
 
 /* Makes the file anew, under another name first. */
 void sheet_create(struct sheet *s);
