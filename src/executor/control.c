@@ -168,6 +168,7 @@ static void on_manager_lost(struct flm__executor *e, uint64_t round)
     stock.round = round;
     stock.began = flm__stock_take(e, round, &stock.task);
     flm__objects_lose(&e->objects);
+    flm__inputs_lose(e);
     FLM__MESSAGE(m, stock, STOCK, &stock);
     send_or_end(e, &m);
 }

@@ -14,6 +14,14 @@ static void drop(struct flm__kept_object *k)
     *k = (struct flm__kept_object){.name = ""};
 }
 
+/* As soon as no task looks at it. */
+static void let_go(struct flm__kept_object *k)
+{
+    k->gone = true;
+    if (!k->busy)
+        drop(k);
+}
+
 /* What does for this reference; NULL: nothing that we have. */
 static struct flm__kept_object *find(struct flm__objects *o, const struct flm__object_ref *ref)
 {
@@ -155,9 +163,17 @@ void flm__inputs_gone(struct flm__executor *e, const Flm__ObjectGone *gone)
         struct flm__kept_object *k = &o->kept[i];
         if (!k->name[0] || k->object.version > gone->version || strcmp(k->name, gone->name) != 0)
             continue;
-        k->gone = true;
-        if (!k->busy)
-            drop(k);
+        let_go(k);
     }
+    pthread_mutex_unlock(&o->lock);
+}
+
+void flm__inputs_lose(struct flm__executor *e)
+{
+    struct flm__objects *o = &e->objects;
+    pthread_mutex_lock(&o->lock);
+    o->gone++;
+    for (unsigned i = 0; i < FLM__OBJECTS; i++)
+        let_go(&o->kept[i]);
     pthread_mutex_unlock(&o->lock);
 }

@@ -61,6 +61,8 @@ void flm__inputs_done(struct flm__executor *e);
 void flm__inputs_forget(struct flm__executor *e);
 /* Second thread: versions of it up to this one are not asked for any more. */
 void flm__inputs_gone(struct flm__executor *e, const Flm__ObjectGone *gone);
+/* Second thread: the session manager is lost, and its objects with it. */
+void flm__inputs_lose(struct flm__executor *e);
 
 /* Second thread: an answer; fd is borrowed. */
 void flm__objects_got(struct flm__executor *e, const Flm__GotObject *got, int fd);

@@ -115,6 +115,15 @@ flmd_is_lost() { # while a task runs
     wait_for 'its agent knows that flmd is gone' grep -q 'waiting 30 s for the next' flmd.log
     touch meet.go
 }
+maps() { # sizes of large files in memory that the executor has mapped
+    local range
+    grep memfd /proc/"$1"/maps | while IFS=' -' read -r -a range; do
+        echo $((0x${range[1]} - 0x${range[0]}))
+    done | awk '$1 > 16000000' | xargs
+}
+maps_none() {
+    [ -e /proc/"$1" ] && [ -z "$(maps "$1")" ]
+}
 flmd_is_back() {
     rm -f "$TEST_DIR/run/flmd.sock"
     engine -n 1 --state-dir "$TEST_DIR/state"
@@ -146,12 +155,16 @@ for transport in $(transports); do
     flmd_is_back
     check_equal 'and it is told' $'ok 0\nFLM_EDISCONNECTED the session manager is gone' "$(cat late.log)"
     rm meet.*
-    start late "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'put a hello' 'submit a wait' \
+    start late "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'fill a 20000001' 'submit a wait' \
         'submit a large' 'wait 2'
     late=$pid
+    wait_for 'a task runs' test -e meet.begun
+    executor=$(executors)
+    check_equal 'and its executor has its object' 20000768 "$(maps "$executor")"
     flmd_is_lost
+    wait_for 'which goes with flmd, once the task is over' maps_none "$executor"
     flmd_is_back
-    check_match 'a task that runs has what it has named' "$(sed -n 2p late.log)" '^[0-9]+ 5 hello$'
+    check_match 'a task that runs has what it has named' "$(sed -n 2p late.log)" '^[0-9]+ 20000001 f+$'
     check_equal 'one that waited is told' "object FLM_ENOTFOUND there is no object 'a'" "$(sed -n 3p late.log)"
     engine_end
     rm -rf state meet.*
