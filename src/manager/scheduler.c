@@ -250,12 +250,26 @@ void scheduler_run(struct manager *m)
     }
 }
 
+/* Tasks are set aside that an executor with nothing to do takes after some milliseconds. */
+static bool leaves_to_others(const struct session *s)
+{
+    if (s->queue.aside_n == 0 || s->state == SESSION_CANCELLING || s->paused || session_results_full(s))
+        return false;
+    for (unsigned i = 0; i < s->n_bound; i++) {
+        const struct executor *e = s->bound[i];
+        if (e->state == EXECUTOR_BOUND && e->n == 0 && !e->dying && !e->updating && !e->recalling &&
+            !e->node->drained)
+            return true;
+    }
+    return false;
+}
+
 /* Tasks run, and somebody could do with the executors: look often. */
 enum { TICK_BUSY_MS = 1, TICK_CALM_MS = 10, TICK_IDLE_MS = 100 };
 
 unsigned scheduler_tick_ms(const struct manager *m)
 {
-    bool busy = false, idle = false, waiting = m->stopping, bound = false, kills = false;
+    bool busy = false, idle = false, waiting = m->stopping, bound = false, kills = false, aside = false;
     for (unsigned i = 0; i < m->n_executors; i++) {
         const struct executor *e = m->executors[i];
         bound |= e->session != NULL;
@@ -268,10 +282,10 @@ unsigned scheduler_tick_ms(const struct manager *m)
     DL_FOREACH(m->peers, p)
     waiting |= p->stalled;
     for (struct session *s = m->sessions; s; s = s->hh.next) {
-        busy |= s->queue.aside_n != 0;
+        aside = aside || leaves_to_others(s);
         waiting |= s->state != SESSION_CLOSED && s->pending;
     }
-    if (busy && idle)
+    if ((busy && idle) || aside)
         return TICK_BUSY_MS;
     if (waiting || kills)
         return TICK_CALM_MS;
