@@ -336,9 +336,12 @@ static void objects_that_fail(void **state)
 {
     static const struct {
         struct flm__task_objects list;
-        struct flm__object_ref ref;
+        uint64_t version, least; /* struct flm__object_ref, which ends with an open array */
+        uint32_t bytes, pad;
         char name[8];
-    } payload = {{sizeof(payload), 1}, {.bytes = sizeof(payload.ref) + sizeof(payload.name)}, "a"};
+    } payload = {.list = {sizeof(payload), 1},
+                 .bytes = sizeof(struct flm__object_ref) + sizeof(payload.name),
+                 .name = "a"};
     static const struct {
         int code;
         bool ends;
