@@ -34,18 +34,6 @@ static int fail(const char *what, const char *why)
     return CANNOT_START;
 }
 
-static void show_job(void)
-{
-    for (size_t i = 0; i < sizeof(hidden_variables) / sizeof(*hidden_variables); i++) {
-        char name[64];
-        snprintf(name, sizeof(name), HIDDEN_PREFIX "%s", hidden_variables[i]);
-        const char *value = getenv(name);
-        if (value)
-            setenv(hidden_variables[i], value, 1);
-        unsetenv(name);
-    }
-}
-
 /* ---- the end ----------------------------------------------------------------------------------- */
 
 static void on_signal(int number)
@@ -222,7 +210,7 @@ int main(int argc, char **argv)
     heed_signals();
     if (!ends_with_parent(parent))
         return CANNOT_START;
-    show_job();
+    hide_job(false);
     const char *file = getenv("PBS_NODEFILE");
     if (!file)
         return fail("this is no PBS job", "PBS_NODEFILE is not set");

@@ -40,18 +40,6 @@ static int fail(const char *what, const char *why)
     return CANNOT_START;
 }
 
-static void hide_job(void)
-{
-    for (size_t i = 0; i < sizeof(hidden_variables) / sizeof(*hidden_variables); i++) {
-        char name[64];
-        const char *value = getenv(hidden_variables[i]);
-        snprintf(name, sizeof(name), HIDDEN_PREFIX "%s", hidden_variables[i]);
-        if (value)
-            setenv(name, value, 1);
-        unsetenv(hidden_variables[i]);
-    }
-}
-
 /* ---- the nodes --------------------------------------------------------------------------------- */
 
 static bool is_one_node(const char *nodes)
@@ -163,7 +151,7 @@ int main(int argc, char **argv)
     struct arguments a = {0};
     argp_program_version = "flm-pbs-world (Flame) " FLM_VERSION;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &a);
-    hide_job();
+    hide_job(true);
     int rc = is_one_node(a.words[1]) ? 0 : spread(a.words[1]);
     return rc ? rc : become(a.words, a.n);
 }
