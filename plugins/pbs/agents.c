@@ -153,10 +153,8 @@ static void drop_agent(struct agent *a)
 /* pbsdsh itself always succeeds, and says "task 0x00000000 exit status 265" when the task has ended. */
 static void describe(const struct agent *a, int status, char *text, size_t size, int *code)
 {
-    char said[SAID] = "";
-    ssize_t n = pread(a->output, said, sizeof(said) - 1, 0);
-    said[n > 0 ? n : 0] = 0;
-    int task = dsh_status(said);
+    char said[SAID];
+    int task = dsh_read(a->output, said, sizeof(said));
     *code = FLM_ELOST;
     if (WIFSIGNALED(status)) {
         snprintf(text, size, "pbsdsh for the node agent on %s was killed by signal %d (%s)", a->node,

@@ -2,8 +2,10 @@
 #ifndef PLUGIN_PBS_DSH_H
 #define PLUGIN_PBS_DSH_H
 
-/* Of what "pbsdsh -v" has said about its one task: the status with which that has ended, 256 + n when it
- * was signal n. -1: it does not say so. */
-int dsh_status(const char *said);
+#include <stddef.h>
+
+/* Reads into said what "pbsdsh -v" has written to that file about its one task. Returns the status with
+ * which the task has ended, 256 + n when it was signal n. -1: it does not say so. */
+int dsh_read(int fd, char *said, size_t size);
 
 #endif

@@ -59,13 +59,6 @@ static void heed_signals(void)
 
 /* ---- the task ---------------------------------------------------------------------------------- */
 
-static int read_said(int fd, char *said, size_t size)
-{
-    ssize_t n = pread(fd, said, size - 1, 0);
-    said[n > 0 ? n : 0] = 0;
-    return dsh_status(said);
-}
-
 /* Its output and that of the task have different ways: the task's goes to the files of the job. */
 static pid_t start(const struct words *w, int output)
 {
@@ -105,7 +98,7 @@ static int run(const struct words *w, const char *host)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
     dsh = 0;
-    int task = read_said(output, said, sizeof(said));
+    int task = dsh_read(output, said, sizeof(said));
     close(output);
     return status_of(task, host, said);
 }

@@ -91,9 +91,8 @@ static unsigned share(const struct executor *e)
 unsigned dispatch_fill(struct executor *e)
 {
     struct session *s = e->session;
-    if (e->state != EXECUTOR_BOUND || s->pending == 0 || e->n >= e->depth || e->recalling || e->dying ||
-        e->updating || e->node->drained || s->state == SESSION_CANCELLING || s->paused ||
-        session_results_full(s) || others_idle(e))
+    if (!executor_takes_tasks(e) || s->pending == 0 || e->n >= e->depth || !session_runs(s) ||
+        others_idle(e))
         return 0;
     struct flm__link *link = executor_link(e);
     unsigned most = share(e), before = e->n;

@@ -131,6 +131,12 @@ void executor_node_gone(struct executor *e, int reason, const char *text);
 /* Called when something was answered: finishes what waited for that. */
 void executor_settle(struct executor *e);
 
+/* It may be sent tasks of its session. */
+static inline bool executor_takes_tasks(const struct executor *e)
+{
+    return e->state == EXECUTOR_BOUND && !e->dying && !e->updating && !e->recalling && !e->node->drained;
+}
+
 /* The link that its records take, and the lane in them. */
 static inline struct flm__link *executor_link(const struct executor *e)
 {

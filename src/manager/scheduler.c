@@ -253,14 +253,11 @@ void scheduler_run(struct manager *m)
 /* Tasks are set aside that an executor with nothing to do takes after some milliseconds. */
 static bool leaves_to_others(const struct session *s)
 {
-    if (s->queue.aside_n == 0 || s->state == SESSION_CANCELLING || s->paused || session_results_full(s))
+    if (s->queue.aside_n == 0 || !session_runs(s))
         return false;
-    for (unsigned i = 0; i < s->n_bound; i++) {
-        const struct executor *e = s->bound[i];
-        if (e->state == EXECUTOR_BOUND && e->n == 0 && !e->dying && !e->updating && !e->recalling &&
-            !e->node->drained)
+    for (unsigned i = 0; i < s->n_bound; i++)
+        if (s->bound[i]->n == 0 && executor_takes_tasks(s->bound[i]))
             return true;
-    }
     return false;
 }
 

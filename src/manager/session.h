@@ -193,6 +193,12 @@ static inline bool session_results_full(const struct session *s)
     return s->outbox.bytes > s->result_bytes;
 }
 
+/* Its tasks may be started. */
+static inline bool session_runs(const struct session *s)
+{
+    return s->state != SESSION_CANCELLING && !s->paused && !session_results_full(s);
+}
+
 /* Whose end it is: retention.c; between turns only. A durable one is forgotten by the journal, too. */
 void session_free(struct session *s);
 void session_free_all(struct manager *m);
