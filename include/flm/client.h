@@ -299,7 +299,8 @@ struct flm_task {
  * FLM_ETOOBIG, FLM_ECLOSED, FLM_EDISCONNECTED, FLM_ENOMEM. callback NULL: see
  * flm_take_results. FLM_ENOTSUP: objects, and the endpoint is "inproc:". An input
  * of up to 32 KiB (with objects: 29 KiB) is copied. A larger one is not to be
- * changed or freed before the callback. */
+ * changed or freed before the callback ($FLM_CHECK_BUFFERS, flm(7), finds a
+ * client that does). */
 FLM_API int64_t flm_run_task(flm_session *session, const void *input, size_t size,
                              flm_task_fn *callback, void *arg);
 FLM_API int64_t flm_submit_task(flm_session *session, const struct flm_task *task);

@@ -278,6 +278,8 @@ static flm_client *new_client(const struct flm_connect_options *o, flm_error *er
     c->free_slot = FLM__NO_SLOT;
     c->cancelled_last = &c->cancelled_first;
     c->timeout_ms = o->timeout_ms;
+    const char *checks = getenv("FLM_CHECK_BUFFERS");
+    c->checks_buffers = checks && *checks && strcmp(checks, "0") != 0;
     if (flm__random(&c->key, sizeof(c->key)) < 0)
         c->key = (uint64_t)flm__wall_ns() ^ (uintptr_t)c;
     c->shared = o->progress == FLM_PROGRESS_THREAD || (o->flags & FLM_SHARED);

@@ -11,6 +11,8 @@ static inline void finish(flm_client *c, uint32_t slot, const struct flm_result 
     struct flm__outstanding o = c->slots[slot];
     struct flm_result mine;
     bool placed = false;
+    if (__builtin_expect(c->checked_tasks != NULL, 0))
+        flm__buffers_check(c, slot);
     if (__builtin_expect(c->exposed != NULL, 0))
         flm__blob_conceal(c, slot);
     if (__builtin_expect(c->output_rooms != NULL, 0)) {

@@ -41,6 +41,7 @@ struct flm__outstanding {
 
 struct flm__queued_task;
 struct flm__arrived_blob;
+struct flm__checked_task;
 struct flm__exposed_blob;
 struct flm__output_room;
 struct flm__blob_read;
@@ -133,6 +134,7 @@ struct flm_client {
     bool recoverable;         /* lost, and may come again */
     bool away;                /* it has not yet: the link takes nothing. See reconnect.h */
     bool untold;              /* some sessions */
+    bool checks_buffers;      /* $FLM_CHECK_BUFFERS */
     bool silent;              /* nobody hears the callbacks: nothing is acknowledged any more */
     uint32_t n_exposed;       /* inputs that a manager may be reading where they lie */
     unsigned n_acknowledging; /* sessions */
@@ -163,9 +165,10 @@ struct flm_client {
     uint64_t next_blob;
     struct flm__arrived_blob *arrived;
     struct flm__exposed_blob *exposed;
-    struct flm__output_room *output_rooms; /* of tasks whose output the user wants somewhere: pieces.c */
-    struct flm__blob_pool pool;            /* for large inputs over a ring */
-    struct flm__blob_maps maps;            /* of large outputs over a ring */
+    struct flm__checked_task *checked_tasks; /* check_buffers.c */
+    struct flm__output_room *output_rooms;   /* of tasks whose output the user wants somewhere: pieces.c */
+    struct flm__blob_pool pool;              /* for large inputs over a ring */
+    struct flm__blob_maps maps;              /* of large outputs over a ring */
     struct flm__blob_read *reads, *reads_done;
     struct flm__awaited_read *orphans;                          /* reads of objects that took too long */
     struct flm__queued_task *cancelled_first, **cancelled_last; /* of the overflow: to be told so */
@@ -291,6 +294,11 @@ struct flm__submission {
     bool invoked;    /* of flm_invoke, which waits for room until send_by even in FLM_NONBLOCK */
     int64_t send_by; /* flm__client_deadline */
 };
+/* For $FLM_CHECK_BUFFERS: a task was submitted; it is delivered; nobody will hear of it. */
+void flm__buffers_note(flm_client *c, uint32_t slot, const struct flm__submission *task);
+void flm__buffers_check(flm_client *c, uint32_t slot);
+void flm__buffers_forget(flm_client *c, uint32_t slot);
+
 /* flm_submit_task with the lock held. */
 int64_t flm__task_submit(flm_session *s, const struct flm__submission *task);
 

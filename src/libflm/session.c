@@ -32,6 +32,7 @@ static void forget_tasks(flm_session *s)
             continue;
         if (c->exposed)
             flm__blob_conceal(c, i);
+        flm__buffers_forget(c, i);
         flm__output_forget(c, i);
         flm__invoke_forget(c->slots[i].callback, c->slots[i].arg);
         flm__slot_free(c, i);

@@ -213,8 +213,12 @@ int64_t flm__task_submit(flm_session *s, const struct flm__submission *task)
         return rc;
     }
     rc = send_or_wait(&a);
-    if (rc >= 0)
-        return enter(s, a.slot, &a.task);
+    if (rc >= 0) {
+        int64_t id = enter(s, a.slot, task);
+        if (c->checks_buffers)
+            flm__buffers_note(c, a.slot, task);
+        return id;
+    }
     free(a.task.owned);
     if (task->output)
         flm__output_forget(c, a.slot);

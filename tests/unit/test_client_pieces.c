@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -74,6 +78,63 @@ static void strided(void **state)
                 fail_msg("row %d, column %d", i, j);
     free(a);
     fixture_close(&f);
+}
+
+/* What the client says, and how it ends, when it does not leave its memory alone. */
+static void meddle(const char *how, const char *expected)
+{
+    int out[2], status;
+    char said[512] = "";
+    assert_int_equal(pipe(out), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        enum { BYTES = 1 << 20 };
+        struct fixture f;
+        struct flm_result r;
+        const struct rlimit none = {0, 0};
+        dup2(out[1], 2);
+        setrlimit(RLIMIT_CORE, &none);
+        setenv("FLM_CHECK_BUFFERS", "1", 1);
+        fixture_open(&f, NULL, NULL, 0);
+        char *input = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+             *room = calloc(1, BYTES);
+        struct flm_task task = {.size = sizeof(task),
+                                .input = input,
+                                .input_size = BYTES,
+                                .output = room,
+                                .output_size = BYTES};
+        if (flm_submit_task(f.s, &task) <= 0)
+            _exit(2);
+        if (*how == 'i')
+            input[BYTES - 1]++;
+        else if (*how == 'o')
+            room[5] = 1;
+        else if (*how == 'f')
+            mprotect(input, BYTES, PROT_NONE); /* another mapping may come where one has been */
+        bool well = flm_take_results(f.s, &r, 1, 20000) == 1 && r.size == BYTES;
+        _exit(well ? 0 : 3);
+    }
+    close(out[1]);
+    for (size_t n = 0; n < sizeof(said) - 1;) {
+        ssize_t got = read(out[0], said + n, sizeof(said) - 1 - n);
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    close(out[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), expected ? SIGABRT : 0);
+    if (expected && !strstr(said, expected))
+        fail_msg("%s", said);
+}
+
+static void checked_buffers(void **state)
+{
+    (void)state;
+    meddle("not at all", NULL);
+    meddle("input", "the input of task 1 of session");
+    meddle("output", "the room for the output of task 1 of session");
+    meddle("freed", "was freed before");
 }
 
 static void bad_pieces(void **state)
@@ -206,8 +267,9 @@ static void never_answered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pieces),     cmocka_unit_test(strided),   cmocka_unit_test(bad_pieces),
-        cmocka_unit_test(own_output), cmocka_unit_test(too_small), cmocka_unit_test(never_answered),
+        cmocka_unit_test(pieces),          cmocka_unit_test(strided),   cmocka_unit_test(bad_pieces),
+        cmocka_unit_test(own_output),      cmocka_unit_test(too_small), cmocka_unit_test(never_answered),
+        cmocka_unit_test(checked_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
