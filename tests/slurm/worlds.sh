@@ -30,7 +30,11 @@ programs() {
 
 # The session manager, agents and guests are children of its ranks.
 instance_inside() {
-    job "${three_by_two[@]}" -- srun --mpi=pmix "$FLM_BUILDDIR/tests/system/mpi_program" twice clients nodes
+    local i
+    for i in 1 2 3; do
+        job "${three_by_two[@]}" -- srun --mpi=pmix "$FLM_BUILDDIR/tests/system/mpi_program" twice clients nodes
+        [ "$status" = 139 ] && [ -z "$out" ] || break # in MPI_Init, see tests/worlds.sh: nobody starts that again
+    done
     check_equal 'flm_mpi_init under srun' '0 3' "$status $(grep -cxF 'twice: sum 999000, 1 failed (service: no number)' <<<"$out")"
     nothing_is_left
 }
