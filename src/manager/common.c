@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "manager/client.h"
 #include "manager/durable.h"
+#include "manager/spread.h"
 #include "net/ring.h"
 
 #include <stdlib.h>
@@ -240,7 +241,16 @@ int common_show(struct executor *e, Flm__BlobRef *ref)
     struct session *s = e->session;
     e->common_version = s->common_version;
     ref->version = s->common_version;
-    return blob_show(s->common, e->node->peer, !e->link, ref);
+    if (e->link)
+        return blob_show(s->common, e->node->peer, false, ref);
+    spread_show(s->common, e->node, ref);
+    return -1;
+}
+
+void common_shown(struct executor *e)
+{
+    if (!e->link && e->session->common)
+        spread_shown(e->session->common, e->node);
 }
 
 void common_tell(struct executor *e)
@@ -259,6 +269,7 @@ void common_tell(struct executor *e)
     FLM__MESSAGE(m, common, COMMON, &c);
     e->updating = true;
     peer_send(e->node->peer, &m, &fd, fd >= 0);
+    common_shown(e);
 }
 
 void executor_common_taken(struct executor *e, const Flm__CommonTaken *taken)

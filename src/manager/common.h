@@ -2,7 +2,7 @@
  *
  * A session has one version, the newest. Each of its executors has that, or was told of it: then it is sent
  * no task before it has answered. So a task that came after the update sees it. An older version is kept
- * where it is on its way: by the descriptor that goes along, and for a relay until that says BlobDone.
+ * where it is on its way: by the descriptor that goes along, and for nodes that relay as spread.h tells.
  *
  * In a durable session a version is shown to nobody before it is durable, and its client is answered then.
  * So what an executor has that outlives flmd is what the journal calls by that number.
@@ -33,8 +33,10 @@ void common_refuse(struct session *s, int code, const char *why);
 /* The session is no more. */
 void common_forget(struct session *s);
 
-/* What Bind or Common says of the newest version, and the descriptor that goes along (-1: none). */
+/* What Bind or Common says of the newest version, and the descriptor that goes along (-1: none). Once that
+ * message is sent, common_shown. */
 int common_show(struct executor *e, Flm__BlobRef *ref);
+void common_shown(struct executor *e);
 
 /* Tells an executor that has entered the session of newer ones, if there are. */
 void common_tell(struct executor *e);

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "base/error.h"
 #include "net/blob.h"
+#include "net/handshake.h"
 #include "node/relay_inside.h"
 
 #include <flm/client.h>
@@ -44,11 +45,20 @@ void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id)
     agent_tell(relay->agent, &m, NULL, 0);
 }
 
+/* May call on_read. */
+static void cut(struct pull *pull)
+{
+    struct flm__link *link = pull->link;
+    pull->link = NULL;
+    flm__link_destroy(link);
+}
+
 static void on_read(void *arg, int status)
 {
     struct pull *pull = arg;
     pull->done = true;
     pull->status = status;
+    cut(pull);
     if (pull->tell)
         relay_tell_done(pull->relay, pull->lane, pull->id);
     if (pull->orphaned)
@@ -57,8 +67,38 @@ static void on_read(void *arg, int status)
         pull->on_done(pull);
 }
 
+/* Only reads go over a link to another node, so its keys are nobody's. */
+static int connect_to(struct pull *pull, const void *node, size_t size, flm_error *error)
+{
+    const struct relay *relay = pull->relay;
+    uint64_t keys[2];
+    if (flm__random(keys, sizeof(keys)) < 0)
+        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
+    return relay->ops->connect(relay->fabric, node, size, keys[0], keys[1], &pull->link, error);
+}
+
+static int begin_read(struct pull *pull, const void *node, size_t node_size, uint64_t address, uint64_t key,
+                      flm_error *error)
+{
+    const struct relay *relay = pull->relay;
+    int rc = node_size ? connect_to(pull, node, node_size, error) : 0;
+    if (rc < 0)
+        return rc;
+    rc = relay->ops->read(pull->link ? pull->link : relay->link, pull->room.map, pull->size, address, key,
+                          on_read, pull);
+    return rc < 0 ? flm__error_set(error, rc, "cannot read a payload from %s: %s",
+                                   node_size ? "another node" : "flmd", flm_strerror(rc))
+                  : 0;
+}
+
 struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t address, uint64_t key,
                               flm_error *error)
+{
+    return relay_pull_from(relay, NULL, 0, size, address, key, error);
+}
+
+struct pull *relay_pull_from(struct relay *relay, const void *node, size_t node_size, uint64_t size,
+                             uint64_t address, uint64_t key, flm_error *error)
 {
     if (size == 0 || size > FLM_MAX_PAYLOAD) {
         flm__error_set(error, FLM_EPROTO, "flmd announced a payload of %llu bytes",
@@ -78,9 +118,8 @@ struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t addre
     }
     pull->next = relay->pulls;
     relay->pulls = pull;
-    int rc = relay->ops->read(relay->link, pull->room.map, pull->size, address, key, on_read, pull);
-    if (rc < 0) {
-        flm__error_set(error, rc, "cannot read a payload from flmd: %s", flm_strerror(rc));
+    if (begin_read(pull, node, node_size, address, key, error) < 0) {
+        cut(pull);
         free_pull(pull);
         return NULL;
     }
@@ -94,6 +133,19 @@ void relay_pull_drop(struct pull *pull)
     pull->orphaned = true;
     if (pull->done)
         free_pull(pull);
+    else
+        cut(pull);
+}
+
+void relay_pull_cut(struct relay *relay)
+{
+    struct pull *p = relay->pulls;
+    while (p) {
+        bool any = p->link;
+        if (any)
+            cut(p);
+        p = any ? relay->pulls : p->next; /* it, and others, may be gone */
+    }
 }
 
 void relay_pull_given(struct pull *pull, struct lane *lane, const struct flm__record *task)

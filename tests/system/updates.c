@@ -1,9 +1,10 @@
 /* A client for the tests of common data that change: in each round it gives the session new ones, and
  * submits tasks that must see these or newer ones.
  *
- *     updates [-a FILE | -l SERVICE.so] [-r ROUNDS] [-n TASKS] [-s WORDS] [-I ID] [-D journal|sync] [-G]
- *             [-t TEXT]
+ *     updates [-a FILE | -l SERVICE.so] [-r ROUNDS] [-n TASKS] [-s WORDS] [-c WORDS] [-I ID]
+ *             [-D journal|sync] [-G] [-t TEXT]
  *
+ * -c: the session begins with so many words; an executor does not enter it with wrong ones.
  * -G first runs a task that waits for the file UPDATES_GATE, which is made after the last round. -t TEXT:
  * the data are TEXT and the number of the round, the task's output is printed, one task a round. Session ID
  * goes on where an earlier client left it, and stays. Prints "half" before the middle round, and "versions
@@ -23,7 +24,7 @@
 static struct {
     const char *file, *library, *id, *text;
     uint64_t rounds, tasks;
-    size_t words;
+    size_t words, first;
     int durability, gate;
 } o = {.rounds = 1, .tasks = 1, .words = 1000};
 
@@ -132,15 +133,18 @@ static flm_session *open_session(flm_client *c, flm_error *e)
     struct flm_application *a = o.file ? flm_read_application(o.file, e) : &so;
     if (!a || flm_register_application(c, a, 1, e) < 0)
         return NULL;
-    static uint64_t first[100];
-    updates_fill(first, 100, 1);
+    uint64_t *first = calloc(o.first + 1, sizeof(*first));
+    if (!first)
+        return NULL;
+    updates_fill(first, o.first, 1);
     struct flm_session_options options = {.size = sizeof(options),
                                           .application = a->name,
                                           .id = o.id,
-                                          .common = o.gate ? first : NULL,
-                                          .common_size = o.gate ? sizeof(first) : 0,
+                                          .common = o.first ? first : NULL,
+                                          .common_size = o.first * sizeof(*first),
                                           .durability = o.durability};
     flm_session *s = o.id ? flm_open_session(c, &options, e) : flm_create_session(c, &options, e);
+    free(first);
     if (o.file)
         flm_free_applications(a, 1);
     return s;
@@ -149,7 +153,7 @@ static flm_session *open_session(flm_client *c, flm_error *e)
 static void parse(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "a:l:r:n:s:I:D:Gt:")) != -1) {
+    while ((option = getopt(argc, argv, "a:l:r:n:s:c:I:D:Gt:")) != -1) {
         switch (option) {
         case 'a':
             o.file = optarg;
@@ -166,6 +170,9 @@ static void parse(int argc, char **argv)
         case 's':
             o.words = strtoull(optarg, NULL, 10);
             break;
+        case 'c':
+            o.first = strtoull(optarg, NULL, 10);
+            break;
         case 'I':
             o.id = optarg;
             break;
@@ -174,6 +181,7 @@ static void parse(int argc, char **argv)
             break;
         case 'G':
             o.gate = 1;
+            o.first = 100;
             break;
         case 't':
             o.text = optarg;

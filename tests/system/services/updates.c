@@ -11,7 +11,7 @@
 static int enter(const struct flm_session_info *info, void **state)
 {
     *state = (void *)(uintptr_t)info;
-    return 0;
+    return updates_are(info->common, info->common_size / sizeof(uint64_t), info->common_version) ? 0 : -1;
 }
 
 static uint64_t count_maps(void)
