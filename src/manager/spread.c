@@ -1,6 +1,7 @@
 #include "manager/spread.h"
 
 #include "base/hash.h"
+#include "manager/say.h"
 #include "manager/verbs.h"
 
 #include <flm/error.h>
@@ -170,6 +171,9 @@ static void failed(struct spread *s, struct spread_place *p, int code)
 {
     struct spread_place *from = p->source;
     unsigned number = from ? from->node->number + 1 : 0;
+    struct manager *m = s->blob->manager;
+    say_limited(&m->losses, m->now, "node %s could not read common data from %s%s: %s", p->node->name,
+                from ? "node " : "this one", from ? from->node->name : "", flm_strerror(code));
     end_reading(s, p);
     p->state = SPREAD_WAITING;
     if (p->leaving) {

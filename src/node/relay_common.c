@@ -144,6 +144,8 @@ void relay_common_source(struct relay *relay, const Flm__CommonSource *source)
         fail(common);
         return;
     }
+    if (common->ready)
+        return;
     relay_pull_drop(common->pull);
     common->attempt = source->attempt;
     common->pull = relay_pull_from(relay, source->node.data, source->node.len, common->size,

@@ -63,6 +63,7 @@ session -r 5 -n 20 -s $words
 check_match 'newer versions come while others are on their way' "$out" '^versions 1\.\.6 tasks 100 wrong 0 '
 spread 5
 check_match 'flmd sends two copies of the newest, too' "$(copies)" '^[12]$'
+check_equal 'no node had to read anything twice' '' "$(grep 'could not read' flmd.log)"
 
 # A node that is stopped gives nothing, and is not given up: those that read there wait.
 source() { # the node from which the node NAME reads
