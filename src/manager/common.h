@@ -24,7 +24,14 @@ void common_gone(struct peer *p);
 /* An UpdateCommon. Takes the message, and takes or closes the descriptors. */
 void common_request(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds);
 
-/* A durable session: the newest version that was recorded, or is about to be; NULL: none. */
+/* common_patch.c: the same for one that changes a part, or that comes behind such ones. Takes the data. The
+ * client is gone. */
+void common_patch(struct peer *p, const Flm__Request *r, struct blob *data);
+void common_patches_gone(struct peer *p);
+/* Gives the session that the peer is attached to a version, and answers the request. Takes the data. */
+void common_set(struct peer *p, uint64_t request, uint32_t session, uint64_t version, struct blob *common);
+
+/* The newest version that was recorded, or is about to be; NULL: none. */
 struct blob *common_newest(const struct session *s, uint64_t *version);
 /* Something has become durable. */
 void common_recorded(struct session *s);

@@ -22,7 +22,7 @@ struct spread {
     struct blob *blob;
     uint64_t id;
     uint64_t numbers; /* the last one of a reference or an attempt */
-    unsigned copies;  /* that flmd has sent, or begun to */
+    uint64_t sent;    /* bytes, by flmd */
     struct spread_place *places;
     UT_hash_handle hh; /* in manager->spreads */
 };
@@ -70,6 +70,11 @@ static void tell_source(struct spread *s, struct spread_place *p, struct spread_
     source.attempt = p->attempt = ++s->numbers;
     source.address = from ? from->address : s->blob->address;
     source.key = from ? from->key : s->blob->key;
+    if (s->blob->patched.base) {
+        source.before = s->blob->patched.base;
+        source.offset = s->blob->patched.offset;
+        source.bytes = s->blob->patched.size;
+    }
     if (from) {
         source.node.data = from->node->fabric_address;
         source.node.len = from->node->fabric_address_size;
@@ -80,8 +85,6 @@ static void tell_source(struct spread *s, struct spread_place *p, struct spread_
     p->since = s->blob->manager->now;
     if (from)
         from->readers++;
-    else
-        s->copies++;
     peer_send(p->node->peer, &m, NULL, 0);
 }
 
@@ -244,6 +247,9 @@ void spread_shown(struct blob *b, struct node *n)
 static void has_read(struct spread *s, struct spread_place *p, const Flm__CommonAt *at)
 {
     snprintf(p->from, sizeof(p->from), "%s", p->source ? p->source->node->name : "");
+    p->bytes = at->bytes;
+    if (!p->source)
+        s->sent += at->bytes;
     end_reading(s, p);
     p->state = SPREAD_HAS;
     p->open = at->open;
@@ -356,7 +362,7 @@ void spread_look(struct manager *m)
 
 /* ---- for people, and the end ------------------------------------------------------------------- */
 
-static void view(Flm__CommonPlace *v, const struct spread *s, struct spread_place *p)
+static void view(Flm__CommonPlace *v, struct spread_place *p)
 {
     static char *const names[] = {
         [SPREAD_WAITING] = "waits", [SPREAD_READING] = "reads", [SPREAD_HAS] = "has"};
@@ -364,7 +370,7 @@ static void view(Flm__CommonPlace *v, const struct spread *s, struct spread_plac
     v->node = p->node->name;
     v->state = names[p->state];
     v->from = p->source ? p->source->node->name : p->from;
-    v->bytes = p->state == SPREAD_HAS ? s->blob->size : 0;
+    v->bytes = p->bytes;
 }
 
 Flm__CommonPlace *spread_view(const struct blob *b, Flm__CommonView *v)
@@ -380,9 +386,9 @@ Flm__CommonPlace *spread_view(const struct blob *b, Flm__CommonView *v)
     n = 0;
     DL_FOREACH(first, p)
     if (n < VIEWED)
-        view(&list[n++], s, p);
+        view(&list[n++], p);
     v->size = b->size;
-    v->sent = s ? s->copies * b->size : 0;
+    v->sent = s ? s->sent : 0;
     v->n_places = n;
     v->places = (Flm__CommonPlace **)pointers;
     return list;

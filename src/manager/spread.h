@@ -42,6 +42,7 @@ struct spread_place {
     bool open;    /* HAS: others can read it there */
     bool leaving; /* it needs it no more */
     uint64_t address, key;
+    uint64_t bytes; /* that it has read */
 };
 
 /* What a message for an executor of the node says of the blob: fills ref but for its version. When that is

@@ -99,6 +99,7 @@ static void tell_read(struct common *common)
     Flm__CommonAt at = FLM__COMMON_AT__INIT;
     at.id = common->id;
     at.attempt = common->attempt;
+    at.bytes = common->pull->from.bytes;
     at.open = relay->ops->expose(relay->fabric, common->pull->room.map, common->pull->size, &common->region,
                                  &at.address, &at.key, NULL) == 0;
     tell_at(relay, &at);
@@ -131,6 +132,24 @@ static void on_pulled(struct pull *pull)
     tell_slots(common, pull->room.fd, "");
 }
 
+/* Where it is to be read, and what: of a version like one that is here, no more than differs. */
+static struct pull_source source_of(const struct common *common, const Flm__CommonSource *source)
+{
+    const struct common *base = find(common->relay, source->before);
+    struct pull_source from = {.node = source->node.data,
+                               .node_size = source->node.len,
+                               .address = source->address,
+                               .key = source->key,
+                               .bytes = (size_t)common->size};
+    if (base && base->ready && base->size == common->size && source->offset <= common->size &&
+        source->bytes <= common->size - source->offset) {
+        from.base = base->pull;
+        from.offset = (size_t)source->offset;
+        from.bytes = (size_t)source->bytes;
+    }
+    return from;
+}
+
 void relay_common_source(struct relay *relay, const Flm__CommonSource *source)
 {
     struct common *common = find(relay, source->id);
@@ -148,8 +167,8 @@ void relay_common_source(struct relay *relay, const Flm__CommonSource *source)
         return;
     relay_pull_drop(common->pull);
     common->attempt = source->attempt;
-    common->pull = relay_pull_from(relay, source->node.data, source->node.len, common->size,
-                                   source->address, source->key, &error);
+    const struct pull_source from = source_of(common, source);
+    common->pull = relay_pull_from(relay, &from, common->size, &error);
     if (!common->pull) {
         snprintf(common->why, sizeof(common->why), "%s", error.text);
         tell_not_read(relay, common->id, common->attempt, error.code);

@@ -6,8 +6,9 @@
 transports | grep -q tcp || skip 'this build has no fabric provider'
 transport='tcp;ofi_rxm'
 words=1000000 size=8000000
-printf '[application]\nname = updates\nshim = so\ncommand = %s\nmin_instances = 6\n' "$services/updates.so" >updates.app
+printf '[application]\nname = updates\nshim = so\ncommand = %s\nmin_instances = 9\n' "$services/updates.so" >updates.app
 declare -A agents
+export id=tree # of the session
 
 nodes() { # NAME...: agents that relay
     local name
@@ -20,11 +21,11 @@ nodes() { # NAME...: agents that relay
 }
 
 session() { # ARGUMENT...: of the client; the session goes on without it
-    run "$FLM_BUILDDIR/tests/system/updates" -a updates.app -I tree -D journal "$@"
+    run "$FLM_BUILDDIR/tests/system/updates" -a updates.app -I "$id" -D journal "$@"
 }
 
 view() { # FILTER of what flmctl says of the session
-    flmctl -o json view tree | jq -r "$1"
+    flmctl -o json view "$id" | jq -r "$1"
 }
 export -f view
 
@@ -65,27 +66,42 @@ spread 5
 check_match 'flmd sends two copies of the newest, too' "$(copies)" '^[12]$'
 check_equal 'no node had to read anything twice' '' "$(grep 'could not read' flmd.log)"
 
+# Patches: a node that has the version before reads what has changed.
+flmctl cancel tree
+id=patched
+session -c $words -r 0
+spread 5
+session -c $words -P -r 1
+wait_for 'a patch comes to all nodes' bash -c '[ "$(view ".common[0].version, ([.common_nodes[].bytes] | add)" | xargs)" = "2 4000" ]'
+check_match 'flmd sends that twice' "$(view '.common[0].sent')" '^(800|1600)$'
+session -c $words -P -r 12 -n 10
+check_match 'tasks see patch upon patch' "$out$err" '^versions 2\.\.14 tasks 120 wrong 0 '
+nodes late
+spread 6
+check_equal 'a node that has no older version reads all' $size "$(view '.common_nodes[] | select(.node == "late") | .bytes')"
+check_equal 'and enters with the right bytes' '' "$(view .trouble)"
+
 # A node that is stopped gives nothing, and is not given up: those that read there wait.
 source() { # the node from which the node NAME reads
     view ".common_nodes[] | select(.node == \"$1\") | .from"
 }
-for name in a b c d e; do kill -STOP "${agents[$name]}"; done
+for name in "${!agents[@]}"; do kill -STOP "${agents[$name]}"; done
 nodes f
 reading 1
 from=$(source f)
-check_match 'a node that comes later reads from another' "$from" '^[a-e]$'
-for name in a b c d e; do [ "$name" = "$from" ] || kill -CONT "${agents[$name]}"; done
+check_match 'a node that comes later reads from another' "$from" '^([a-e]|late)$'
 kill -KILL "${agents[$from]}"
 unset "agents[$from]"
-spread 5
-check_match 'when that one is lost, from a third' "$(source f)" '^[a-e]$'
+for name in "${!agents[@]}"; do kill -CONT "${agents[$name]}"; done
+spread 6
+check_match 'when that one is lost, from a third' "$(source f)" '^([a-e]|late)$'
 check_equal 'with the right bytes' '' "$(view .trouble)"
 
 # The session ends while a node reads.
 for name in "${!agents[@]}"; do kill -STOP "${agents[$name]}"; done
 nodes g
 reading 1
-flmctl cancel tree
+flmctl cancel patched
 for name in "${!agents[@]}"; do kill -CONT "${agents[$name]}" 2>/dev/null; done
 wait_for 'a session ends while a node reads' bash -c '[ "$(view .state)" = Closed ]'
 wait_for 'then no node keeps its data' keeps_none

@@ -130,6 +130,7 @@ static void tell_read(unsigned i, int code, bool open, uint64_t attempt)
     at.attempt = attempt;
     at.code = code;
     at.open = open;
+    at.bytes = blob.size;
     at.key = 'a' + i;
     spread_read(&nodes[i], &at);
 }
