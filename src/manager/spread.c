@@ -11,11 +11,10 @@
 #include <utlist.h>
 
 enum {
-    READERS = 2,             /* of one place at a time, and the copies that flmd sends */
-    VIEWED = 1024,           /* places of one spread, in an answer for people */
-    FAILURES = 2,            /* after so many reads from other nodes a place reads from flmd */
-    SLOWEST = 4 << 20,       /* bytes/s: a read from another node that is slower has failed */
-    NANOSECONDS = 1000000000 /* of a second */
+    READERS = 2,       /* of one place at a time, and the copies that flmd sends */
+    VIEWED = 1024,     /* places of one spread, in an answer for people */
+    FAILURES = 2,      /* after so many reads from other nodes a place reads from flmd */
+    SLOWEST = 4 << 20, /* bytes/s: a read from another node that is slower has failed */
 };
 
 struct spread {
@@ -116,27 +115,25 @@ static struct spread_place *least_asked(const struct spread *s, const struct spr
     return best;
 }
 
-/* Removes a place; what it held of the blob is left to the caller: true, it held it. */
-static bool take_out(struct spread *s, struct spread_place *p)
+/* The caller holds the blob, if the place does. */
+static void take_out(struct spread *s, struct spread_place *p)
 {
-    bool held = p->state != SPREAD_HAS;
     DL_DELETE(s->places, p);
+    if (p->state != SPREAD_HAS)
+        blob_release(s->blob);
     free(p);
-    return held;
 }
 
 static void let_go(struct spread *s, struct spread_place *p)
 {
     tell_free(p->node, s->id);
-    if (take_out(s, p))
-        blob_release(s->blob); /* the caller holds it */
+    take_out(s, p);
 }
 
 static void give_up(struct spread *s, struct spread_place *p, int code)
 {
     tell_none(p->node, s->id, code);
-    if (take_out(s, p))
-        blob_release(s->blob); /* likewise */
+    take_out(s, p);
 }
 
 /* p reads no more, whatever came of it. */
@@ -311,8 +308,7 @@ static void lose(struct spread *s, struct spread_place *p)
     }
     p->readers = 0;
     end_reading(s, p);
-    if (take_out(s, p))
-        blob_release(s->blob); /* the caller holds it */
+    take_out(s, p);
 }
 
 void spread_node_gone(struct manager *m, const struct node *n)
@@ -333,7 +329,7 @@ void spread_node_gone(struct manager *m, const struct node *n)
 static bool is_too_slow(const struct spread *s, const struct spread_place *p)
 {
     const struct manager *m = s->blob->manager;
-    double limit = 2e6 * m->options.loss_ms + (double)s->blob->size / SLOWEST * NANOSECONDS;
+    double limit = 2e6 * m->options.loss_ms + 1e9 * (double)s->blob->size / SLOWEST;
     return p->state == SPREAD_READING && p->source && (double)(m->now - p->since) > limit;
 }
 

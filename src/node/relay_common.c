@@ -119,12 +119,13 @@ static void tell_gone(const struct common *common)
 static void on_pulled(struct pull *pull)
 {
     struct common *common = pull->owner;
-    if (pull->status < 0) {
+    int status = pull->status;
+    if (status < 0) {
         snprintf(common->why, sizeof(common->why), "the common data could not be read: %s",
-                 flm_strerror(pull->status));
+                 flm_strerror(status));
         common->pull = NULL;
         relay_pull_drop(pull);
-        tell_not_read(common->relay, common->id, common->attempt, pull->status);
+        tell_not_read(common->relay, common->id, common->attempt, status);
         return;
     }
     common->ready = true;
