@@ -103,6 +103,13 @@ struct flm_reason_count {
     uint64_t lost;  /* attempts that ended so with their executor, and were or will be made again */
 };
 
+/* A node that relays and has the newest common data of a session, or is to read them. */
+struct flm_common_place {
+    const char *node, *from; /* from: the node where it reads or has read them; "": the manager */
+    const char *state;       /* "waits", "reads", "has" */
+    uint64_t bytes;          /* that it has read */
+};
+
 struct flm_session_view {
     const char *id, *application, *client; /* client: "" when none is attached */
     const char *state;                     /* "Open", "Closing", "Closed" */
@@ -125,6 +132,10 @@ struct flm_session_view {
                                   that were cut off and came to nothing */
     struct flm_reason_count *reasons; /* what went wrong how often; only from flm_get_session */
     int n_reasons;
+    uint64_t common_version, common_size;   /* of its newest common data; 0: it has none. These, and what */
+    uint64_t common_sent;                   /* follows, only from flm_get_session. Sent by the manager */
+    struct flm_common_place *common_places; /* nodes on which the manager itself runs need no copy */
+    int n_common_places;
 };
 FLM_API int flm_list_sessions(flm_client *client, struct flm_session_view **list, flm_error *error);
 FLM_API int flm_get_session(flm_client *client, const char *id, struct flm_session_view **view,

@@ -198,9 +198,16 @@ FLM_API uint64_t flm_submitted(const flm_session *session);
 FLM_API int flm_update_common_data(flm_session *session, const void *data, size_t size, uint64_t *version,
                                    flm_error *error);
 
+/* The same where only `size` bytes from `offset` on change: they must lie within
+ * the newest common data (else FLM_EINVAL), and a node that has the version
+ * before reads no more than them. */
+FLM_API int flm_patch_common_data(flm_session *session, size_t offset, const void *data, size_t size,
+                                  uint64_t *version, flm_error *error);
+
 /* The version of the session's common data that this client knows of: 1 after
  * flm_create_session with common data, in a session that was opened again what
- * it had then, later what flm_update_common_data said; 0: it has none. */
+ * it had then, later what flm_update_common_data or flm_patch_common_data said;
+ * 0: it has none. */
 FLM_API uint64_t flm_common_version(const flm_session *session);
 
 /* The id of a session; valid as long as the handle. */

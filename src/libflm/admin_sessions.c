@@ -10,8 +10,31 @@ enum {
 
 /* ---- sessions ---------------------------------------------------------------- */
 
-static void fill_session(struct flm_session_view *to, const Flm__SessionView *v, struct flm_event **events,
-                         struct flm_place_view **places, struct flm_reason_count **reasons)
+/* What the views of sessions point to; each is followed by the next. */
+struct room {
+    struct flm_event *events;
+    struct flm_place_view *places;
+    struct flm_reason_count *reasons;
+    struct flm_common_place *common;
+};
+
+static void fill_common(struct flm_session_view *to, const Flm__CommonView *v, struct room *room)
+{
+    to->common_places = room->common;
+    if (!v)
+        return;
+    to->common_version = v->version;
+    to->common_size = v->size;
+    to->common_sent = v->sent;
+    to->n_common_places = (int)v->n_places;
+    for (size_t i = 0; i < v->n_places; i++)
+        *room->common++ = (struct flm_common_place){.node = v->places[i]->node,
+                                                    .from = v->places[i]->from,
+                                                    .state = v->places[i]->state,
+                                                    .bytes = v->places[i]->bytes};
+}
+
+static void fill_session(struct flm_session_view *to, const Flm__SessionView *v, struct room *room)
 {
     *to = (struct flm_session_view){
         .id = v->id,
@@ -34,9 +57,9 @@ static void fill_session(struct flm_session_view *to, const Flm__SessionView *v,
         .weight = v->weight,
         .tasks_per_second = v->tasks_per_second,
         .trouble = v->trouble,
-        .events = *events,
+        .events = room->events,
         .n_events = (int)v->n_events,
-        .places = *places,
+        .places = room->places,
         .n_places = (int)v->n_places,
         .results_file = v->results_file,
         .results_rows = v->results_rows,
@@ -46,42 +69,45 @@ static void fill_session(struct flm_session_view *to, const Flm__SessionView *v,
         .wasted_s = v->wasted_s,
     };
     for (size_t i = 0; i < v->n_events; i++)
-        flm__views_event((*events)++, v->events[i]);
+        flm__views_event(room->events++, v->events[i]);
     for (size_t i = 0; i < v->n_places; i++)
-        *(*places)++ = (struct flm_place_view){.node = v->places[i]->node,
-                                               .block = v->places[i]->block,
-                                               .tasks = v->places[i]->tasks,
-                                               .executors = v->places[i]->executors};
-    to->reasons = *reasons;
+        *room->places++ = (struct flm_place_view){.node = v->places[i]->node,
+                                                  .block = v->places[i]->block,
+                                                  .tasks = v->places[i]->tasks,
+                                                  .executors = v->places[i]->executors};
+    to->reasons = room->reasons;
     for (size_t i = 0; i < v->n_ended && i < v->n_lost; i++)
         if (v->ended[i] || v->lost[i])
-            *(*reasons)++ = (struct flm_reason_count){(int)i, v->ended[i], v->lost[i]};
-    to->n_reasons = (int)(*reasons - to->reasons);
+            *room->reasons++ = (struct flm_reason_count){(int)i, v->ended[i], v->lost[i]};
+    to->n_reasons = (int)(room->reasons - to->reasons);
+    fill_common(to, v->common, room);
 }
 
 static int take_sessions(Flm__Message *reply, struct flm_session_view **list, flm_error *error)
 {
     const Flm__Reply *r = reply->reply;
-    size_t n = r->n_sessions, n_events = 0, n_places = 0, n_reasons = 0;
-    struct flm_event *events;
-    struct flm_place_view *places;
-    struct flm_reason_count *reasons;
+    size_t n = r->n_sessions, n_events = 0, n_places = 0, n_reasons = 0, n_common = 0;
+    struct room room;
     void *more;
     for (size_t i = 0; i < n; i++) {
         n_events += r->sessions[i]->n_events;
         n_places += r->sessions[i]->n_places;
         n_reasons += r->sessions[i]->n_ended;
+        n_common += r->sessions[i]->common ? r->sessions[i]->common->n_places : 0;
     }
-    *list = flm__views_make_room_take(
-        reply, n, sizeof(**list),
-        n_events * sizeof(*events) + n_places * sizeof(*places) + n_reasons * sizeof(*reasons), &more);
+    *list =
+        flm__views_make_room_take(reply, n, sizeof(**list),
+                                  n_events * sizeof(*room.events) + n_places * sizeof(*room.places) +
+                                      n_reasons * sizeof(*room.reasons) + n_common * sizeof(*room.common),
+                                  &more);
     if (!*list)
         return flm__admin_no_memory(error);
-    events = more;
-    places = (struct flm_place_view *)(void *)(events + n_events);
-    reasons = (struct flm_reason_count *)(void *)(places + n_places);
+    room.events = more;
+    room.places = (struct flm_place_view *)(void *)(room.events + n_events);
+    room.common = (struct flm_common_place *)(void *)(room.places + n_places);
+    room.reasons = (struct flm_reason_count *)(void *)(room.common + n_common);
     for (size_t i = 0; i < n; i++)
-        fill_session(&(*list)[i], r->sessions[i], &events, &places, &reasons);
+        fill_session(&(*list)[i], r->sessions[i], &room);
     return (int)n;
 }
 

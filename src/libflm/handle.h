@@ -116,6 +116,7 @@ struct flm_session {
     flm_error lost_error;
 
     uint64_t common_version, common_tried; /* that we know of; that was asked for last */
+    bool common_busy;                      /* a thread is asking for one */
     bool lost_tasks;                       /* some were told that the manager is gone */
 
     flm_session *previous, *next; /* in client->sessions */

@@ -138,14 +138,21 @@ bool flm__inproc_is_cancelled(const struct flm__inproc_session *s, uint64_t task
     return false;
 }
 
-/* Common data: pages that the service cannot write to. */
-static int copy_common(struct flm__inproc_session *s, const Flm__BlobRef *ref, flm_error *error)
+/* Common data: pages that the service cannot write to. patch_at: only what is there changes; NULL: all. */
+static int copy_common(struct flm__inproc_session *s, const Flm__BlobRef *ref, const uint64_t *patch_at,
+                       flm_error *error)
 {
-    size_t size = (size_t)ref->size;
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t size = patch_at ? s->common_size : (size_t)ref->size, at = patch_at ? (size_t)*patch_at : 0;
+    if (at > size || ref->size > size - at)
+        return flm__error_set(error, FLM_EINVAL,
+                              "the common data have %zu bytes: %zu from %zu on do not fit", size,
+                              (size_t)ref->size, at);
+    char *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
         return flm__error_set(error, FLM_ENOMEM, "no memory for %zu bytes of common data", size);
-    memcpy(map, (const void *)(uintptr_t)ref->address, size);
+    if (patch_at)
+        memcpy(map, s->common, size);
+    memcpy(map + at, (const void *)(uintptr_t)ref->address, (size_t)ref->size);
     mprotect(map, size, PROT_READ);
     if (s->common)
         munmap(s->common, s->common_size);
@@ -161,7 +168,7 @@ static int update_common(struct flm__inproc *p, const Flm__UpdateCommon *update,
     struct flm__inproc_session *s = flm__inproc_session(p, update->session);
     if (!s)
         return flm__error_set(error, FLM_ENOTFOUND, "there is no such session");
-    int rc = copy_common(s, update->common, error);
+    int rc = copy_common(s, update->common, update->patch ? &update->offset : NULL, error);
     reply->common_version = s->info.common_version;
     return rc;
 }
@@ -238,7 +245,7 @@ static int create_session(struct flm__inproc *p, const Flm__SessionSpec *spec, F
     snprintf(s->application, sizeof(s->application), "%s", spec->application);
     int rc = load(s, *app, error);
     if (rc == 0 && spec->common)
-        rc = copy_common(s, spec->common, error);
+        rc = copy_common(s, spec->common, NULL, error);
     if (rc == 0)
         rc = enter(s, error);
     if (rc < 0) {

@@ -5,6 +5,7 @@
 #include "manager/executor.h"
 #include "manager/node.h"
 #include "manager/peer.h"
+#include "manager/spread.h"
 #include "net/blob.h"
 #include "net/ring.h"
 
@@ -88,6 +89,7 @@ void blob_release(struct blob *b)
 {
     if (!b || --b->refs)
         return;
+    spread_end(b);
     if (b->region)
         b->manager->fabric_ops->conceal(b->manager->fabric, b->region);
     if (b->room.fd >= 0 && !b->shown) {

@@ -21,6 +21,10 @@ struct blob {
     } origin;                   /* birth not 0: the executor that is to hear when it is done with */
     struct flm__region *region; /* exposed to relays and remote clients */
     uint64_t address, key;
+    struct {
+        uint64_t base, offset, size;
+    } patched;             /* base not 0: it is like that blob but for these bytes */
+    struct spread *spread; /* common data: on which nodes they are, see spread.h; NULL: on none */
     struct manager *manager;
 };
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "manager/client.h"
 #include "manager/durable.h"
+#include "manager/spread.h"
 #include "net/ring.h"
 
 #include <stdlib.h>
@@ -155,6 +156,7 @@ void common_gone(struct peer *p)
     for (struct common_read *c = p->common_reads; c; c = c->next)
         c->peer = NULL;
     p->common_reads = NULL;
+    common_patches_gone(p);
 }
 
 /* Takes the message when reading has begun: 0. */
@@ -198,27 +200,35 @@ void common_receive(struct peer *p, Flm__Message *m, const Flm__BlobRef *ref, in
     flm__message__free_unpacked(m, NULL);
 }
 
-static void refuse(struct peer *p, const Flm__Request *r, struct blob *common, int code, const char *text)
+static void refuse(struct peer *p, uint64_t request, struct blob *common, int code, const char *text)
 {
     blob_release(common);
-    client_reply(p, r->id, code, text);
+    client_reply(p, request, code, text);
 }
 
-static void update(struct peer *p, const Flm__Request *r, struct blob *common)
+void common_set(struct peer *p, uint64_t request, uint32_t session, uint64_t version, struct blob *common)
 {
-    struct session *s = client_attached(p, r->update_common->session, r->id);
-    uint64_t version = r->update_common->common->version;
+    struct session *s = client_attached(p, session, request);
     flm_error error = {0};
     if (!s) {
         blob_release(common);
     } else if (s->state != SESSION_OPEN) {
-        refuse(p, r, common, FLM_ECLOSED, "the session is closed: it gets no new common data");
+        refuse(p, request, common, FLM_ECLOSED, "the session is closed: it gets no new common data");
     } else if (!s->durability) {
         go_over(s, common, version);
-        answer(p, r->id, s);
-    } else if (record(s, common, version, p, r->id, &error) < 0) {
-        refuse(p, r, common, error.code, error.text);
+        answer(p, request, s);
+    } else if (record(s, common, version, p, request, &error) < 0) {
+        refuse(p, request, common, error.code, error.text);
     }
+}
+
+static void update(struct peer *p, const Flm__Request *r, struct blob *common)
+{
+    const Flm__UpdateCommon *u = r->update_common;
+    if (u->patch || p->common_patches)
+        common_patch(p, r, common);
+    else
+        common_set(p, r->id, u->session, u->common->version, common);
 }
 
 void common_request(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
@@ -240,7 +250,16 @@ int common_show(struct executor *e, Flm__BlobRef *ref)
     struct session *s = e->session;
     e->common_version = s->common_version;
     ref->version = s->common_version;
-    return blob_show(s->common, e->node->peer, !e->link, ref);
+    if (e->link)
+        return blob_show(s->common, e->node->peer, false, ref);
+    spread_show(s->common, e->node, ref);
+    return -1;
+}
+
+void common_shown(struct executor *e)
+{
+    if (!e->link && e->session->common)
+        spread_shown(e->session->common, e->node);
 }
 
 void common_tell(struct executor *e)
@@ -259,6 +278,7 @@ void common_tell(struct executor *e)
     FLM__MESSAGE(m, common, COMMON, &c);
     e->updating = true;
     peer_send(e->node->peer, &m, &fd, fd >= 0);
+    common_shown(e);
 }
 
 void executor_common_taken(struct executor *e, const Flm__CommonTaken *taken)

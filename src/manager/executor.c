@@ -175,6 +175,7 @@ int executor_bind(struct executor *e, struct session *s)
     }
     FLM__MESSAGE(message, bind, BIND, &b);
     send_to_agent(e, &message, &fd, fd >= 0);
+    common_shown(e);
     group_places_free(&places);
     executor_reset_flow(e);
     e->state = EXECUTOR_BINDING;

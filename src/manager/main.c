@@ -16,6 +16,7 @@
 #include "manager/flow.h"
 #include "manager/loop.h"
 #include "manager/rejoin.h"
+#include "manager/spread.h"
 #include "manager/results.h"
 #include "manager/retention.h"
 #include "manager/session.h"
@@ -76,6 +77,7 @@ static void on_heartbeat(uv_timer_t *timer)
     struct manager *m = timer->data;
     m->now = flm__now_ns();
     node_heartbeat(m);
+    spread_look(m);
     flm__pool_trim(&m->blob_pool, m->now);
     flm__maps_trim(&m->blob_maps, m->now);
     end_time_look(m);

@@ -8,6 +8,7 @@
 #include "manager/logs.h"
 #include "manager/objects.h"
 #include "manager/rejoin.h"
+#include "manager/spread.h"
 #include "net/ring.h"
 
 #include <stdio.h>
@@ -82,6 +83,15 @@ int node_join(struct peer *p, const Flm__Node *d, flm_error *error)
     return 0;
 }
 
+void node_set_fabric_address(struct node *n, const Flm__Request *r)
+{
+    n->heard_ns = n->peer->manager->now;
+    if (r->fabric_address.len > sizeof(n->fabric_address))
+        return; /* it is refused, too */
+    memcpy(n->fabric_address, r->fabric_address.data, r->fabric_address.len);
+    n->fabric_address_size = r->fabric_address.len;
+}
+
 void node_gone(struct node *n, const char *why)
 {
     struct manager *m = n->peer->manager;
@@ -89,6 +99,7 @@ void node_gone(struct node *n, const char *why)
     snprintf(text, sizeof(text), "node %.100s is lost: %.80s", n->name, why);
     logs_node_gone(n);
     objects_node_gone(m, n);
+    spread_node_gone(m, n);
     for (unsigned i = 0; i < n->n_slots; i++)
         executor_node_gone(n->lanes[i], FLM_REASON_NODE_LOST, text);
     n->peer->node = NULL;
@@ -226,6 +237,12 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_COMMON_TAKEN:
         if ((e = lane(n, m->common_taken->lane, m->common_taken->life)))
             executor_common_taken(e, m->common_taken);
+        break;
+    case FLM__MESSAGE__BODY_COMMON_AT:
+        spread_read(n, m->common_at);
+        break;
+    case FLM__MESSAGE__BODY_COMMON_GONE:
+        spread_unused(n, m->common_gone);
         break;
     case FLM__MESSAGE__BODY_REPLY:
         logs_reply(n, m);

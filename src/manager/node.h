@@ -3,6 +3,7 @@
 #define MANAGER_NODE_H
 
 #include "manager/peer.h"
+#include "net/fabric.h"
 
 enum { JOB_ID_SIZE = 288 }; /* PBS: a number and the name of its server */
 
@@ -17,10 +18,12 @@ struct node {
     int64_t began_ns; /* when it came */
     int64_t end_ns;   /* of its block, of our clock; 0: none known */
     unsigned n_slots;
-    unsigned undealt;        /* slots, in this run of the scheduler */
-    struct executor **lanes; /* by lane */
-    int64_t end_time_s;      /* the same since the epoch */
-    int64_t heard_ns;        /* last sign of life of a relay */
+    unsigned undealt;                                      /* slots, in this run of the scheduler */
+    struct executor **lanes;                               /* by lane */
+    int64_t end_time_s;                                    /* the same since the epoch */
+    unsigned char fabric_address[FLM__FABRIC_ADDRESS_MAX]; /* of a relay */
+    size_t fabric_address_size;
+    int64_t heard_ns; /* last sign of life of a relay */
     uint64_t ping;
     bool coming_back; /* with executors that outlived an earlier session manager: more will be said of them
                        */
@@ -37,6 +40,9 @@ int node_join(struct peer *p, const Flm__Node *description, flm_error *error);
 
 /* A message of the agent. Takes the message and its descriptors. */
 void node_message(struct peer *p, Flm__Message *message, int *fds, unsigned n_fds);
+
+/* Its fabric is reached there. */
+void node_set_fabric_address(struct node *n, const Flm__Request *r);
 
 /* The connection is gone. */
 void node_gone(struct node *n, const char *why);

@@ -1,38 +1,24 @@
-/* A patch makes a new version out of a copy of the newest, since others may have that. Copying may take a
- * second, so another thread does it; if the object has changed meanwhile it is done again. */
+/* A patch makes a new version out of a copy of the newest, since others may have that, on another thread;
+ * if the object has changed meanwhile it is done again. */
 #include "manager/objects_inside.h"
 
 #include "base/error.h"
+#include "manager/blob_patch.h"
 #include "manager/client.h"
-#include "net/blob.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct object_patch {
-    uv_work_t work;
     struct object_patch *next; /* in peer->patches */
     struct manager *manager;
     struct peer *peer; /* NULL: gone */
     uint64_t request;
     char name[FLM_MAX_NAME + 1];
     uint64_t condition, offset;
-    struct blob *base, *patch; /* mapped */
-    int fd;
+    struct blob *base, *patch;
     flm_error error;
 };
-
-/* On another thread. */
-static void copy(uv_work_t *work)
-{
-    struct object_patch *c = work->data;
-    c->fd = flm__blob_copy(c->base->map, c->base->size, &c->error);
-    if (c->fd >= 0 && flm__blob_write(c->fd, c->patch->map, c->patch->size, c->offset, &c->error) < 0) {
-        close(c->fd);
-        c->fd = -1;
-    }
-}
 
 static void finish(struct object_patch *c, const struct object *o)
 {
@@ -52,42 +38,37 @@ static void finish(struct object_patch *c, const struct object *o)
 
 static void begin(struct object_patch *c);
 
-static void copied(uv_work_t *work, int status)
+static void copied(void *arg, struct blob *whole, const flm_error *error)
 {
-    struct object_patch *c = work->data;
+    struct object_patch *c = arg;
     struct manager *m = c->manager;
+    c->error = *error;
     struct object *o = object_find(m, c->name, c->condition, &c->error);
-    struct blob *whole = NULL;
-    if (status < 0)
-        flm__error_set(&c->error, FLM_ECANCELLED, "the session manager is ending");
-    if (c->fd >= 0 && o && o->blob == c->base)
-        whole = blob_take(m, c->fd, c->base->size, false, &c->error);
-    else if (c->fd >= 0)
-        close(c->fd);
-    if (c->fd >= 0 && o && o->blob != c->base) {
-        blob_release(c->base);
-        c->base = NULL;
-        begin(c);
+    if (whole && o && o->blob == c->base) {
+        object_set(m, o, whole);
+        finish(c, o);
         return;
     }
-    if (whole)
-        object_set(m, o, whole);
-    finish(c, whole ? o : NULL);
+    blob_release(whole);
+    if (!whole || !o) {
+        finish(c, NULL);
+        return;
+    }
+    blob_release(c->base);
+    c->base = NULL;
+    begin(c);
 }
 
 static void begin(struct object_patch *c)
 {
     struct object *o = object_find(c->manager, c->name, c->condition, &c->error);
-    c->fd = -1;
     if (o && (c->offset > o->blob->size || c->patch->size > o->blob->size - c->offset)) {
         flm__error_set(&c->error, FLM_EINVAL, "object %s has %llu bytes: %llu from %llu on do not fit",
                        o->name, (unsigned long long)o->blob->size, (unsigned long long)c->patch->size,
                        (unsigned long long)c->offset);
-    } else if (o && blob_map(o->blob, &c->error) && blob_map(c->patch, &c->error)) {
+    } else if (o && blob_patch(o->blob, c->patch, c->offset, copied, c, &c->error) == 0) {
         c->base = blob_hold(o->blob);
-        if (uv_queue_work(&c->manager->uv, &c->work, copy, copied) == 0)
-            return;
-        flm__error_set(&c->error, FLM_EINTERNAL, "the session manager cannot start a thread");
+        return;
     }
     finish(c, NULL);
 }
@@ -108,7 +89,6 @@ void object_patch(struct peer *p, const Flm__Request *r, struct blob *data)
                                .offset = r->object->offset,
                                .patch = data};
     memcpy(c->name, r->object->name, strlen(r->object->name) + 1);
-    c->work.data = c;
     p->patches = c;
     begin(c);
 }

@@ -433,7 +433,7 @@ void peer_connect_fabric(struct peer *p, const Flm__Request *r)
         rc = m->fabric_ops->connect(m->fabric, r->fabric_address.data, r->fabric_address.len, p->key_in,
                                     p->key_out, &p->link, &error);
     if (p->node)
-        p->node->heard_ns = m->now;
+        node_set_fabric_address(p->node, r);
     m->schedule = true;
     client_reply(p, r->id, rc, error.text);
     if (rc < 0)

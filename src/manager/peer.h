@@ -61,8 +61,9 @@ struct peer {
     bool wants_room;           /* the link has no room for some of these */
     struct deferred *deferred; /* requests that wait for tasks still on the line */
     unsigned n_deferred;
-    struct object_patch *patches;     /* that are being made, see object_patch.c */
-    struct common_read *common_reads; /* requests whose common data are being read */
+    struct object_patch *patches;        /* that are being made, see object_patch.c */
+    struct common_read *common_reads;    /* requests whose common data are being read */
+    struct common_patch *common_patches; /* patches of common data, and what waits behind them */
     /* of an agent */
     struct node *node;
 };

@@ -5,6 +5,7 @@
 #include "manager/executor.h"
 #include "manager/flow.h"
 #include "manager/results.h"
+#include "manager/spread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +149,10 @@ void verbs_get_session(struct peer *p, uint64_t id, const char *name)
     v.n_ended = v.n_lost = REASONS;
     v.ended = s->reasons.ended;
     v.lost = s->reasons.lost;
+    Flm__CommonView common = FLM__COMMON_VIEW__INIT;
+    Flm__CommonPlace *common_places = s->common ? spread_view(s->common, &common) : NULL;
+    common.version = s->common_version;
+    v.common = common_places ? &common : NULL;
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;
     r.n_sessions = 1;
@@ -156,6 +161,7 @@ void verbs_get_session(struct peer *p, uint64_t id, const char *name)
         client_send_reply(p, &r);
     else
         verbs_no_memory(p, id);
+    free(common_places);
     free(places);
     free(events);
 }

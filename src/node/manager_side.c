@@ -81,7 +81,7 @@ static void answer_ping(struct agent *agent, const Flm__Ping *ping)
     agent_tell(agent, &m, NULL, 0);
 }
 
-/* What no slot has taken: its common data are not read. */
+/* What no slot has taken: flmd hears that its common data are of no use. */
 static void decline_common(struct agent *agent, const Flm__Message *m)
 {
     if (agent->relay && m->body_case == FLM__MESSAGE__BODY_BIND)
@@ -115,6 +115,14 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_BLOB_DONE: /* life 0 */
         if (agent->relay)
             relay_blob_done(agent->relay, m->blob_done->id);
+        break;
+    case FLM__MESSAGE__BODY_COMMON_SOURCE:
+        if (agent->relay)
+            relay_common_source(agent->relay, m->common_source);
+        break;
+    case FLM__MESSAGE__BODY_COMMON_FREE:
+        if (agent->relay)
+            relay_common_free(agent->relay, m->common_free->id);
         break;
     case FLM__MESSAGE__BODY_OBJECT_GONE:
         if (agent->relay)

@@ -333,6 +333,8 @@ static void close_fabric(struct relay *r)
         uv_close((uv_handle_t *)r->fabric_poll, on_closed);
     r->fabric_poll = NULL;
     relay_conceal_all(r);
+    relay_common_conceal(r);
+    relay_pull_cut(r);
     flm__link_destroy(r->link);
     r->link = NULL;
     if (r->fabric)

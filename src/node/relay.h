@@ -69,11 +69,13 @@ void relay_blob_done(struct relay *relay, uint64_t id);
 
 /* relay_common.c: one version of a session's common data, read once. Stores it in *at, a field of the slot
  * (NULL: it cannot be had), and then calls slot_common_ready, now or later. */
-void relay_common_get(struct relay *relay, struct slot *slot, struct common **at, uint32_t session,
-                      const Flm__BlobRef *ref);
+void relay_common_get(struct relay *relay, struct slot *slot, struct common **at, const Flm__BlobRef *ref);
 void relay_common_release(struct relay *relay, struct common *common);
-/* No read is begun for this reference. */
+/* No slot has a use for this reference. */
 void relay_common_decline(struct relay *relay, const Flm__BlobRef *ref);
+/* flmd says where it is to be read, and that nobody reads it here any more. */
+void relay_common_source(struct relay *relay, const Flm__CommonSource *source);
+void relay_common_free(struct relay *relay, uint64_t id);
 
 /* relay_objects.c: an executor asks for an object; flmd answers, perhaps a slot (NULL: none) that does not
  * wait for it any more; the executor is gone. */

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "base/error.h"
 #include "net/blob.h"
+#include "net/handshake.h"
 #include "node/relay_inside.h"
 
 #include <flm/client.h>
@@ -44,11 +45,20 @@ void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id)
     agent_tell(relay->agent, &m, NULL, 0);
 }
 
+/* May call on_read. */
+static void cut(struct pull *pull)
+{
+    struct flm__link *link = pull->link;
+    pull->link = NULL;
+    flm__link_destroy(link);
+}
+
 static void on_read(void *arg, int status)
 {
     struct pull *pull = arg;
     pull->done = true;
     pull->status = status;
+    cut(pull);
     if (pull->tell)
         relay_tell_done(pull->relay, pull->lane, pull->id);
     if (pull->orphaned)
@@ -57,10 +67,74 @@ static void on_read(void *arg, int status)
         pull->on_done(pull);
 }
 
+/* Only reads go over a link to another node, so its keys are nobody's. */
+static int connect_to_node(struct pull *pull, flm_error *error)
+{
+    const struct relay *relay = pull->relay;
+    uint64_t keys[2];
+    if (flm__random(keys, sizeof(keys)) < 0)
+        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
+    return relay->ops->connect(relay->fabric, pull->node, pull->from.node_size, keys[0], keys[1],
+                               &pull->link, error);
+}
+
+static int begin_read(struct pull *pull, flm_error *error)
+{
+    const struct relay *relay = pull->relay;
+    const struct pull_source *from = &pull->from;
+    int rc = from->node_size ? connect_to_node(pull, error) : 0;
+    if (rc < 0)
+        return rc;
+    rc = relay->ops->read(pull->link ? pull->link : relay->link, (char *)pull->room.map + from->offset,
+                          from->bytes, from->address + from->offset, from->key, on_read, pull);
+    return rc < 0 ? flm__error_set(error, rc, "cannot read a payload from %s: %s",
+                                   from->node_size ? "another node" : "flmd", flm_strerror(rc))
+                  : 0;
+}
+
+/* On another thread. */
+static void copy(uv_work_t *work)
+{
+    const struct pull *pull = work->data;
+    memcpy(pull->room.map, pull->from.base->room.map, pull->size);
+}
+
+static void copied(uv_work_t *work, int status)
+{
+    struct pull *pull = work->data, *base = pull->from.base;
+    flm_error error;
+    pull->copying = false;
+    if (--base->held == 0 && base->orphaned)
+        free_pull(base);
+    if (status < 0)
+        pull->status = FLM_ENOMEM;
+    if (!pull->orphaned && pull->status == 0)
+        pull->status = begin_read(pull, &error);
+    if (pull->orphaned || pull->status < 0)
+        on_read(pull, pull->status);
+}
+
+static int begin_copy(struct pull *pull, flm_error *error)
+{
+    pull->work.data = pull;
+    if (uv_queue_work(&pull->relay->agent->loop, &pull->work, copy, copied) < 0)
+        return flm__error_set(error, FLM_ENOMEM, "no thread to copy a payload");
+    pull->copying = true;
+    pull->from.base->held++;
+    return 0;
+}
+
 struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t address, uint64_t key,
                               flm_error *error)
 {
-    if (size == 0 || size > FLM_MAX_PAYLOAD) {
+    const struct pull_source from = {.address = address, .key = key, .bytes = (size_t)size};
+    return relay_pull_from(relay, &from, size, error);
+}
+
+struct pull *relay_pull_from(struct relay *relay, const struct pull_source *from, uint64_t size,
+                             flm_error *error)
+{
+    if (size == 0 || size > FLM_MAX_PAYLOAD || from->node_size > FLM__FABRIC_ADDRESS_MAX) {
         flm__error_set(error, FLM_EPROTO, "flmd announced a payload of %llu bytes",
                        (unsigned long long)size);
         return NULL;
@@ -72,15 +146,17 @@ struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t addre
     }
     pull->relay = relay;
     pull->size = (size_t)size;
+    pull->from = *from;
+    if (from->node_size)
+        memcpy(pull->node, from->node, from->node_size);
     if (flm__pool_take(&relay->pool, pull->size, &pull->room, error) < 0) {
         free(pull);
         return NULL;
     }
     pull->next = relay->pulls;
     relay->pulls = pull;
-    int rc = relay->ops->read(relay->link, pull->room.map, pull->size, address, key, on_read, pull);
-    if (rc < 0) {
-        flm__error_set(error, rc, "cannot read a payload from flmd: %s", flm_strerror(rc));
+    if ((from->base ? begin_copy(pull, error) : begin_read(pull, error)) < 0) {
+        cut(pull);
         free_pull(pull);
         return NULL;
     }
@@ -92,8 +168,23 @@ void relay_pull_drop(struct pull *pull)
     if (!pull)
         return;
     pull->orphaned = true;
-    if (pull->done)
+    if (!pull->done)
+        cut(pull);
+    else if (!pull->held)
         free_pull(pull);
+}
+
+void relay_pull_cut(struct relay *relay)
+{
+    struct pull *p = relay->pulls;
+    while (p) {
+        bool any = p->link;
+        if (p->copying)
+            p->status = FLM_EDISCONNECTED;
+        if (any)
+            cut(p);
+        p = any ? relay->pulls : p->next; /* it, and others, may be gone */
+    }
 }
 
 void relay_pull_given(struct pull *pull, struct lane *lane, const struct flm__record *task)

@@ -112,6 +112,15 @@ void relay_drop_held(struct relay *relay, struct lane *lane);
 
 /* ---- relay_blob.c ------------------------------------------------------------------------------ */
 
+/* Where a payload is read. */
+struct pull_source {
+    const void *node; /* fabric address of another node that has it; */
+    size_t node_size; /* 0: flmd */
+    uint64_t address, key;
+    struct pull *base;    /* done, and like it but for these bytes, so only they are read; NULL: none */
+    size_t offset, bytes; /* what is read */
+};
+
 /* Payloads come by RMA into a blob of ours. */
 struct pull {
     struct pull *next;
@@ -122,8 +131,14 @@ struct pull {
     int status;
     void (*on_done)(struct pull *pull); /* NULL: somebody looks at `done` */
     void *owner;
-    bool ours; /* no executor has been told of it: an input, until it is passed on */
-    bool tell; /* flmd waits to hear that its memory has been read */
+    bool ours;              /* no executor has been told of it: an input, until it is passed on */
+    bool tell;              /* flmd waits to hear that its memory has been read */
+    struct flm__link *link; /* to another node, from which it comes, ours; NULL: from flmd */
+    bool copying;           /* its base, on another thread; what is read comes after that */
+    unsigned held;          /* so many are copying it */
+    uv_work_t work;
+    struct pull_source from; /* its node is that one here: */
+    char node[FLM__FABRIC_ADDRESS_MAX];
     unsigned lane;
     uint64_t id;
 };
@@ -131,7 +146,11 @@ struct pull {
 /* NULL: no memory, or flmd's reference is nonsense; error filled. */
 struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t address, uint64_t key,
                               flm_error *error);
+struct pull *relay_pull_from(struct relay *relay, const struct pull_source *from, uint64_t size,
+                             flm_error *error);
 void relay_pull_drop(struct pull *pull); /* NULL is allowed */
+/* The fabric is about to be closed: so are the links to other nodes. */
+void relay_pull_cut(struct relay *relay);
 /* The executor has been told of the input in pull, which is dropped. */
 void relay_pull_given(struct pull *pull, struct lane *lane, const struct flm__record *task);
 /* The executor has answered a task: its input, if that was large, is used again. */
@@ -149,6 +168,8 @@ void relay_conceal_all(struct relay *relay);
 
 void relay_objects_close(struct relay *relay);
 void relay_common_close(struct relay *relay);
+/* The fabric is about to be closed: nobody can read common data here any more. */
+void relay_common_conceal(struct relay *relay);
 /* flmd is lost: its numbers mean nothing to the next one. */
 void relay_common_retire(struct relay *relay);
 

@@ -23,7 +23,7 @@ static void give_bind(struct slot *slot)
     bind->lane = slot->lane;
     bind->life = slot->life;
     if (has_common)
-        bind->common->address = bind->common->key = 0;
+        bind->common->number = 0;
     FLM__MESSAGE(m, bind, BIND, bind);
     flm__watch_send(slot->watch, &m, &slot->bind_fd, has_common);
     slot->common_version = has_common ? bind->common->version : 0;
@@ -278,7 +278,7 @@ static void take_bind(struct slot *slot, Flm__Message *m, int *fds, unsigned n_f
     }
     const Flm__BlobRef *common = slot->bind->common;
     if (slot->agent->relay && common && common->size)
-        relay_common_get(slot->agent->relay, slot, &slot->common, slot->bind->session, common);
+        relay_common_get(slot->agent->relay, slot, &slot->common, common);
     if (!slot->bind) /* the common data cannot be had: told already */
         return;
     if (!slot_kind_fits(&slot->kind, slot->bind))
@@ -306,7 +306,7 @@ static void bind_is_ready(struct slot *slot, int fd, const char *text)
 static void give_update(struct slot *slot, int *fd)
 {
     FLM__MESSAGE(m, common, COMMON, slot->update);
-    slot->update->common->address = slot->update->common->key = 0;
+    slot->update->common->number = 0;
     flm__watch_send(slot->watch, &m, fd, 1);
     slot->common_version = slot->update->common->version;
     if (slot->common)
@@ -358,7 +358,7 @@ static void take_common(struct slot *slot, Flm__Message *m, int *fds, unsigned n
     slot->update = m->common;
     m->common = NULL;
     m->body_case = FLM__MESSAGE__BODY__NOT_SET;
-    relay_common_get(relay, slot, &slot->coming, slot->session, ref);
+    relay_common_get(relay, slot, &slot->coming, ref);
 }
 
 static void take_unbind(struct slot *slot, Flm__Message *m)

@@ -122,6 +122,7 @@ static void new_common_data(void **state)
     uint64_t version = 0;
     open_with(&f, NULL, (struct flm_session_options){0});
     assert_int_equal(flm_common_version(f.s), 0);
+    assert_int_equal(flm_patch_common_data(f.s, 0, "x", 1, NULL, &error), FLM_EINVAL); /* of nothing */
     assert_int_equal(flm_invoke(f.s, "c", 1, -1, &r), 0);
     assert_int_equal(r.size, 0);
     for (uint64_t i = 1; i < 10; i++) {
@@ -139,11 +140,19 @@ static void new_common_data(void **state)
     assert_int_equal(flm_update_common_data(f.s, "x", 0, NULL, &error), FLM_EINVAL);
     assert_int_equal(flm_update_common_data(f.s, NULL, 1, NULL, &error), FLM_EINVAL);
     assert_int_equal(flm_update_common_data(f.s, "x", FLM_MAX_PAYLOAD + 1, NULL, &error), FLM_ETOOBIG);
+    assert_int_equal(flm_patch_common_data(f.s, 3, "pat", 3, &version, &error), 0);
+    assert_int_equal(version, 10);
+    assert_int_equal(flm_invoke(f.s, "c", 1, -1, &r), 0);
+    assert_int_equal(r.size, 9);
+    assert_memory_equal(r.output, "compat da", 9);
+    assert_int_equal(flm_patch_common_data(f.s, 9, "x", 1, NULL, &error), FLM_EINVAL);
+    assert_int_equal(flm_patch_common_data(f.s, 10, "x", 1, NULL, &error), FLM_EINVAL);
+    assert_int_equal(flm_patch_common_data(NULL, 0, "x", 1, NULL, &error), FLM_EINVAL);
     struct updating u = {f.s, 0};
     assert_true(flm_run_task(f.s, "e", 1, update_in_callback, &u) > 0);
     assert_int_equal(flm_wait(f.s, -1), 0);
     assert_int_equal(u.code, FLM_EINVAL);
-    assert_int_equal(flm_common_version(f.s), 9);
+    assert_int_equal(flm_common_version(f.s), version);
     assert_int_equal(flm_common_version(NULL), 0);
     close_all(&f);
 }

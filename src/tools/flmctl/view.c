@@ -112,6 +112,36 @@ static void report_places(struct report *r, const struct flm_session_view *s)
     }
 }
 
+static void report_common(struct report *r, const struct flm_session_view *s)
+{
+    static const struct report_column columns[] = {
+        {"version", "Common data, version", REPORT_RIGHT},
+        {"bytes", "Bytes", REPORT_RIGHT},
+        {"sent", "Sent by flmd", REPORT_RIGHT},
+    };
+    static const struct report_column node_columns[] = {
+        {"node", "Common data on", 0},
+        {"state", "State", 0},
+        {"from", "Read from", 0},
+        {"bytes", "Bytes read", REPORT_RIGHT},
+    };
+    if (!s->common_version)
+        return;
+    report_table(r, "common", COLUMNS(columns));
+    report_row(r);
+    report_number(r, (int64_t)s->common_version);
+    report_number(r, (int64_t)s->common_size);
+    report_number(r, (int64_t)s->common_sent);
+    report_table(r, "common_nodes", COLUMNS(node_columns));
+    for (int i = 0; i < s->n_common_places; i++) {
+        report_row(r);
+        report_text(r, s->common_places[i].node);
+        report_text(r, s->common_places[i].state);
+        report_text(r, s->common_places[i].from[0] ? s->common_places[i].from : "flmd");
+        report_number(r, (int64_t)s->common_places[i].bytes);
+    }
+}
+
 static void report_reasons(struct report *r, const struct flm_session_view *s)
 {
     static const struct report_column columns[] = {
@@ -143,6 +173,7 @@ static int view_session(struct flmctl *ctl, const char *id)
         report_session(r, s);
         report_results(r, s);
         report_places(r, s);
+        report_common(r, s);
         report_reasons(r, s);
         flmctl_report_executors(r, executors, n_executors, id);
         if (with_tasks)

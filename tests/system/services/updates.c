@@ -11,7 +11,10 @@
 static int enter(const struct flm_session_info *info, void **state)
 {
     *state = (void *)(uintptr_t)info;
-    return 0;
+    size_t n = info->common_size / sizeof(uint64_t);
+    bool right = updates_are(info->common, n, info->common_version) ||
+                 updates_are_patched(info->common, n, info->common_version);
+    return right ? 0 : -1;
 }
 
 static uint64_t count_maps(void)
@@ -49,8 +52,10 @@ static int invoke(struct flm_task_context *task, void *state)
     const uint64_t *data = flm_task_common(task, &n, &version);
     if (in.wait)
         wait_for_gate();
-    if (version >= in.version && updates_are(data, n / sizeof(*data), version) && info->common == data &&
-        info->common_size == n && info->common_version == version)
+    bool right = in.patched ? updates_are_patched(data, n / sizeof(*data), version)
+                            : updates_are(data, n / sizeof(*data), version);
+    if (version >= in.version && right && info->common == data && info->common_size == n &&
+        info->common_version == version)
         out.version = version;
     out.maps = count_maps();
     return flm_task_set_output(task, &out, sizeof(out));
