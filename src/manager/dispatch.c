@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Bits of a stored record's flags that travel. */
-enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE | FLM__RECORD_OBJECTS };
+enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE | FLM__RECORD_OBJECTS | FLM__RECORD_OUTPUT };
 
 /* A task that is met and cannot be sent: finished ones are passed, those whose input is still on the way
  * come back by themselves. */

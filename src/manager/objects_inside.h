@@ -1,4 +1,4 @@
-/* manager/objects_inside.h - what objects.c and object_patch.c share. */
+/* manager/objects_inside.h - what objects.c and object_*.c share. */
 #ifndef MANAGER_OBJECTS_INSIDE_H
 #define MANAGER_OBJECTS_INSIDE_H
 
@@ -30,6 +30,12 @@ void object_node_unless(struct manager *m, struct object *o, const struct node *
 uint64_t object_nodes_set(const struct object *o);
 void object_nodes_clear(struct manager *m, struct object *o);
 
+/* Makes one, which has no version yet; NULL: no memory. */
+struct object *object_new(struct manager *m, const char *name, flm_error *error);
+/* Whether `more` bytes may come in place of `less`. */
+int object_check_room(const struct manager *m, uint64_t more, uint64_t less, flm_error *error);
+/* Deletes it. */
+void object_drop(struct manager *m, struct object *o);
 /* A new version; takes the blob. */
 void object_set(struct manager *m, struct object *o, struct blob *blob);
 /* Answers a request with it. */
