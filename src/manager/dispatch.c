@@ -50,7 +50,7 @@ static bool send_task(struct executor *e, struct flm__link *link, struct task_re
         flm__record_copy_payload(to + 1, r + 1, bytes - FLM__RECORD_HEADER);
     }
     if (__builtin_expect(r->flags & FLM__RECORD_OBJECTS, 0))
-        inputs_stamp(e, ref, in, to);
+        inputs_stamp(e, in, to);
     to->type = FLM__TASK;
     to->flags &= TRAVELLING;
     to->lane = executor_wire_lane(e);

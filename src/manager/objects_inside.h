@@ -5,11 +5,11 @@
 #include "base/hash.h"
 #include "manager/objects.h"
 
-/* A node that has the newest version in its memory, or (has: false) was sent a task that will ask for it.
- */
+/* A node that has the newest version in its memory, or was sent a task that will ask for it, or could not
+ * read it. */
 struct object_node {
     struct node *node;
-    bool has;
+    bool has, failed;
 };
 
 struct object {
@@ -28,6 +28,8 @@ struct object *object_find(struct manager *m, const char *name, uint64_t version
 void object_node_add(struct manager *m, struct object *o, struct node *n, bool has);
 void object_node_unless(struct manager *m, struct object *o, const struct node *n);
 uint64_t object_nodes_set(const struct object *o);
+/* The same of those that could not read it. */
+uint64_t object_nodes_failed(const struct object *o);
 void object_nodes_clear(struct manager *m, struct object *o);
 
 /* Makes one, which has no version yet; NULL: no memory. */

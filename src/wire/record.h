@@ -46,9 +46,9 @@ enum flm__record_flags {
     FLM__RECORD_OBJECTS = 32,  /* TASK: before the input, behind the deadline, stands a struct
                                   flm__task_objects, and behind that the objects that the input names */
     FLM__RECORD_OUTPUT = 64,   /* TASK: before the input, behind all these, stands a struct flm__object_ref:
-                                  the   object whose newest version the output becomes. RESULT of such a task,
-                                  from   an executor: the output is to become that; to a client: it has, and
-                                  in   its   place stands the version, uint64_t */
+                                  the object whose newest version the output becomes. RESULT of such a task,
+                                  from an executor: the output is to become that; to a client: it has, and
+                                  in its place stands the version, uint64_t */
 };
 
 struct flm__record {

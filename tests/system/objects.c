@@ -347,8 +347,6 @@ int main(int argc, char **argv)
         so.durability = FLM_DURABILITY_JOURNAL;
     if (getenv("OBJECTS_EXECUTORS"))
         so.min_instances = (unsigned)atoi(getenv("OBJECTS_EXECUTORS"));
-    if (getenv("OBJECTS_RETRIES"))
-        so.retry_limit = (unsigned)atoi(getenv("OBJECTS_RETRIES"));
     setvbuf(stdout, NULL, _IOLBF, 0);
     client = flm_connect(NULL, NULL, &e);
     if (!client || flm_register_application(client, &app, 1, &e) < 0 ||
