@@ -4,8 +4,8 @@
  * An executor whose node has none of them leaves the task to those of its session whose nodes have (the
  * most bytes of) them: it is set aside, and the executor goes on with the next. It takes it all the same
  * when it has nothing else to do and has waited for as long as reading what it lacks would take, or when
- * the task has been set aside for long (prefer.c). flmd's own node has all of them. A node that could not read
- * one of them does not take it, as long as the session has executors elsewhere.
+ * the task has been set aside for long (prefer.c). flmd's own node has all of them. A node that could not
+ * read one of them does not take it, as long as the session has executors elsewhere.
  */
 #ifndef MANAGER_INPUTS_H
 #define MANAGER_INPUTS_H

@@ -1,4 +1,5 @@
-/* Which nodes have the newest version of an object in their memory, or are about to read it there, or could not.
+/* Which nodes have the newest version of an object in their memory, or are about to read it there, or could
+ * not.
  */
 #include "manager/executor.h"
 #include "manager/objects_inside.h"

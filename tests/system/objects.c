@@ -342,11 +342,15 @@ int main(int argc, char **argv)
     const char *command[] = {argc > 1 ? argv[1] : "", NULL};
     struct flm_application app = {
         .size = sizeof(app), .name = "objects", .shim = FLM_SHIM_SO, .command = command};
+    if (getenv("OBJECTS_SHIM"))
+        app.shim = atoi(getenv("OBJECTS_SHIM"));
     struct flm_session_options so = {.size = sizeof(so), .application = app.name};
     if (getenv("OBJECTS_DURABLE"))
         so.durability = FLM_DURABILITY_JOURNAL;
     if (getenv("OBJECTS_EXECUTORS"))
         so.min_instances = (unsigned)atoi(getenv("OBJECTS_EXECUTORS"));
+    if (getenv("OBJECTS_RANKS"))
+        so.ranks_per_task = (unsigned)atoi(getenv("OBJECTS_RANKS"));
     setvbuf(stdout, NULL, _IOLBF, 0);
     client = flm_connect(NULL, NULL, &e);
     if (!client || flm_register_application(client, &app, 1, &e) < 0 ||

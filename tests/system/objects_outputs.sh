@@ -10,8 +10,13 @@ steps() { # WHAT, EXPECTED, STEP...
     check_equal "$1" "$2" "$out"
 }
 
+printf '#!/bin/sh\nhead -c 100000 /dev/zero | tr "\\0" e\n' >large
+printf '#!/bin/sh\nexec python3 "%s/examples/services/upper.py"\n' "$FLM_SRCDIR" >upper
+chmod +x large upper
+full='objects have 38 MiB in the session manager, and may have 60, which is too little for 29297 KiB more: delete some, '
+full+='or start flmd with another --object-memory'
 for transport in $(transports); do
-    engine -n 1
+    engine -n 2 --object-memory 60
     steps "the output of a task becomes an object, and its newest version ($transport)" 'ok 1
 1 5 aaaaa
 ok 2
@@ -42,6 +47,20 @@ ok 1
 7 20000001 iiiiiiiiiiiiiiiiiiii
 1 20000001 jjjjjjjjjjjjjjjjjjjj
 7 20000001 iiiiiiiiiiiiiiiiiiii" 'become x 20000001 i' 'become z 20000001 j' 'get x 0' 'get z 0' 'input x'
+    steps 'one for which there is no room fails its task' "object FLM_EFULL $full
+object FLM_EFULL $full
+7 20000001 iiiiiiiiiiiiiiiiiiii
+ok 0
+ok 2" 'become y 30000000 k' 'become y 30000000 k' 'get x 0' 'delete x 0' 'become z 30000000 k'
+    # What commands print is an output as any.
+    run env OBJECTS_SHIM=2 "$FLM_BUILDDIR/tests/system/objects" "$TEST_DIR/large" 'become e 1' 'get e 0'
+    check_equal 'that of a command becomes an object' $'ok 8\n8 100000 eeeeeeeeeeeeeeeeeeee' "$out"
+    run env OBJECTS_SHIM=3 "$FLM_BUILDDIR/tests/system/objects" "$TEST_DIR/upper" 'become e=8 1' 'get e 0'
+    check_equal 'that of a service over pipes, too' $'ok 9\n9 10 OUTPUT 1  ' "$out"
+    if [ -e "$services/allreduce.so" ] && command -v mpirun >/dev/null; then
+        OBJECTS_RANKS=2 steps 'that of the first of two ranks' $'ok 10\n10 100000 rrrrrrrrrrrrrrrrrrrr\nok 11\n11 5 sssss' \
+            'become e 100000 r' 'get e 0' 'become e 5 s' 'get e 0'
+    fi
     engine_end
 done
 
@@ -109,19 +128,6 @@ check_equal 'which makes one version' $'ok 1\nok 2\n2 7 bbbbbbb' "$(cat twice.lo
 check_equal 'of the task that was run twice' 1 "$(flmctl -o json list | jq 'last | .retried')"
 rm meet.*
 engine_end
-
-# No more than the session manager may keep.
-full='objects have 0 MiB in the session manager, and may have 1, which is too little for 19532 KiB more: delete some, '
-full+='or start flmd with another --object-memory'
-for transport in $(transports); do
-    engine -n 1 --object-memory 1
-    steps "an output for which there is no room fails its task ($transport)" "object FLM_EFULL $full
-ok 1
-object FLM_EFULL $full
-1 5 aaaaa" 'become x 20000001 f' 'become x 5 a' 'become x 20000001 f' 'get x 0'
-    engine_end
-done
-transport=ring
 
 # Objects go with flmd, so what a client of a durable session waits for could be gone.
 engine -n 1 --state-dir "$TEST_DIR/state"
