@@ -46,7 +46,9 @@ service FLM_E? as it was told
 ok 1
 7 20000001 iiiiiiiiiiiiiiiiiiii
 1 20000001 jjjjjjjjjjjjjjjjjjjj
-7 20000001 iiiiiiiiiiiiiiiiiiii" 'become x 20000001 i' 'become z 20000001 j' 'get x 0' 'get z 0' 'input x'
+7 20000001 iiiiiiiiiiiiiiiiiiii
+7 20000001 iiiiiiiiiiiiiiiiiiii" 'become x 20000001 i' 'become z 20000001 j' 'get x 0' 'get z 0' 'input x' \
+        'task x 0'
     steps 'one for which there is no room fails its task' "object FLM_EFULL $full
 object FLM_EFULL $full
 7 20000001 iiiiiiiiiiiiiiiiiiii
