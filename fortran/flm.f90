@@ -31,6 +31,7 @@ module flm
         type(c_ptr) :: output
         integer(c_size_t) :: size
         type(c_ptr) :: message
+        integer(c_int64_t) :: object_version
     end type
 
     ! flm_client *, flm_session * and struct flm_task_context *; not associated: none

@@ -241,7 +241,9 @@ enum flm_reason {
                                      says why. A session takes none after it until it is opened again */
     FLM_REASON_OBJECT = 14,       /* an object that its input names could not be had; code: FLM_ENOTFOUND (there
                                      is none), FLM_ESTALE (it has another version). One that cannot be read
-                                     is no failure of the task, but the loss of its executor */
+                                     is no failure of the task, but the loss of its executor. Or its output
+                                     could not become one: FLM_ESTALE, FLM_EFULL (flmd --object-memory),
+                                     FLM_EINVAL (it is empty), FLM_ENOMEM */
 };
 FLM_API const char *flm_reason_name(int reason); /* "service", "exit", ...; never NULL */
 FLM_API const char *flm_task_state_name(int state); /* "Pending", ...; never NULL */
@@ -257,6 +259,8 @@ struct flm_result {
     const void *output;  /* aligned to 8 bytes; NULL when size is 0 */
     size_t size;         /* bytes */
     const char *message; /* what the service or Flame said of a failure; never NULL */
+    uint64_t object_version; /* that the output has become (flm_task.output_object): there is no output then.
+                                0: it has not */
 };
 
 /* A piece of an input: `count` blocks of `size` bytes each, one every `stride` bytes from base on. So rows
@@ -299,15 +303,20 @@ struct flm_task {
                                              the memory of its node. The task has failed, FLM_REASON_OBJECT, if
                                              one is gone, or has another version, when it is to begin */
     size_t object_count;                  /* of these, at most FLM_MAX_TASK_OBJECTS; 0: none */
+    const struct flm_object_ref *output_object; /* NULL: none; else the output of the task, if that succeeds, does
+                                                   not come to the client: it becomes the newest version of
+                                                   this object, which is made if there is none. version: it
+                                                   has to have this one then; 0: whatever it has. Not with
+                                                   output, nor in a session with durability (FLM_ENOTSUP) */
 };
 
 /* Submits one task; returns its id (1, 2, 3, ... in a session) or a negative
  * FLM_E*: FLM_EAGAIN (FLM_NONBLOCK and no room; no callback runs), FLM_EINVAL,
  * FLM_ETOOBIG, FLM_ECLOSED, FLM_EDISCONNECTED, FLM_ENOMEM. callback NULL: see
- * flm_take_results. FLM_ENOTSUP: objects, and the endpoint is "inproc:". An input
- * of up to 32 KiB (with objects: 29 KiB) is copied. A larger one is not to be
- * changed or freed before the callback ($FLM_CHECK_BUFFERS, flm(7), finds a
- * client that does). */
+ * flm_take_results. FLM_ENOTSUP: objects, and the endpoint is "inproc:", or an
+ * output_object, and the session has durability. An input of up to 32 KiB (with
+ * objects: 29 KiB) is copied. A larger one is not to be changed or freed before
+ * the callback ($FLM_CHECK_BUFFERS, flm(7), finds a client that does). */
 FLM_API int64_t flm_run_task(flm_session *session, const void *input, size_t size,
                              flm_task_fn *callback, void *arg);
 FLM_API int64_t flm_submit_task(flm_session *session, const struct flm_task *task);

@@ -14,6 +14,8 @@
  * condition: the change is made only if the object has this version; 0: whatever it has. The functions of
  * clients wait for the session manager, so they return FLM_EINVAL in a callback.
  *
+ * The output of a task can become a version of one (flm_task.output_object).
+ *
  * They are in memory, and go with the session manager, also where sessions outlive it.
  *
  * All return 0 or an error: FLM_EINVAL, FLM_ETOOBIG, FLM_ENOTFOUND (no such object), FLM_EEXIST (there is

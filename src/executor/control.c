@@ -248,7 +248,7 @@ static void on_message(struct flm__executor *e, Flm__Message *m, const int *fds,
         on_blob(e, m->blob, fd);
         break;
     case FLM__MESSAGE__BODY_BLOB_DONE:
-        flm__outputs_back(&e->outputs, m->blob_done->id);
+        flm__outputs_back(&e->outputs, m->blob_done->id, m->blob_done->object[0]);
         break;
     case FLM__MESSAGE__BODY_GOT_OBJECT:
         flm__objects_got(e, m->got_object, fd);

@@ -294,7 +294,7 @@ static void succeed_large(struct flm__executor *e, const struct flm__record *r)
     struct flm__blob_ref ref = announce(e);
     char *p = reserve(e, flm__record_bytes(sizeof(ref)));
     memcpy(p + FLM__RECORD_HEADER, &ref, sizeof(ref));
-    finish(e, p, r, sizeof(ref), FLM__RECORD_BLOB);
+    finish(e, p, r, sizeof(ref), (uint8_t)(FLM__RECORD_BLOB | (r->flags & FLM__RECORD_OUTPUT)));
 }
 
 void flm__outbox_success(struct flm__executor *e, const struct flm__record *r)

@@ -74,14 +74,17 @@ void flm__outputs_lend(struct flm__outputs *o, uint64_t id, const struct flm__ro
     pthread_mutex_unlock(&o->lock);
 }
 
-void flm__outputs_back(struct flm__outputs *o, uint64_t id)
+void flm__outputs_back(struct flm__outputs *o, uint64_t id, bool kept)
 {
     pthread_mutex_lock(&o->lock);
     for (unsigned i = 0; i < o->n_lent; i++) {
         if (o->lent[i].id != id)
             continue;
         struct flm__room room = take_lent(o, i);
-        flm__pool_give(&o->pool, &room);
+        if (kept)
+            flm__room_free(&room);
+        else
+            flm__pool_give(&o->pool, &room);
         break;
     }
     pthread_mutex_unlock(&o->lock);

@@ -27,8 +27,8 @@ int flm__outputs_take(struct flm__outputs *o, size_t size, struct flm__room *out
 void flm__outputs_unused(struct flm__outputs *o, const struct flm__room *room);
 /* What was taken goes out, under that id. */
 void flm__outputs_lend(struct flm__outputs *o, uint64_t id, const struct flm__room *room);
-/* It is not read any more. */
-void flm__outputs_back(struct flm__outputs *o, uint64_t id);
+/* It is not read any more; kept: it is an object now, and its memory no more ours. */
+void flm__outputs_back(struct flm__outputs *o, uint64_t id, bool kept);
 /* The session is left: all goes, as far as it is ours. */
 void flm__outputs_forget(struct flm__outputs *o);
 /* Frees what was not used for a while. */

@@ -64,6 +64,17 @@ static inline uint32_t receive(flm_client *c, const struct flm__record *r)
     return slot;
 }
 
+/* The output has become an object: what stands there is its version. */
+static bool take_version(const struct flm__result_parts *parts, struct flm_result *result)
+{
+    if (parts->size != sizeof(result->object_version))
+        return false;
+    memcpy(&result->object_version, parts->output, sizeof(result->object_version));
+    result->output = NULL;
+    result->size = 0;
+    return true;
+}
+
 /* A result that says more than success, or whose output is large. */
 static int deliver_slow(flm_client *c, const struct flm__record *r, const void *payload)
 {
@@ -96,6 +107,8 @@ static int deliver_slow(flm_client *c, const struct flm__record *r, const void *
         memcpy(&ref, parts.output, sizeof(ref));
         return flm__blob_result(c, slot, &ref, &result);
     }
+    if (r->flags & FLM__RECORD_OUTPUT && !take_version(&parts, &result))
+        return flm__client_lost(c, FLM_EPROTO, "a result of the session manager is malformed");
     if (slot != FLM__NO_SLOT)
         finish(c, slot, &result, NULL);
     return 0;

@@ -113,6 +113,7 @@ struct flm_session {
     uint64_t seen;                   /* results that had come when a connection was lost */
     uint64_t reads_lost;             /* of these, outputs of inherited tasks that were being read then */
     uint64_t refused;                /* the first task that was, so that it is not recorded; 0: none */
+    bool is_durable;
     flm_error lost_error;
 
     uint64_t common_version, common_tried; /* that we know of; that was asked for last */
@@ -250,21 +251,18 @@ static inline void flm__slot_free(flm_client *c, uint32_t slot)
 
 /* What stands before the input in the record of a task. */
 struct flm__task_head {
-    uint32_t deadline_ms;                    /* 0: none */
-    const struct flm__task_objects *objects; /* NULL: none */
+    uint32_t deadline_ms; /* 0: none */
+    uint32_t name_bytes;
+    uint8_t name_flags; /* FLM__RECORD_OBJECTS, FLM__RECORD_OUTPUT */
+    const void *names;  /* the objects that these say, as they stand in the record */
 };
-static inline uint32_t flm__head_objects(const struct flm__task_head *head)
-{
-    return head->objects ? head->objects->bytes : 0;
-}
 static inline uint32_t flm__head_bytes(const struct flm__task_head *head)
 {
-    return (head->deadline_ms ? (uint32_t)sizeof(uint64_t) : 0) + flm__head_objects(head);
+    return (head->deadline_ms ? (uint32_t)sizeof(uint64_t) : 0) + head->name_bytes;
 }
 static inline uint8_t flm__head_flags(const struct flm__task_head *head)
 {
-    return (uint8_t)((head->deadline_ms ? FLM__RECORD_DEADLINE : 0) |
-                     (head->objects ? FLM__RECORD_OBJECTS : 0));
+    return (uint8_t)((head->deadline_ms ? FLM__RECORD_DEADLINE : 0) | head->name_flags);
 }
 /* Returns where the input comes. */
 static inline char *flm__head_write(char *to, const struct flm__task_head *head)
@@ -272,14 +270,14 @@ static inline char *flm__head_write(char *to, const struct flm__task_head *head)
     uint64_t ms = head->deadline_ms;
     if (ms)
         to = (char *)memcpy(to, &ms, sizeof(ms)) + sizeof(ms);
-    if (head->objects)
-        to = (char *)memcpy(to, head->objects, head->objects->bytes) + head->objects->bytes;
+    if (head->name_bytes)
+        to = (char *)memcpy(to, head->names, head->name_bytes) + head->name_bytes;
     return to;
 }
 /* Whether the input travels in the record itself. */
 static inline bool flm__task_is_small(size_t size, const struct flm__task_head *head)
 {
-    return size + flm__head_objects(head) <= FLM__INLINE_MAX;
+    return size + head->name_bytes <= FLM__INLINE_MAX;
 }
 
 /* What a task is made of. */
@@ -319,10 +317,9 @@ bool flm__task_has_credit(const flm_session *s, uint64_t weight);
 
 /* ---- pieces.c ---- */
 
-/* Writes down the objects that a task names, in memory to be freed. 0, FLM_EINVAL, FLM_ENOTSUP, FLM_ENOMEM.
- */
-int flm__objects_name(const flm_client *c, const struct flm_object_ref *refs, size_t n,
-                      struct flm__task_objects **out);
+/* Writes down the objects that a task names, at head->names, in memory to be freed. 0, FLM_EINVAL,
+ * FLM_ENOTSUP, FLM_ENOMEM. */
+int flm__objects_name(const flm_session *s, const struct flm_task *task, struct flm__task_head *head);
 
 /* Makes these pieces the task's input. 0, FLM_EINVAL, FLM_ETOOBIG, FLM_ENOMEM. */
 int flm__pieces_gather(const struct flm_iov *iov, size_t n, struct flm__submission *task);

@@ -13,7 +13,7 @@ struct flm__queued_task {
     const void *input; /* small: behind this structure; large: the user's or owned */
     size_t size;
     void *owned;
-    struct flm__task_head head; /* its objects are behind this structure, before the input */
+    struct flm__task_head head; /* its names are behind this structure, before the input */
     uint32_t slot;
 };
 
@@ -33,8 +33,8 @@ void flm__overflow_remember(flm_session *s)
 int flm__overflow_add(flm_session *s, uint32_t slot, const struct flm__submission *task)
 {
     bool copy = flm__task_is_small(task->size, &task->head);
-    uint32_t objects = flm__head_objects(&task->head);
-    struct flm__queued_task *q = malloc(sizeof(*q) + objects + (copy ? task->size : 0));
+    uint32_t names = task->head.name_bytes;
+    struct flm__queued_task *q = malloc(sizeof(*q) + names + (copy ? task->size : 0));
     if (!q)
         return FLM_ENOMEM;
     *q = (struct flm__queued_task){.session = s,
@@ -43,10 +43,10 @@ int flm__overflow_add(flm_session *s, uint32_t slot, const struct flm__submissio
                                    .owned = task->owned,
                                    .head = task->head,
                                    .slot = slot};
-    if (objects)
-        q->head.objects = memcpy(q + 1, task->head.objects, objects);
+    if (names)
+        q->head.names = memcpy(q + 1, task->head.names, names);
     if (copy && task->size)
-        q->input = memcpy((char *)(q + 1) + objects, task->input, task->size);
+        q->input = memcpy((char *)(q + 1) + names, task->input, task->size);
     if (s->queue_last)
         s->queue_last->next = q;
     else

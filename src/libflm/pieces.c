@@ -65,28 +65,58 @@ static uint32_t ref_bytes(const struct flm_object_ref *ref)
     return (uint32_t)((sizeof(struct flm__object_ref) + strlen(ref->name) + 1 + 7) & ~(size_t)7);
 }
 
-int flm__objects_name(const flm_client *c, const struct flm_object_ref *refs, size_t n,
-                      struct flm__task_objects **out)
+static bool is_named(const struct flm_object_ref *ref)
+{
+    return ref->name && flm__name_is_valid(ref->name);
+}
+
+/* Returns where the next one goes. */
+static void *write_ref(void *at, const struct flm_object_ref *ref)
+{
+    struct flm__object_ref *to = at;
+    *to = (struct flm__object_ref){.version = ref->version, .bytes = ref_bytes(ref)};
+    memcpy(to->name, ref->name, strlen(ref->name));
+    return (char *)at + to->bytes;
+}
+
+/* Bytes of the list of those that the input names; 0: it is malformed. */
+static uint32_t list_bytes(const struct flm_object_ref *refs, size_t n)
 {
     uint32_t bytes = sizeof(struct flm__task_objects);
     if (!refs || n > FLM__OBJECTS)
-        return FLM_EINVAL;
-    if (c->inproc)
-        return FLM_ENOTSUP;
+        return 0;
     for (size_t i = 0; i < n; i++) {
-        if (!refs[i].name || !flm__name_is_valid(refs[i].name))
-            return FLM_EINVAL;
+        if (!is_named(&refs[i]))
+            return 0;
         bytes += ref_bytes(&refs[i]);
     }
-    struct flm__task_objects *o = *out = calloc(1, bytes);
-    if (!o)
+    return bytes;
+}
+
+int flm__objects_name(const flm_session *s, const struct flm_task *task, struct flm__task_head *head)
+{
+    const struct flm_object_ref *becomes = task->output_object;
+    size_t n = task->object_count;
+    uint32_t list = n ? list_bytes(task->objects, n) : 0;
+    if ((n && !list) || (becomes && (!is_named(becomes) || task->output)))
+        return FLM_EINVAL;
+    if (s->client->inproc || (becomes && s->is_durable))
+        return FLM_ENOTSUP;
+    head->name_bytes = list + (becomes ? ref_bytes(becomes) : 0);
+    void *at = calloc(1, head->name_bytes);
+    if (!at)
         return FLM_ENOMEM;
-    *o = (struct flm__task_objects){.bytes = bytes, .count = (uint32_t)n};
-    struct flm__object_ref *to = (struct flm__object_ref *)(o + 1);
-    for (size_t i = 0; i < n; i++) {
-        *to = (struct flm__object_ref){.version = refs[i].version, .bytes = ref_bytes(&refs[i])};
-        memcpy(to->name, refs[i].name, strlen(refs[i].name));
-        to = (struct flm__object_ref *)((char *)to + to->bytes);
+    head->names = at;
+    if (n) {
+        head->name_flags |= FLM__RECORD_OBJECTS;
+        *(struct flm__task_objects *)at = (struct flm__task_objects){.bytes = list, .count = (uint32_t)n};
+        at = (struct flm__task_objects *)at + 1;
+        for (size_t i = 0; i < n; i++)
+            at = write_ref(at, &task->objects[i]);
+    }
+    if (becomes) {
+        head->name_flags |= FLM__RECORD_OUTPUT;
+        write_ref(at, becomes);
     }
     return 0;
 }

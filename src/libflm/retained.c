@@ -9,7 +9,7 @@ struct retained {
     uint64_t task;
     const void *input; /* behind this, or the user's, or owned */
     void *owned;
-    struct flm__task_head head; /* its objects are behind this, before the input */
+    struct flm__task_head head; /* its names are behind this, before the input */
     uint32_t size, slot;
     uint32_t bytes; /* of this and what is behind it */
     uint32_t _pad;
@@ -44,13 +44,13 @@ bool flm__retained_add(flm_session *s, uint32_t slot, const void *input, size_t 
                        const struct flm__task_head *head, void **owned)
 {
     bool copy = flm__task_is_small(size, head);
-    uint32_t objects = flm__head_objects(head);
-    uint32_t bytes = (uint32_t)(sizeof(struct retained) + objects + (copy ? (size + 7) & ~(size_t)7 : 0));
+    uint32_t names = head->name_bytes;
+    uint32_t bytes = (uint32_t)(sizeof(struct retained) + names + (copy ? (size + 7) & ~(size_t)7 : 0));
     struct flm__retained_chunk *k = chunk_for(s, bytes);
     if (!k)
         return false;
     struct retained *r = (struct retained *)(k->data + k->written);
-    char *behind = (char *)(r + 1) + objects;
+    char *behind = (char *)(r + 1) + names;
     *r = (struct retained){.task = s->client->slots[slot].id,
                            .input = copy ? behind : input,
                            .owned = copy ? NULL : *owned,
@@ -58,8 +58,8 @@ bool flm__retained_add(flm_session *s, uint32_t slot, const void *input, size_t 
                            .slot = slot,
                            .head = *head,
                            .bytes = bytes};
-    if (objects)
-        r->head.objects = memcpy(r + 1, head->objects, objects);
+    if (names)
+        r->head.names = memcpy(r + 1, head->names, names);
     if (copy && size)
         memcpy(behind, input, size);
     if (!copy)

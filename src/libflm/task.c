@@ -324,16 +324,15 @@ int64_t flm_submit_task(flm_session *s, const struct flm_task *task)
                                    .arg = t.arg,
                                    .output = t.output,
                                    .output_size = t.output_size};
-    struct flm__task_objects *objects = NULL;
     int rc = t.iov_count ? flm__pieces_gather(t.iov, t.iov_count, &made) : 0;
     if (rc < 0)
         return rc;
-    rc = t.object_count ? flm__objects_name(s->client, t.objects, t.object_count, &objects) : 0;
-    made.head.objects = objects;
+    if (t.object_count || t.output_object)
+        rc = flm__objects_name(s, &t, &made.head);
     if (rc < 0)
         free(made.owned);
     int64_t id = rc < 0 ? rc : submit_locked(s, &made);
-    free(objects);
+    free((void *)(uintptr_t)made.head.names);
     return id;
 }
 

@@ -70,19 +70,38 @@ struct blob *blob_hold(struct blob *b)
     return b;
 }
 
-static void tell_origin(const struct blob *b)
+/* Once. object NULL: it becomes none. False: nobody is there to be told. */
+static bool tell_origin(struct blob *b, const char *object, uint64_t version)
 {
     const struct manager *m = b->manager;
     const struct executor *e =
         b->origin.executor < m->n_executors ? m->executors[b->origin.executor] : NULL;
-    if (!e || e->birth != b->origin.birth || !e->node || !e->node->peer)
-        return;
+    bool there = b->origin.birth && e && e->birth == b->origin.birth && e->node && e->node->peer;
+    b->origin.birth = 0;
+    if (!there)
+        return false;
     Flm__BlobDone done = FLM__BLOB_DONE__INIT;
     done.id = b->origin.id;
     done.lane = e->lane;
-    done.life = e->life;
+    done.life = b->origin.copied ? 0 : e->life;
+    if (object)
+        done.object = (char *)(uintptr_t)object;
+    done.version = version;
     FLM__MESSAGE(message, blob_done, BLOB_DONE, &done);
     peer_send(e->node->peer, &message, NULL, 0);
+    return true;
+}
+
+void blob_leave_origin(struct blob *b)
+{
+    if (b->origin.copied)
+        tell_origin(b, NULL, 0);
+}
+
+bool blob_adopt(struct blob *b, const char *object, uint64_t version)
+{
+    b->reused = false;
+    return tell_origin(b, object, version) && b->origin.copied;
 }
 
 void blob_release(struct blob *b)
@@ -92,6 +111,7 @@ void blob_release(struct blob *b)
     spread_end(b);
     if (b->region)
         b->manager->fabric_ops->conceal(b->manager->fabric, b->region);
+    tell_origin(b, NULL, 0);
     if (b->room.fd >= 0 && !b->shown) {
         flm__pool_give(&b->manager->blob_pool, &b->room);
     } else if (b->room.fd >= 0) {
@@ -99,8 +119,6 @@ void blob_release(struct blob *b)
     } else {
         flm__maps_put(&b->manager->blob_maps, b->map, b->size);
         close(b->fd);
-        if (b->origin.birth)
-            tell_origin(b);
     }
     free(b);
 }

@@ -18,6 +18,7 @@ struct blob {
     struct {
         unsigned executor;
         uint64_t birth, id;
+        bool copied;            /* what we have was read from there, and its agent hears it */
     } origin;                   /* birth not 0: the executor that is to hear when it is done with */
     struct flm__region *region; /* exposed to relays and remote clients */
     uint64_t address, key;
@@ -52,6 +53,12 @@ int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, st
 int blob_lend(struct blob *b, struct peer *client, struct flm__blob_ref *ref);
 /* The client is gone without a word: it may look at it as long as it likes. */
 void blob_give_up(struct blob *b);
+
+/* Whoever made this output hears that it is not read there any more, if we have a copy. */
+void blob_leave_origin(struct blob *b);
+/* The same, and that it is this version of an object now, so that its memory is not used again. Whether an
+ * agent was told, which has it then in memory of its node. */
+bool blob_adopt(struct blob *b, const char *object, uint64_t version);
 
 /* What a message for an executor says of one: fills ref but for its version, and returns the descriptor
  * that goes along; -1: agent (NULL: it is gone) is a relay, which reads it by RMA and says BlobDone. */

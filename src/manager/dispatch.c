@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Bits of a stored record's flags that travel. */
-enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE | FLM__RECORD_OBJECTS };
+enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE | FLM__RECORD_OBJECTS | FLM__RECORD_OUTPUT };
 
 /* A task that is met and cannot be sent: finished ones are passed, those whose input is still on the way
  * come back by themselves. */
@@ -50,7 +50,7 @@ static bool send_task(struct executor *e, struct flm__link *link, struct task_re
         flm__record_copy_payload(to + 1, r + 1, bytes - FLM__RECORD_HEADER);
     }
     if (__builtin_expect(r->flags & FLM__RECORD_OBJECTS, 0))
-        inputs_stamp(e, ref, in, to);
+        inputs_stamp(e, in, to);
     to->type = FLM__TASK;
     to->flags &= TRAVELLING;
     to->lane = executor_wire_lane(e);

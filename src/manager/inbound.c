@@ -13,7 +13,7 @@ enum {
     DRAIN_BYTES = 64 << 10, /* of one client in one turn of the loop */
     /* A client that has nothing on the way may send one task of any size beyond its credit. */
     BEYOND_CREDIT_MAX = (1 << 30) + FLM__RECORD_MAX,
-    TASK_FLAGS = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE | FLM__RECORD_OBJECTS,
+    TASK_FLAGS = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE | FLM__RECORD_OBJECTS | FLM__RECORD_OUTPUT,
 };
 
 static void fetched(void *arg, struct blob *blob, int status);
@@ -246,6 +246,12 @@ static bool not_taken(const struct session *s, const struct arrival *a, struct e
                                .reason = FLM_REASON_OUT_OF_MEMORY,
                                .code = FLM_EFULL,
                                .text = "the client has sent more than it had credit for"};
+    else if (s->durability && a->record.flags & FLM__RECORD_OUTPUT)
+        *end = (struct ending){.state = FLM_TASK_FAILED,
+                               .reason = FLM_REASON_OBJECT,
+                               .code = FLM_ENOTSUP,
+                               .text = "objects go with the session manager, so the output of a task of a "
+                                       "session with durability cannot become one"};
     else
         return false;
     return true;
@@ -332,7 +338,8 @@ static enum accepted reject(struct session *s, const struct arrival *a, const ch
 /* A copy of the payload of a record that ends with the reference to a blob: what is checked is what is
  * stored and recorded, whatever the peer writes there meanwhile. */
 struct checked {
-    _Alignas(uint64_t) char payload[sizeof(uint64_t) + FLM__OBJECTS_MAX + sizeof(struct flm__blob_ref)];
+    _Alignas(uint64_t) char payload[sizeof(uint64_t) + FLM__OBJECTS_MAX + FLM__OBJECT_REF_MAX +
+                                    sizeof(struct flm__blob_ref)];
     struct flm__blob_ref where;
 };
 

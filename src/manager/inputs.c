@@ -43,17 +43,20 @@ bool inputs_find(const struct session *s, struct task_ref ref, struct inputs *in
     struct held held = {{0}};
     const struct flm__object_ref *at = NULL;
     uint64_t all = 0;
-    unsigned n = 0;
+    in->n = 0;
+    in->failed = 0;
     in->error.code = 0;
     if (!split(ref, &parts)) {
         flm__error_set(&in->error, FLM_EPROTO, "the input is malformed");
         return false;
     }
     while ((at = flm__task_object(parts.objects, at))) {
-        const struct object *o = object_find(s->manager, at->name, at->version, &in->error);
+        struct object *o = object_find(s->manager, at->name, at->version, &in->error);
         if (!o)
             return false;
-        in->versions[n++] = o->version;
+        in->at[in->n] = (uint32_t)((const char *)at - (const char *)queue_payload(ref));
+        in->objects[in->n++] = o;
+        in->failed |= object_nodes_failed(o);
         all += o->blob->size;
         add_up(&held, o);
     }
@@ -75,21 +78,11 @@ void inputs_unstamp(struct executor *e, struct task_ref ref)
     }
 }
 
-void inputs_stamp(struct executor *e, struct task_ref ref, const struct inputs *in, struct flm__record *to)
+void inputs_stamp(struct executor *e, const struct inputs *in, struct flm__record *to)
 {
-    struct manager *m = e->session->manager;
-    struct flm__task_parts parts;
-    const struct flm__object_ref *at = NULL;
-    unsigned n = 0;
-    if (!split(ref, &parts))
-        return;
-    char *there = (char *)(to + 1);
-    const char *here = queue_payload(ref);
-    while ((at = flm__task_object(parts.objects, at))) {
-        struct flm__object_ref *out = (struct flm__object_ref *)(there + ((const char *)at - here));
-        out->least = in->versions[n++];
-        struct object *o = object_find(m, at->name, 0, NULL);
-        if (o)
-            object_node_add(m, o, e->node, false);
+    for (unsigned i = 0; i < in->n; i++) {
+        struct flm__object_ref *out = (struct flm__object_ref *)((char *)(to + 1) + in->at[i]);
+        out->least = in->objects[i]->version;
+        object_node_add(e->session->manager, in->objects[i], e->node, false);
     }
 }

@@ -1,4 +1,6 @@
-/* Which nodes have the newest version of an object in their memory, or are about to read it there. */
+/* Which nodes have the newest version of an object in their memory, or are about to read it there, or could
+ * not.
+ */
 #include "manager/executor.h"
 #include "manager/objects_inside.h"
 
@@ -14,23 +16,35 @@ static struct object_node *find(const struct object *o, const struct node *n)
     return NULL;
 }
 
-void object_node_add(struct manager *m, struct object *o, struct node *n, bool has)
+/* NULL: no memory. */
+static struct object_node *find_or_add(struct manager *m, struct object *o, struct node *n)
 {
     struct object_node *at = find(o, n);
-    if (!at && o->n_nodes == o->nodes_room) {
+    if (at)
+        return at;
+    if (o->n_nodes == o->nodes_room) {
         unsigned room = o->nodes_room ? 2 * o->nodes_room : FIRST_ROOM;
         struct object_node *nodes = realloc(o->nodes, room * sizeof(*nodes));
         if (!nodes)
-            return; /* its tasks go where there is room, and are told by nobody */
+            return NULL;
         o->nodes = nodes;
         o->nodes_room = room;
     }
-    if (!at) {
-        at = &o->nodes[o->n_nodes++];
-        *at = (struct object_node){.node = n};
-        m->objects_moved++;
-    }
+    at = &o->nodes[o->n_nodes++];
+    *at = (struct object_node){.node = n};
+    m->objects_moved++;
+    return at;
+}
+
+void object_node_add(struct manager *m, struct object *o, struct node *n, bool has)
+{
+    struct object_node *at = find_or_add(m, o, n);
+    if (!at)
+        return; /* its tasks go where there is room, and are told by nobody */
     at->has |= has;
+    m->objects_moved += has && at->failed;
+    if (has)
+        at->failed = false; /* it tries again */
 }
 
 static void forget(struct manager *m, struct object *o, struct object_node *at)
@@ -42,7 +56,7 @@ static void forget(struct manager *m, struct object *o, struct object_node *at)
 void object_node_unless(struct manager *m, struct object *o, const struct node *n)
 {
     struct object_node *at = find(o, n);
-    if (at && !at->has)
+    if (at && !at->has && !at->failed)
         forget(m, o, at);
 }
 
@@ -59,21 +73,38 @@ void object_nodes_clear(struct manager *m, struct object *o)
     o->n_nodes = 0;
 }
 
-uint64_t object_nodes_set(const struct object *o)
+static uint64_t set_of(const struct object *o, bool failed)
 {
     uint64_t set = 0;
     for (unsigned i = 0; i < o->n_nodes; i++)
-        set |= node_bit(o->nodes[i].node);
+        set |= o->nodes[i].failed == failed ? node_bit(o->nodes[i].node) : 0;
     return set;
+}
+
+uint64_t object_nodes_set(const struct object *o)
+{
+    return set_of(o, false);
+}
+
+uint64_t object_nodes_failed(const struct object *o)
+{
+    return set_of(o, true);
 }
 
 void objects_node_drops(struct node *n, const Flm__ObjectGone *gone)
 {
     struct manager *m = n->peer->manager;
     struct object *o = object_find(m, gone->name, 0, NULL);
-    struct object_node *at = o && o->version <= gone->version ? find(o, n) : NULL;
-    if (at)
+    struct object_node *at = NULL;
+    if (!o || o->version > gone->version)
+        return;
+    if (gone->why == FLM__OBJECT_GONE__WHY__NOT_READ && (at = find_or_add(m, o, n))) {
+        at->has = false;
+        at->failed = true;
+        m->objects_moved++;
+    } else if ((at = find(o, n))) {
         forget(m, o, at);
+    }
 }
 
 void objects_node_gone(struct manager *m, const struct node *n)

@@ -27,8 +27,7 @@ uint64_t objects_limit(const struct manager *m)
     return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / PART_OF_MEMORY;
 }
 
-/* Whether `more` bytes may come in place of `less`. */
-static int check_room(const struct manager *m, uint64_t more, uint64_t less, flm_error *error)
+int object_check_room(const struct manager *m, uint64_t more, uint64_t less, flm_error *error)
 {
     uint64_t limit = objects_limit(m);
     if (m->object_bytes - less + more <= limit)
@@ -63,6 +62,21 @@ struct object *object_find(struct manager *m, const char *name, uint64_t version
     return NULL;
 }
 
+struct object *object_new(struct manager *m, const char *name, flm_error *error)
+{
+    struct object *o = calloc(1, sizeof(*o));
+    if (o) {
+        snprintf(o->name, sizeof(o->name), "%s", name);
+        o->version = m->object_floor; /* none comes twice under a name */
+        HASH_ADD_STR(m->objects, name, o);
+    }
+    if (o && flm__hash_added(&o->hh))
+        return o;
+    free(o);
+    flm__error_set(error, FLM_ENOMEM, "no memory for an object");
+    return NULL;
+}
+
 /* ---- changes; each takes the data ---------------------------------------------------------------- */
 
 static struct object *put(struct manager *m, const Flm__ObjectRequest *q, struct blob *data,
@@ -71,20 +85,8 @@ static struct object *put(struct manager *m, const Flm__ObjectRequest *q, struct
     struct object *o = find(m, q->name);
     if (o)
         flm__error_set(error, FLM_EEXIST, "there is an object '%s' already", o->name);
-    if (o || check_room(m, data->size, 0, error) < 0) {
+    if (o || object_check_room(m, data->size, 0, error) < 0 || !(o = object_new(m, q->name, error))) {
         blob_release(data);
-        return NULL;
-    }
-    o = calloc(1, sizeof(*o));
-    if (o) {
-        snprintf(o->name, sizeof(o->name), "%s", q->name);
-        o->version = m->object_floor; /* none comes twice under a name */
-        HASH_ADD_STR(m->objects, name, o);
-    }
-    if (!o || !flm__hash_added(&o->hh)) {
-        free(o);
-        blob_release(data);
-        flm__error_set(error, FLM_ENOMEM, "no memory for an object");
         return NULL;
     }
     object_set(m, o, data);
@@ -95,7 +97,7 @@ static struct object *update(struct manager *m, const Flm__ObjectRequest *q, str
                              flm_error *error)
 {
     struct object *o = object_find(m, q->name, q->version, error);
-    if (!o || check_room(m, data->size, o->blob->size, error) < 0) {
+    if (!o || object_check_room(m, data->size, o->blob->size, error) < 0) {
         blob_release(data);
         return NULL;
     }
@@ -131,10 +133,10 @@ static void change(struct peer *p, const Flm__Request *r, struct blob *data)
         client_reply(p, r->id, error.code, error.text);
 }
 
-static void drop(struct manager *m, struct object *o)
+void object_drop(struct manager *m, struct object *o)
 {
     HASH_DEL(m->objects, o);
-    m->object_bytes -= o->blob->size;
+    m->object_bytes -= o->blob ? o->blob->size : 0;
     if (o->version > m->object_floor)
         m->object_floor = o->version;
     object_nodes_clear(m, o);
@@ -190,7 +192,7 @@ static int answer(struct peer *p, const Flm__Request *r, flm_error *error)
         o = object_find(p->manager, q->name, q->version, error);
         if (!o)
             return error->code;
-        drop(p->manager, o);
+        object_drop(p->manager, o);
         client_reply(p, r->id, 0, NULL);
         return 0;
     default:
@@ -261,6 +263,6 @@ void objects_free(struct manager *m)
     HASH_ITER(hh, m->objects, o, next)
     {
         o->n_nodes = 0; /* they are gone */
-        drop(m, o);
+        object_drop(m, o);
     }
 }

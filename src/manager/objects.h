@@ -21,6 +21,22 @@ void objects_get(struct executor *e, const Flm__GetObject *get);
 void objects_node_drops(struct node *n, const Flm__ObjectGone *gone);
 void objects_node_gone(struct manager *m, const struct node *n);
 
+/* object_output.c: the output of a task becomes a version of an object, in two steps: between them nothing
+ * else is done, and the first can be undone. */
+struct object_output {
+    struct object *object;
+    struct blob *blob;
+    uint64_t version;
+    bool is_new; /* the object */
+};
+/* data: those of a small one; blob: a large one, which stays the caller's until object_output_keep. False:
+ * it cannot, error says why. */
+bool object_output_begin(struct manager *m, const struct flm__object_ref *becomes, const void *data,
+                         uint32_t size, struct blob *blob, struct object_output *out, flm_error *error);
+void object_output_keep(struct executor *e, struct object_output *out);
+/* blob: as it was given. */
+void object_output_undo(struct manager *m, struct object_output *out, const struct blob *blob);
+
 /* The client is gone. */
 void objects_gone(struct peer *p);
 

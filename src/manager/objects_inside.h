@@ -1,15 +1,15 @@
-/* manager/objects_inside.h - what objects.c and object_patch.c share. */
+/* manager/objects_inside.h - what objects.c and object_*.c share. */
 #ifndef MANAGER_OBJECTS_INSIDE_H
 #define MANAGER_OBJECTS_INSIDE_H
 
 #include "base/hash.h"
 #include "manager/objects.h"
 
-/* A node that has the newest version in its memory, or (has: false) was sent a task that will ask for it.
- */
+/* A node that has the newest version in its memory, or was sent a task that will ask for it, or could not
+ * read it. */
 struct object_node {
     struct node *node;
-    bool has;
+    bool has, failed;
 };
 
 struct object {
@@ -28,8 +28,16 @@ struct object *object_find(struct manager *m, const char *name, uint64_t version
 void object_node_add(struct manager *m, struct object *o, struct node *n, bool has);
 void object_node_unless(struct manager *m, struct object *o, const struct node *n);
 uint64_t object_nodes_set(const struct object *o);
+/* The same of those that could not read it. */
+uint64_t object_nodes_failed(const struct object *o);
 void object_nodes_clear(struct manager *m, struct object *o);
 
+/* Makes one, which has no version yet; NULL: no memory. */
+struct object *object_new(struct manager *m, const char *name, flm_error *error);
+/* Whether `more` bytes may come in place of `less`. */
+int object_check_room(const struct manager *m, uint64_t more, uint64_t less, flm_error *error);
+/* Deletes it. */
+void object_drop(struct manager *m, struct object *o);
 /* A new version; takes the blob. */
 void object_set(struct manager *m, struct object *o, struct blob *blob);
 /* Answers a request with it. */

@@ -2,6 +2,7 @@
  * does not read. */
 #include "manager/durable.h"
 #include "manager/flow.h"
+#include "manager/objects.h"
 #include "manager/output.h"
 #include "net/ring.h"
 
@@ -193,11 +194,20 @@ static void count_end(struct session *s, int state)
         s->cancelled++;
 }
 
+/* What stands in the place of the output. */
+struct output {
+    const void *data; /* NULL: none, or a reference to the blob */
+    uint32_t size;
+    struct blob *blob;
+    uint8_t flags; /* FLM__RECORD_OUTPUT */
+};
+
 /* Writes a result with an outcome in front of the output; takes the blob. False: no memory. */
 static bool write_outcome(struct session *s, const struct flm__record *task, uint32_t duration,
-                          const struct flm__outcome *outcome, const char *text, const void *output,
-                          uint32_t size, struct blob *blob)
+                          const struct flm__outcome *outcome, const char *text, const struct output *output)
 {
+    struct blob *blob = output->blob;
+    uint32_t size = output->size;
     uint32_t payload = (uint32_t)sizeof(*outcome) + flm__record_padded(outcome->text) + size;
     uint32_t bytes = flm__record_bytes(payload);
     bool direct;
@@ -206,13 +216,14 @@ static bool write_outcome(struct session *s, const struct flm__record *task, uin
     struct flm__record *to = result_room(s, bytes, bytes + (blob ? blob->size : 0), &direct);
     if (!to)
         return false;
-    *to = (struct flm__record){.size = payload,
-                               .type = FLM__RESULT,
-                               .flags = (uint8_t)(FLM__RECORD_OUTCOME | (blob ? FLM__RECORD_BLOB : 0)),
-                               .lane = (uint16_t)outcome->executor,
-                               .session = s->number,
-                               .cookie = task->cookie,
-                               .task = task->task};
+    *to = (struct flm__record){
+        .size = payload,
+        .type = FLM__RESULT,
+        .flags = (uint8_t)(FLM__RECORD_OUTCOME | output->flags | (blob ? FLM__RECORD_BLOB : 0)),
+        .lane = (uint16_t)outcome->executor,
+        .session = s->number,
+        .cookie = task->cookie,
+        .task = task->task};
     char *p = (char *)(to + 1);
     memcpy(p, outcome, sizeof(*outcome));
     p += sizeof(*outcome);
@@ -223,7 +234,7 @@ static bool write_outcome(struct session *s, const struct flm__record *task, uin
         struct flm__blob_ref ref = {.size = blob->size, .address = (uintptr_t)blob};
         memcpy(p, &ref, sizeof(ref));
     } else if (size) { /* without an output the pointer may be NULL */
-        memcpy(p, output, size);
+        memcpy(p, output->data, size);
         memset(p + size, 0, flm__record_padded(size) - size);
     }
     send_result(s, to, bytes, direct, duration);
@@ -269,7 +280,7 @@ static bool tell_ending(struct session *s, const struct flm__record *r, const st
                                    .code = end->code,
                                    .attempts = end->attempts,
                                    .executor = end->executor};
-    if ((s->client || s->detached) && !write_outcome(s, r, 0, &outcome, end->text, NULL, 0, NULL))
+    if ((s->client || s->detached) && !write_outcome(s, r, 0, &outcome, end->text, &(struct output){0}))
         return false;
     count_end(s, end->state);
     note_end(s, r->task, &outcome, end->text, end->usage, end->cause);
@@ -350,26 +361,76 @@ bool outbound_reject(struct session *s, const struct flm__record *task, uint64_t
 
 /* ---- from an executor --------------------------------------------------- */
 
+/* A task that has ended, as its executor says it. */
+struct ended {
+    const struct flm__record *task;
+    uint32_t duration;
+    struct flm__outcome outcome;
+    const struct flm__result_parts *parts;
+    const char *text;
+};
+
+/* Its result with this output; takes the blob. False: no memory. */
+static bool deliver_ended(struct session *s, const struct ended *ended, const struct output *output)
+{
+    const struct flm__outcome *outcome = &ended->outcome;
+    if (!s->client && !s->detached)
+        blob_release(output->blob);
+    else if (!write_outcome(s, ended->task, ended->duration, outcome, ended->text, output))
+        return false;
+    count_end(s, outcome->state);
+    if (outcome->state != FLM_TASK_SUCCEED)
+        note_end(s, ended->task->task, outcome, ended->text, &ended->parts->usage, FLM_REASON_NONE);
+    return true;
+}
+
+/* The same for an output that is to become an object: the client gets its version, or that it cannot be. */
+static bool deliver_object(struct executor *e, struct session *s, struct ended *ended, struct blob *blob)
+{
+    struct manager *m = s->manager;
+    const struct flm__result_parts *parts = ended->parts;
+    struct flm__task_parts task;
+    struct object_output made;
+    flm_error error = {FLM_EPROTO, "the object that it is to be has no name"};
+    if (flm__task_split(ended->task, ended->task + 1, &task) && task.becomes &&
+        object_output_begin(m, task.becomes, parts->output, parts->size, blob, &made, &error)) {
+        const struct output output = {&made.version, sizeof(made.version), NULL, FLM__RECORD_OUTPUT};
+        bool told = deliver_ended(s, ended, &output);
+        if (told)
+            object_output_keep(e, &made);
+        else
+            object_output_undo(m, &made, blob);
+        return told;
+    }
+    size_t text = strnlen(error.text, FLM__MESSAGE_MAX);
+    ended->outcome.state = FLM_TASK_FAILED;
+    ended->outcome.reason = FLM_REASON_OBJECT;
+    ended->outcome.code = error.code;
+    ended->outcome.text = (uint16_t)text;
+    ended->text = error.text;
+    if (!deliver_ended(s, ended, &(struct output){0}))
+        return false;
+    blob_release(blob);
+    return true;
+}
+
 /* A result that says more than success, or has a large output; takes the blob. False: no memory. */
 static bool deliver_slow(struct executor *e, struct session *s, struct task_ref ref,
                          const struct flm__record *r, const struct flm__result_parts *parts,
                          struct blob *blob)
 {
-    struct flm__record *task = queue_record(ref);
-    struct flm__outcome outcome = parts->outcome;
-    outcome.attempts = task->lane;
-    outcome.executor = e->id;
-    if (outcome.state < FLM_TASK_SUCCEED || outcome.state > FLM_TASK_CANCELLED)
-        outcome.state = FLM_TASK_FAILED;
-    if (!s->client && !s->detached)
-        blob_release(blob);
-    else if (!write_outcome(s, task, r->cookie, &outcome, parts->text, parts->output,
-                            blob ? (uint32_t)sizeof(struct flm__blob_ref) : parts->size, blob))
-        return false;
-    count_end(s, outcome.state);
-    if (outcome.state != FLM_TASK_SUCCEED)
-        note_end(s, r->task, &outcome, parts->text, &parts->usage, FLM_REASON_NONE);
-    return true;
+    const struct flm__record *task = queue_record(ref);
+    struct ended ended = {task, r->cookie, parts->outcome, parts, parts->text};
+    ended.outcome.attempts = task->lane;
+    ended.outcome.executor = e->id;
+    if (ended.outcome.state < FLM_TASK_SUCCEED || ended.outcome.state > FLM_TASK_CANCELLED)
+        ended.outcome.state = FLM_TASK_FAILED;
+    if (task->flags & FLM__RECORD_OUTPUT && ended.outcome.state == FLM_TASK_SUCCEED)
+        return deliver_object(e, s, &ended, blob);
+    if (blob)
+        blob_leave_origin(blob);
+    uint32_t size = blob ? (uint32_t)sizeof(struct flm__blob_ref) : parts->size;
+    return deliver_ended(s, &ended, &(struct output){parts->output, size, blob, 0});
 }
 
 static inline bool deliver_plain(struct executor *e, struct session *s, struct task_ref ref,
@@ -408,7 +469,8 @@ static enum taken take_slow(struct executor *e, struct task_ref ref, const struc
         if (where.size == 0 || where.size > FLM_MAX_PAYLOAD)
             return LIED;
         if (!output_claim(e, &where, &blob)) {
-            e->stalled = e->stalled || e->link || output_fetch(e, &where);
+            bool becomes_object = queue_record(ref)->flags & FLM__RECORD_OUTPUT;
+            e->stalled = e->stalled || e->link || output_fetch(e, &where, becomes_object);
             return WAITS;
         }
         e->stalled = false;
@@ -434,7 +496,8 @@ take_result(struct executor *e, const struct flm__record *r, const char *record,
     struct flm__record *task = queue_record(ref);
     if (task->task != r->task || s->number != r->session)
         return take_unexpected(e, r, record, bytes);
-    if (__builtin_expect((r->flags & (FLM__RECORD_OUTCOME | FLM__RECORD_BLOB)) || task->lane, 0)) {
+    enum { SLOW = FLM__RECORD_OUTCOME | FLM__RECORD_BLOB };
+    if (__builtin_expect((r->flags & SLOW) | (task->flags & FLM__RECORD_OUTPUT) | task->lane, 0)) {
         enum taken taken = take_slow(e, ref, r, record);
         if (taken != TAKEN)
             return taken;

@@ -31,6 +31,7 @@ struct fetch {
     unsigned executor;
     uint64_t birth; /* of the process that has the output */
     uint64_t id;
+    bool becomes_object;
 };
 
 /* Until its result is looked at again. */
@@ -51,11 +52,12 @@ static void fetched(void *arg, struct blob *blob, int status)
     if (!e || e->birth != f->birth || !e->node || !e->node->peer) {
         /* nobody waits for it any more */
     } else if (blob && keep(e, f->id, blob)) {
-        Flm__BlobDone done = FLM__BLOB_DONE__INIT;
-        done.id = f->id;
-        done.lane = e->lane;
-        FLM__MESSAGE(message, blob_done, BLOB_DONE, &done);
-        peer_send(e->node->peer, &message, NULL, 0);
+        blob->origin.executor = f->executor;
+        blob->origin.birth = f->birth;
+        blob->origin.id = f->id;
+        blob->origin.copied = true;
+        if (!f->becomes_object)
+            blob_leave_origin(blob);
     } else if (blob) {
         e->stalled = false; /* no memory to keep it: it is read again */
     } else {
@@ -66,12 +68,12 @@ static void fetched(void *arg, struct blob *blob, int status)
     free(f);
 }
 
-bool output_fetch(struct executor *e, const struct flm__blob_ref *ref)
+bool output_fetch(struct executor *e, const struct flm__blob_ref *ref, bool becomes_object)
 {
     struct fetch *f = malloc(sizeof(*f));
     if (!f)
         return false;
-    *f = (struct fetch){e->node->peer->manager, e->id, e->birth, ref->id};
+    *f = (struct fetch){e->node->peer->manager, e->id, e->birth, ref->id, becomes_object};
     int rc = blob_fetch(f->manager, e->node->peer->link, ref, fetched, f);
     if (rc == 0)
         return true;

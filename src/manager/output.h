@@ -10,7 +10,8 @@
  */
 bool output_claim(struct executor *e, const struct flm__blob_ref *ref, struct blob **blob);
 
-/* Asks for a remote output; the result waits for it in the link. False: no memory, try again. */
-bool output_fetch(struct executor *e, const struct flm__blob_ref *ref);
+/* Asks for a remote output; the result waits for it in the link. becomes_object: it is left with who made
+ * it until that is decided (blob_leave_origin, blob_adopt). False: no memory, try again. */
+bool output_fetch(struct executor *e, const struct flm__blob_ref *ref, bool becomes_object);
 
 #endif

@@ -41,6 +41,15 @@ static uint64_t session_nodes(struct session *s, bool *here)
     return s->nodes;
 }
 
+/* Its node could not read one of the objects, and there are others that can try. */
+static bool must_leave(struct executor *e, uint64_t failed)
+{
+    bool here;
+    if (!e->node->relay || !(failed & node_bit(e->node)))
+        return false;
+    return session_nodes(e->session, &here) & ~failed || here;
+}
+
 /* Whether it is worth leaving to others. */
 static bool belongs_to_others(struct executor *e, const struct inputs *in)
 {
@@ -76,8 +85,11 @@ static void look_again(struct session *s)
     if (q->aside_seen == s->manager->objects_moved)
         return;
     q->aside_seen = s->manager->objects_moved;
-    for (uint32_t i = 0; i < q->aside_n; i++)
-        q->aside[i].nodes = inputs_find(s, q->aside[i].ref, &in) ? in.nodes : UINT64_MAX;
+    for (uint32_t i = 0; i < q->aside_n; i++) {
+        bool found = inputs_find(s, q->aside[i].ref, &in);
+        q->aside[i].nodes = found ? in.nodes : UINT64_MAX;
+        q->aside[i].failed = found ? in.failed : 0;
+    }
 }
 
 /* The oldest that was set aside for this one, or for too long. */
@@ -88,7 +100,8 @@ static bool take_aside(struct executor *e, struct task_ref *ref)
     look_again(s);
     for (uint32_t i = 0; i < q->aside_n; i++) {
         const struct aside *a = &q->aside[i];
-        if (is_at_hand(e, a->nodes) || s->manager->now - a->since_ns > aside_max_ns) {
+        bool may = is_at_hand(e, a->nodes) || s->manager->now - a->since_ns > aside_max_ns;
+        if (may && !must_leave(e, a->failed)) {
             *ref = queue_take_aside(q, i);
             return true;
         }
@@ -102,7 +115,7 @@ static bool take_waited(struct executor *e, struct task_ref *ref)
     struct queue *q = &e->session->queue;
     int64_t now = e->session->manager->now;
     for (uint32_t i = 0; e->n == 0 && i < q->aside_n; i++)
-        if (now - q->aside[i].since_ns >= q->aside[i].wait_ns) {
+        if (now - q->aside[i].since_ns >= q->aside[i].wait_ns && !must_leave(e, q->aside[i].failed)) {
             *ref = queue_take_aside(q, i);
             return true;
         }
@@ -127,10 +140,13 @@ static enum choice choose(struct executor *e, struct task_ref ref, struct inputs
         ++*ended;
         return PAST;
     }
-    if (anybody || !belongs_to_others(e, in))
+    if (!must_leave(e, in->failed) && (anybody || !belongs_to_others(e, in)))
         return SEND;
-    struct aside aside = {
-        .ref = ref, .since_ns = s->manager->now, .wait_ns = wait_ns(in->bytes), .nodes = in->nodes};
+    struct aside aside = {.ref = ref,
+                          .since_ns = s->manager->now,
+                          .wait_ns = wait_ns(in->bytes),
+                          .nodes = in->nodes,
+                          .failed = in->failed};
     return queue_set_aside(&s->queue, &aside) ? PAST : SEND;
 }
 

@@ -41,6 +41,7 @@ struct aside {
     struct task_ref ref;
     int64_t since_ns, wait_ns; /* then, and for so long who has nothing to do leaves it to others: */
     uint64_t nodes;            /* those of these nodes */
+    uint64_t failed;           /* and who is on one of these does at any time */
 };
 
 struct queue {

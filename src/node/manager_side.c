@@ -114,7 +114,7 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         break;
     case FLM__MESSAGE__BODY_BLOB_DONE: /* life 0 */
         if (agent->relay)
-            relay_blob_done(agent->relay, m->blob_done->id);
+            relay_blob_done(agent->relay, m->blob_done);
         break;
     case FLM__MESSAGE__BODY_COMMON_SOURCE:
         if (agent->relay)
@@ -127,8 +127,7 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
     case FLM__MESSAGE__BODY_OBJECT_GONE:
         if (agent->relay)
             relay_object_gone(agent->relay, m->object_gone);
-        for (unsigned i = 0; i < agent->n_slots; i++)
-            slot_object_gone(&agent->slots[i], m->object_gone);
+        slots_object_gone(agent, m->object_gone->name, m->object_gone->version);
         break;
     case FLM__MESSAGE__BODY_NODE_DRAINED:
         for (unsigned i = 0; !m->node_drained->drain && i < agent->n_slots; i++)

@@ -26,10 +26,11 @@ static int show_payload(struct relay *r, struct lane *l, const struct flm__recor
     if (!flm__result_split(rec, flm__record_payload(copy), &parts) || parts.size < sizeof(ref))
         return FLM_EPROTO;
     memcpy(&ref, parts.output, sizeof(ref));
-    int rc = relay_expose(r, l, &ref, &error);
+    bool becomes_object = rec->flags & FLM__RECORD_OUTPUT;
+    int rc = relay_expose(r, l, &ref, becomes_object, &error);
     if (rc == 0) { /* the announcement was sent before the record */
         flm__watch_read(r->agent->slots[relay_lane_index(r, l)].watch);
-        rc = relay_expose(r, l, &ref, &error);
+        rc = relay_expose(r, l, &ref, becomes_object, &error);
     }
     if (rc > 0)
         memcpy((void *)(uintptr_t)parts.output, &ref, sizeof(ref));

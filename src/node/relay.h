@@ -64,8 +64,8 @@ void relay_disarm(struct relay *relay);
 
 /* An executor announces a large output; takes fd. */
 void relay_blob_from_executor(struct relay *relay, unsigned lane, const Flm__Blob *blob, int fd);
-/* flmd has read a large output. */
-void relay_blob_done(struct relay *relay, uint64_t id);
+/* flmd has read a large output, and may keep it as an object. */
+void relay_blob_done(struct relay *relay, const Flm__BlobDone *done);
 
 /* relay_common.c: one version of a session's common data, read once. Stores it in *at, a field of the slot
  * (NULL: it cannot be had), and then calls slot_common_ready, now or later. */

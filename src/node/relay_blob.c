@@ -163,6 +163,17 @@ struct pull *relay_pull_from(struct relay *relay, const struct pull_source *from
     return pull;
 }
 
+struct pull *relay_pull_done(struct relay *relay, int fd, size_t size)
+{
+    struct pull *pull = calloc(1, sizeof(*pull));
+    if (!pull) {
+        close(fd);
+        return NULL;
+    }
+    *pull = (struct pull){.relay = relay, .room = {.fd = fd, .size = size}, .size = size, .done = true};
+    return pull;
+}
+
 void relay_pull_drop(struct pull *pull)
 {
     if (!pull)
@@ -272,7 +283,8 @@ static struct announced *take_announced(struct lane *lane, uint64_t id)
     return NULL;
 }
 
-int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *ref, flm_error *error)
+int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *ref, bool becomes_object,
+                 flm_error *error)
 {
     struct announced *a = take_announced(lane, ref->id);
     if (!a)
@@ -292,7 +304,11 @@ int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *r
     } else {
         flm__error_set(error, FLM_EPROTO, "a large output is not what was announced");
     }
-    close(a->fd);
+    bool keeps = rc >= 0 && becomes_object;
+    if (e)
+        e->fd = keeps ? a->fd : -1;
+    if (!keeps)
+        close(a->fd);
     free(a);
     if (rc < 0) {
         if (e)
@@ -312,31 +328,41 @@ static void conceal(struct relay *relay, struct exposed **p)
     *p = e->next;
     relay->ops->conceal(relay->fabric, e->region);
     flm__maps_put(&relay->maps, e->map, (size_t)e->size);
+    if (e->fd >= 0)
+        close(e->fd);
     free(e);
 }
 
-/* The executor may put another output there, if it is still the one that lives in the lane. */
-static void tell_executor(struct relay *relay, const struct exposed *e)
+/* The executor may put another output there (but not where an object is), if it is still the one that lives
+ * in the lane. */
+static void tell_executor(struct relay *relay, const struct exposed *e, const Flm__BlobDone *told)
 {
     struct slot *slot = &relay->agent->slots[e->lane];
     Flm__BlobDone done = FLM__BLOB_DONE__INIT;
     done.id = e->original;
     done.lane = e->lane;
     done.life = e->life;
+    done.object = told->object;
+    done.version = told->version;
     FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
     if (e->life && e->life == slot->life && slot->watch)
         flm__watch_send(slot->watch, &m, NULL, 0);
 }
 
-void relay_blob_done(struct relay *relay, uint64_t id)
+void relay_blob_done(struct relay *relay, const Flm__BlobDone *done)
 {
-    for (struct exposed **p = &relay->exposed; *p; p = &(*p)->next) {
-        if ((*p)->id == id) {
-            tell_executor(relay, *p);
-            conceal(relay, p);
-            return;
-        }
-    }
+    struct exposed **p = &relay->exposed;
+    while (*p && (*p)->id != done->id)
+        p = &(*p)->next;
+    struct exposed *e = *p;
+    if (e)
+        tell_executor(relay, e, done);
+    if (done->object[0])
+        relay_object_keep(relay, done->object, done->version, e ? e->fd : -1, e ? e->size : 0);
+    if (e && done->object[0])
+        e->fd = -1;
+    if (e)
+        conceal(relay, p);
 }
 
 void relay_conceal_all(struct relay *relay)

@@ -55,6 +55,7 @@ struct exposed {
     uint32_t life;     /* not 0: of the executor that uses this memory again */
     uint64_t original; /* its id there */
     const void *map;
+    int fd; /* of one that is to become an object; else -1 */
     struct flm__region *region;
 };
 
@@ -148,6 +149,8 @@ struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t addre
                               flm_error *error);
 struct pull *relay_pull_from(struct relay *relay, const struct pull_source *from, uint64_t size,
                              flm_error *error);
+/* One of what is here already; takes fd. NULL: no memory. */
+struct pull *relay_pull_done(struct relay *relay, int fd, size_t size);
 void relay_pull_drop(struct pull *pull); /* NULL is allowed */
 /* The fabric is about to be closed: so are the links to other nodes. */
 void relay_pull_cut(struct relay *relay);
@@ -160,12 +163,15 @@ void relay_forget_given(struct lane *lane);
  * use any more. */
 void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id);
 
-/* Makes the announced output `ref` readable by flmd, and fills in what flmd needs. 1 done, 0 it has not
- * been announced yet, or an error. */
-int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *ref, flm_error *error);
+/* Makes the announced output `ref` readable by flmd, and fills in what flmd needs. becomes_object: it may
+ * be kept here. 1 done, 0 it has not been announced yet, or an error. */
+int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *ref, bool becomes_object,
+                 flm_error *error);
 void relay_forget_announced(struct lane *lane);
 void relay_conceal_all(struct relay *relay);
 
+/* A payload is this version of an object from now on; takes fd (-1: it is not here any more). */
+void relay_object_keep(struct relay *relay, const char *name, uint64_t version, int fd, uint64_t size);
 void relay_objects_close(struct relay *relay);
 void relay_common_close(struct relay *relay);
 /* The fabric is about to be closed: nobody can read common data here any more. */

@@ -4,7 +4,8 @@
  * flmd is always asked, since it knows the newest version; it sends the data only if we do not have them.
  * But not for the input of a task: flmd has said which version that needs. A question holds the object that
  * we have until it is answered. flmd says when a version is past, and we say when we keep one no more; so
- * do executors let go of it.
+ * do executors let go of it. A large output that becomes an object stays where its executor has put it:
+ * flmd has read it and says so (BlobDone).
  */
 #define _GNU_SOURCE
 #include "base/error.h"
@@ -72,32 +73,23 @@ static void forget(struct object *o)
     let_go(o);
 }
 
-static void tell_gone(struct relay *r, Flm__ObjectGone *gone)
-{
-    FLM__MESSAGE(m, object_gone, OBJECT_GONE, gone);
-    agent_tell(r->agent, &m, NULL, 0);
-}
-
-/* flmd believes that we have what it has shown us. */
-static void tell_not_read(struct relay *r, char *name, uint64_t version)
+/* flmd believes that we have it. */
+static void tell_gone(struct relay *r, const char *name, uint64_t version, Flm__ObjectGone__Why why)
 {
     Flm__ObjectGone gone = FLM__OBJECT_GONE__INIT;
-    gone.name = name;
+    gone.name = (char *)(uintptr_t)name;
     gone.version = version;
-    tell_gone(r, &gone);
+    gone.why = why;
+    FLM__MESSAGE(m, object_gone, OBJECT_GONE, &gone);
+    agent_tell(r->agent, &m, NULL, 0);
 }
 
 /* No room for it any more. */
 static void give_up(struct object *o)
 {
-    struct agent *agent = o->relay->agent;
-    Flm__ObjectGone gone = FLM__OBJECT_GONE__INIT;
-    gone.name = o->name;
-    gone.version = o->version;
     if (!o->outdated)
-        tell_gone(o->relay, &gone);
-    for (unsigned i = 0; i < agent->n_slots; i++)
-        slot_object_gone(&agent->slots[i], &gone);
+        tell_gone(o->relay, o->name, o->version, FLM__OBJECT_GONE__WHY__NOT_KEPT);
+    slots_object_gone(o->relay->agent, o->name, o->version);
     free_object(o);
 }
 
@@ -220,30 +212,39 @@ static void on_pulled(struct pull *pull)
         end_question(q);
     }
     if (failed && !o->outdated)
-        tell_not_read(o->relay, o->name, o->version);
+        tell_gone(o->relay, o->name, o->version, FLM__OBJECT_GONE__WHY__NOT_READ);
     o->outdated |= failed;
     let_go(o);
+}
+
+/* In the place of an older version; takes the pull (NULL: there is none). NULL: no memory. */
+static struct object *add(struct relay *r, const char *name, uint64_t version, struct pull *pull)
+{
+    struct object *o = pull ? calloc(1, sizeof(*o)) : NULL, *older = find(r, name);
+    char *copy = o ? strdup(name) : NULL;
+    if (!copy) {
+        relay_pull_drop(pull);
+        free(o);
+        return NULL;
+    }
+    if (older)
+        forget(older);
+    *o = (struct object){.relay = r, .name = copy, .version = version, .pull = pull};
+    DL_PREPEND(r->objects, o);
+    r->object_bytes += pull->size;
+    pull->owner = o;
+    pull->on_done = on_pulled;
+    return o;
 }
 
 static struct object *start(struct relay *r, const struct question *q, const Flm__GotObject *got,
                             flm_error *error)
 {
     const Flm__BlobRef *ref = got->data;
-    struct object *o = calloc(1, sizeof(*o)), *older = find(r, q->name);
-    char *name = o ? strdup(q->name) : NULL;
-    struct pull *pull = name ? relay_pull_start(r, ref->size, ref->address, ref->key, error) : NULL;
-    if (!pull) {
-        free(name);
-        free(o);
+    struct pull *pull = relay_pull_start(r, ref->size, ref->address, ref->key, error);
+    struct object *o = add(r, q->name, got->version, pull);
+    if (!o)
         return NULL;
-    }
-    if (older)
-        forget(older);
-    *o = (struct object){.relay = r, .name = name, .version = got->version, .pull = pull};
-    DL_PREPEND(r->objects, o);
-    r->object_bytes += pull->size;
-    pull->owner = o;
-    pull->on_done = on_pulled;
     pull->tell = true;
     pull->lane = q->slot->lane;
     pull->id = ref->id;
@@ -260,7 +261,7 @@ static void read_for(struct relay *r, struct question *q, const Flm__GotObject *
     else if (!(o = start(r, q, got, &error)))
         relay_tell_done(r, q->slot->lane, got->data->id);
     if (!o) {
-        tell_not_read(r, q->name, got->version);
+        tell_gone(r, q->name, got->version, FLM__OBJECT_GONE__WHY__NOT_READ);
         answer(q, false, 0, error.code, error.text);
         end_question(q);
         return;
@@ -295,6 +296,15 @@ void relay_object_got(struct relay *r, struct slot *slot, const Flm__GotObject *
         touch(q->object);
     answer(q, ours, got->version, got->code, got->text);
     end_question(q);
+}
+
+void relay_object_keep(struct relay *r, const char *name, uint64_t version, int fd, uint64_t size)
+{
+    struct pull *pull = fd >= 0 ? relay_pull_done(r, fd, (size_t)size) : NULL;
+    if (add(r, name, version, pull))
+        evict(r);
+    else
+        tell_gone(r, name, version, FLM__OBJECT_GONE__WHY__NOT_KEPT);
 }
 
 void relay_object_used(struct relay *r, const char *name)

@@ -108,8 +108,8 @@ void slot_attached(struct slot *slot, struct flm__watch *watch, int32_t pid);
 /* A message of flmd for this lane, of this life. fds as flm__watch_message_fn. */
 void slot_from_manager(struct slot *slot, Flm__Message *message, int *fds, unsigned n_fds);
 
-/* An object is past, or gone from the memory of this node: the executor lets go of it. */
-void slot_object_gone(struct slot *slot, const Flm__ObjectGone *gone);
+/* An object is past, or gone from the memory of this node: executors let go of it. */
+void slots_object_gone(struct agent *agent, const char *name, uint64_t version);
 
 /* Common data for a waiting Bind, or the newer ones of a waiting Common, have come (fd borrowed), or have
  * not (fd < 0). */

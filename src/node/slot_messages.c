@@ -116,12 +116,17 @@ static void on_get_object(struct slot *slot, Flm__Message *m)
         forward(slot, m, NULL, 0);
 }
 
-void slot_object_gone(struct slot *slot, const Flm__ObjectGone *gone)
+void slots_object_gone(struct agent *agent, const char *name, uint64_t version)
 {
-    Flm__ObjectGone copy = *gone;
-    FLM__MESSAGE(m, object_gone, OBJECT_GONE, &copy);
-    if (slot->watch && slot->state >= SLOT_BINDING && slot->state <= SLOT_UNBINDING)
-        flm__watch_send(slot->watch, &m, NULL, 0);
+    Flm__ObjectGone gone = FLM__OBJECT_GONE__INIT;
+    gone.name = (char *)(uintptr_t)name;
+    gone.version = version;
+    FLM__MESSAGE(m, object_gone, OBJECT_GONE, &gone);
+    for (unsigned i = 0; i < agent->n_slots; i++) {
+        const struct slot *slot = &agent->slots[i];
+        if (slot->watch && slot->state >= SLOT_BINDING && slot->state <= SLOT_UNBINDING)
+            flm__watch_send(slot->watch, &m, NULL, 0);
+    }
 }
 
 static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)

@@ -42,6 +42,15 @@ bool flm__result_split(const struct flm__record *r, const void *payload, struct 
     return blob_fits(out->blob, left);
 }
 
+/* Whether n bytes begin with such a reference. */
+static bool ref_is_sound(const struct flm__object_ref *ref, uint32_t n)
+{
+    if (n <= sizeof(*ref) || ref->bytes <= sizeof(*ref) || ref->bytes > n || ref->bytes % 8)
+        return false;
+    uint32_t room = ref->bytes - (uint32_t)sizeof(*ref);
+    return ref->name[0] && strnlen(ref->name, room) < room && room <= FLM_MAX_NAME + 1;
+}
+
 /* Whether n bytes begin with such a list. */
 static bool objects_are_sound(const struct flm__task_objects *o, uint32_t n)
 {
@@ -51,11 +60,7 @@ static bool objects_are_sound(const struct flm__task_objects *o, uint32_t n)
     uint32_t at = sizeof(*o), count = 0;
     while (at < o->bytes) {
         const struct flm__object_ref *ref = (const struct flm__object_ref *)((const char *)o + at);
-        uint32_t left = o->bytes - at;
-        if (left <= sizeof(*ref) || ref->bytes <= sizeof(*ref) || ref->bytes > left || ref->bytes % 8)
-            return false;
-        uint32_t room = ref->bytes - (uint32_t)sizeof(*ref);
-        if (!ref->name[0] || strnlen(ref->name, room) == room || room > FLM_MAX_NAME + 1)
+        if (!ref_is_sound(ref, o->bytes - at))
             return false;
         at += ref->bytes;
         count++;
@@ -70,6 +75,7 @@ bool flm__task_split(const struct flm__record *r, const void *payload, struct fl
 
     out->deadline_ms = 0;
     out->objects = NULL;
+    out->becomes = NULL;
     if (r->flags & FLM__RECORD_DEADLINE) {
         if (left < sizeof(out->deadline_ms))
             return false;
@@ -83,6 +89,13 @@ bool flm__task_split(const struct flm__record *r, const void *payload, struct fl
             return false;
         p += out->objects->bytes;
         left -= out->objects->bytes;
+    }
+    if (r->flags & FLM__RECORD_OUTPUT) {
+        out->becomes = (const struct flm__object_ref *)p;
+        if (!ref_is_sound(out->becomes, left))
+            return false;
+        p += out->becomes->bytes;
+        left -= out->becomes->bytes;
     }
     out->input = p;
     out->size = left;

@@ -45,6 +45,10 @@ enum flm__record_flags {
     FLM__RECORD_UNCOUNTED = 8, /* RESULT of a task that was never taken; an ACK does not count it */
     FLM__RECORD_OBJECTS = 32,  /* TASK: before the input, behind the deadline, stands a struct
                                   flm__task_objects, and behind that the objects that the input names */
+    FLM__RECORD_OUTPUT = 64,   /* TASK: before the input, behind all these, stands a struct flm__object_ref:
+                                  the object whose newest version the output becomes. RESULT of such a task,
+                                  from an executor: the output is to become that; to a client: it has, and
+                                  in its place stands the version, uint64_t */
 };
 
 struct flm__record {
@@ -98,7 +102,7 @@ struct flm__task_objects {
     uint32_t count; /* 1 .. FLM__OBJECTS */
 };
 struct flm__object_ref {
-    uint64_t version; /* that the task wants; 0: the newest */
+    uint64_t version; /* that the task wants (output: that is to be there before); 0: the newest */
     uint64_t least;   /* to an executor: it is at least this one */
     uint32_t bytes;   /* of this and the name, with which it ends, and at least one zero: a multiple of 8 */
     uint32_t _pad;
@@ -107,10 +111,10 @@ struct flm__object_ref {
 
 enum {
     FLM__OBJECTS = 16, /* of one task */
-    FLM__OBJECTS_MAX = 8 + FLM__OBJECTS * (24 + 128),
+    FLM__OBJECT_REF_MAX = 24 + 128,
+    FLM__OBJECTS_MAX = 8 + FLM__OBJECTS * FLM__OBJECT_REF_MAX,
     FLM__RECORD_HEADER = 24,
-    FLM__INLINE_MAX =
-        32 * 1024, /* larger payloads are blobs, with the objects that the input names counted */
+    FLM__INLINE_MAX = 32 * 1024, /* larger payloads are blobs, with the objects that a task names counted */
     FLM__MESSAGE_MAX = 400,
     /* The largest record there is: an outcome with usage, a message and an inline output. */
     FLM__RECORD_MAX = FLM__RECORD_HEADER + 16 + 24 + FLM__MESSAGE_MAX + FLM__INLINE_MAX + 8,
@@ -175,11 +179,12 @@ struct flm__result_parts {
 };
 bool flm__result_split(const struct flm__record *r, const void *payload, struct flm__result_parts *out);
 
-/* The parts of a TASK's payload: deadline (0: none), objects (NULL: none), which were checked, and input.
- */
+/* The parts of a TASK's payload: deadline (0: none), objects and the one that the output becomes (NULL:
+ * none), which were checked, and input. */
 struct flm__task_parts {
     uint64_t deadline_ms;
     const struct flm__task_objects *objects;
+    const struct flm__object_ref *becomes;
     const void *input;
     uint32_t size;
     bool blob;

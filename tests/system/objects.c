@@ -9,7 +9,9 @@
  * services/objects.c; "large": its input is) submit NAMES WHAT      (the same, and goes on), wait N (until
  * N more of these are done; prints their results in the order in which they came), where N (the same,
  * prints who ran them) make FILE, await FILE, nonsense BYTES SIZE (a task with SIZE bytes of input, before
- * which stand BYTES that are no list of objects; prints what became of it)
+ * which stand BYTES that are no list of objects, or name this as the one that its output becomes; prints
+ * what became of it) become NAME SIZE LETTER WHAT (a task whose output becomes this object, "a" or "a=3"),
+ * becoming ... (the same, and goes on)
  *
  * Prints one line for each: "VERSION SIZE FIRST-BYTES", "ok VERSION" or the error's name and text.
  */
@@ -180,7 +182,7 @@ static unsigned name_objects(void)
 
 static unsigned done, told;
 static struct {
-    char text[200];
+    char text[400];
     unsigned executor;
 } results[2000];
 
@@ -189,10 +191,13 @@ static void on_input(const struct flm_result *r, void *arg)
     unsigned i = done % 2000;
     (void)arg;
     results[i].executor = r->executor;
-    if (r->state == FLM_TASK_SUCCEED)
+    if (r->object_version)
+        snprintf(results[i].text, sizeof(results[0].text), "ok %lu%s", (unsigned long)r->object_version,
+                 r->output || r->size || r->state != FLM_TASK_SUCCEED ? ", and an output" : "");
+    else if (r->state == FLM_TASK_SUCCEED)
         snprintf(results[i].text, sizeof(results[0].text), "%.*s", (int)r->size, (const char *)r->output);
     else
-        snprintf(results[i].text, sizeof(results[0].text), "%s %s %.150s", flm_reason_name(r->reason),
+        snprintf(results[i].text, sizeof(results[0].text), "%s %s %.300s", flm_reason_name(r->reason),
                  flm_error_name(r->code), r->message);
     done++;
 }
@@ -210,6 +215,22 @@ static int submit(void)
                          .callback = on_input,
                          .objects = refs,
                          .object_count = name_objects()};
+    int64_t rc = flm_submit_task(session, &t);
+    if (rc < 0)
+        printf("%s\n", flm_error_name((int)rc));
+    return rc < 0;
+}
+
+static int become(void)
+{
+    char text[400];
+    name_objects();
+    snprintf(text, sizeof(text), "output %.100s %.100s %.100s", words[2], words[3], words[4]);
+    struct flm_task t = {.size = sizeof(t),
+                         .input = text,
+                         .input_size = strlen(text),
+                         .callback = on_input,
+                         .output_object = refs};
     int64_t rc = flm_submit_task(session, &t);
     if (rc < 0)
         printf("%s\n", flm_error_name((int)rc));
@@ -234,11 +255,21 @@ static void nonsense(void)
 {
     static union {
         struct flm__task_objects list;
+        struct flm__object_ref becomes;
         char bytes[FLM__INLINE_MAX];
     } all;
-    all.list = (struct flm__task_objects){.bytes = (uint32_t)number(1), .count = 1};
-    struct flm__submission t = {
-        .input = large, .size = number(2), .head.objects = &all.list, .callback = on_input};
+    bool becomes = words[3][0];
+    if (becomes)
+        all.becomes = (struct flm__object_ref){.bytes = (uint32_t)number(1)};
+    else
+        all.list = (struct flm__task_objects){.bytes = (uint32_t)number(1), .count = 1};
+    strcpy(all.becomes.name, words[3]);
+    struct flm__submission t = {.input = large,
+                                .size = number(2),
+                                .head = {.names = &all,
+                                         .name_bytes = (uint32_t)number(1),
+                                         .name_flags = becomes ? FLM__RECORD_OUTPUT : FLM__RECORD_OBJECTS},
+                                .callback = on_input};
     flm__task_submit(session, &t);
     wait_inputs(told + 1, false);
 }
@@ -261,12 +292,16 @@ static bool step_inputs(void)
         submit();
     else if (strcmp(verb, "wait") == 0 || strcmp(verb, "where") == 0)
         wait_inputs(told + (unsigned)number(1), strcmp(verb, "where") == 0);
+    else if (strcmp(verb, "become") == 0 && become() == 0)
+        wait_inputs(told + 1, false);
+    else if (strcmp(verb, "becoming") == 0)
+        become();
     else if (strcmp(verb, "nonsense") == 0)
         nonsense();
     else if (strcmp(verb, "make") == 0 || strcmp(verb, "await") == 0)
         files(strcmp(verb, "await") == 0);
     else
-        return strcmp(verb, "input") == 0;
+        return strcmp(verb, "input") == 0 || strcmp(verb, "become") == 0;
     return true;
 }
 
@@ -307,13 +342,15 @@ int main(int argc, char **argv)
     const char *command[] = {argc > 1 ? argv[1] : "", NULL};
     struct flm_application app = {
         .size = sizeof(app), .name = "objects", .shim = FLM_SHIM_SO, .command = command};
+    if (getenv("OBJECTS_SHIM"))
+        app.shim = atoi(getenv("OBJECTS_SHIM"));
     struct flm_session_options so = {.size = sizeof(so), .application = app.name};
     if (getenv("OBJECTS_DURABLE"))
         so.durability = FLM_DURABILITY_JOURNAL;
     if (getenv("OBJECTS_EXECUTORS"))
         so.min_instances = (unsigned)atoi(getenv("OBJECTS_EXECUTORS"));
-    if (getenv("OBJECTS_RETRIES"))
-        so.retry_limit = (unsigned)atoi(getenv("OBJECTS_RETRIES"));
+    if (getenv("OBJECTS_RANKS"))
+        so.ranks_per_task = (unsigned)atoi(getenv("OBJECTS_RANKS"));
     setvbuf(stdout, NULL, _IOLBF, 0);
     client = flm_connect(NULL, NULL, &e);
     if (!client || flm_register_application(client, &app, 1, &e) < 0 ||

@@ -83,13 +83,13 @@ check 'tasks go on' wait "$steps"
 check_equal 'with the new version' $'2 3 new\n1 20000000 ffffffffffffffffffff' "$(tail -n 2 steps.log)"
 engine_end
 
-# A node that has no memory for an object: its tasks are run by the other one, and it is not taken for one that has
-# it. The first of two tasks waits, so each node tries one.
+# A node that has no memory for an object: it is not given a task that names it again, even if it has nothing to do and
+# the other one is busy, and it is not taken for one that has it. The first of two tasks waits, so each node tries one.
 if sanitized; then
     exit
 fi
 rm -f meet.*
-export OBJECTS_EXECUTORS=2 OBJECTS_RETRIES=1000
+export OBJECTS_EXECUTORS=2
 engine --backend none
 node poor 1
 poor=$pid
@@ -101,10 +101,11 @@ start tasks "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'fill a 
     'submit a wait' 'wait 2' 'input a'
 tasks=$pid
 wait_for 'it cannot read an object' bash -c \
-    "flmctl -o json list -e | jq -e '.[] | select(.node == \"poor\") | .restarts > 0'"
+    "flmctl -o json list -e | jq -e '.[] | select(.node == \"poor\") | .restarts > 0 and .state == \"Bound\"'"
 touch meet.go
 check 'its tasks go on' wait "$tasks"
 one='1 20000000 ffffffffffffffffffff'
 check_equal 'on another node' "ok 0"$'\n'"$one"$'\n'"$one"$'\n'"$one" "$(cat tasks.log)"
 check_equal 'which alone is known to have it' 'version 1, 20000000 bytes, on rich' "$(view a)"
+check_equal 'after one attempt' 'Closed 0 0 3 0 0 1' "$(newest)"
 engine_end

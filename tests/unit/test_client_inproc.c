@@ -98,6 +98,11 @@ static void what_the_service_does(void **state)
     assert_int_equal(flm_take_results(f.s, &r, 1, -1), 1);
     memcpy(&left, r.output, sizeof(left));
     assert_true(left > 0 && left <= 100000);
+    const struct flm_object_ref object = {.name = "x"};
+    struct flm_task named = {.size = sizeof(named), .output_object = &object};
+    assert_int_equal(flm_submit_task(f.s, &named), FLM_ENOTSUP);
+    named = (struct flm_task){.size = sizeof(named), .objects = &object, .object_count = 1};
+    assert_int_equal(flm_submit_task(f.s, &named), FLM_ENOTSUP);
     close_all(&f);
 }
 

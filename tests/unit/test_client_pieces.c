@@ -1,4 +1,4 @@
-/* Inputs in pieces (struct flm_iov), and outputs into memory of the caller. */
+/* Inputs in pieces (struct flm_iov), outputs into memory of the caller or objects. */
 #define _GNU_SOURCE
 #include "client_fixture.h"
 
@@ -143,6 +143,7 @@ static void bad_pieces(void **state)
     const struct flm_iov one = {text, 3, 0, 0}, nothing = {NULL, 3, 0, 0},
                          huge = {text, FLM_MAX_PAYLOAD / 2 + 1, 2, -1},
                          endless = {text, 2, SIZE_MAX / 2 + 1, -1};
+    const struct flm_object_ref object = {.name = "x"}, none = {0}, odd = {.name = "a b"};
     char room[4];
     const struct {
         struct flm_task task;
@@ -157,6 +158,12 @@ static void bad_pieces(void **state)
         {{.output_size = sizeof(room)}, FLM_EINVAL},
         {{.output = room, .output_size = sizeof(room), .input_size = FLM_MAX_PAYLOAD + 1, .input = text},
          FLM_ETOOBIG},
+        {{.objects = &object, .object_count = FLM_MAX_TASK_OBJECTS + 1}, FLM_EINVAL},
+        {{.object_count = 1}, FLM_EINVAL},
+        {{.objects = &odd, .object_count = 1}, FLM_EINVAL},
+        {{.output_object = &none}, FLM_EINVAL},
+        {{.output_object = &odd}, FLM_EINVAL},
+        {{.output_object = &object, .output = room, .output_size = sizeof(room)}, FLM_EINVAL},
     };
     struct fixture f;
     (void)state;

@@ -1,4 +1,4 @@
-/* What a TASK says before its input: a deadline, and objects. */
+/* What a TASK says before its input: a deadline, objects, and the one that its output becomes. */
 #include "wire/record.h"
 
 #include <flm/client.h>
@@ -115,11 +115,47 @@ static void what_makes_no_sense(void **state)
     }
 }
 
+/* Behind the list, if there is one. */
+static void object_of_the_output(void **state)
+{
+    (void)state;
+    for (unsigned list = 0; list < 2; list++) {
+        struct flm__task_parts parts;
+        uint32_t before = list ? put_list(2, 5) : 0;
+        struct flm__object_ref *ref = (struct flm__object_ref *)(payload + before);
+        uint32_t bytes = put_ref(payload + before, FLM_MAX_NAME, 7);
+        struct flm__record r = {.size = before + bytes + 3,
+                                .type = FLM__TASK,
+                                .flags = (uint8_t)(FLM__RECORD_OUTPUT | (list ? FLM__RECORD_OBJECTS : 0))};
+        assert_int_equal(bytes, FLM__OBJECT_REF_MAX);
+        assert_true(flm__task_split(&r, payload, &parts));
+        assert_ptr_equal(parts.becomes, ref);
+        assert_int_equal(parts.becomes->version, 7);
+        assert_ptr_equal(parts.input, payload + before + bytes);
+        assert_int_equal(parts.size, 3);
+        assert_int_equal(parts.objects != NULL, list);
+        r.size = before + bytes - 1;
+        assert_false(flm__task_split(&r, payload, &parts));
+        r.size = before;
+        assert_false(flm__task_split(&r, payload, &parts));
+        r.size = before + bytes;
+        ref->bytes = sizeof(*ref);
+        assert_false(flm__task_split(&r, payload, &parts));
+        ref->bytes = bytes;
+        memset(ref->name, 'n', bytes - sizeof(*ref));
+        assert_false(flm__task_split(&r, payload, &parts));
+        r.flags &= (uint8_t)~FLM__RECORD_OUTPUT;
+        assert_true(flm__task_split(&r, payload, &parts));
+        assert_null(parts.becomes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_before_the_input),
         cmocka_unit_test(what_makes_no_sense),
+        cmocka_unit_test(object_of_the_output),
     };
     return cmocka_run_group_tests_name("record", tests, NULL, NULL);
 }

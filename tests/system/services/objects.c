@@ -2,7 +2,9 @@
  * wrong; input "NAME file", output: which file in memory it is, once another executor has it, too; input
  * "NAME later": gets it once the file $OBJECTS_MEET.go is there; input "inputs": "VERSION SIZE FIRST-BYTES"
  * of each object that the task names; "inputs file": which file the first is; "inputs meet", "inputs wait":
- * the same as "inputs" once another executor has come so far, or the file $OBJECTS_MEET.go is there. */
+ * the same as "inputs" once another executor has come so far, or the file $OBJECTS_MEET.go is there; input
+ * "output SIZE LETTER": so many letters ("... fails": of a task that fails then; "... wait": as above, "...
+ * map": which file they are in, in the file $OBJECTS_MEET.file). */
 #include <flm/object.h>
 #include <glob.h>
 #include <stdio.h>
@@ -78,6 +80,33 @@ static int tell_inputs(struct flm_task_context *task, const char *what)
     return flm_task_set_output(task, text, (size_t)n);
 }
 
+static void note_file(const void *data)
+{
+    char path[4096], text[100];
+    snprintf(path, sizeof(path), "%s.file", getenv("OBJECTS_MEET"));
+    int n = find_file(text, sizeof(text), data);
+    FILE *file = fopen(path, "w");
+    fwrite(text, 1, (size_t)n, file);
+    fclose(file);
+}
+
+static int put_output(struct flm_task_context *task, const char *what)
+{
+    size_t bytes = 0;
+    char letter = 0;
+    if (sscanf(what, "output %zu %c", &bytes, &letter) < 1)
+        return 1;
+    if (strstr(what, "wait"))
+        wait_to_go();
+    char *to = flm_task_output(task, bytes);
+    if (!to)
+        return 2;
+    memset(to, letter, bytes);
+    if (strstr(what, "map"))
+        note_file(to);
+    return strstr(what, "fails") ? flm_task_fail(task, 7, "as it was told") : 0;
+}
+
 static int invoke(struct flm_task_context *task, void *state)
 {
     char text[600], name[200];
@@ -90,6 +119,8 @@ static int invoke(struct flm_task_context *task, void *state)
     snprintf(text, sizeof(text), "%.*s", (int)size, input);
     if (strncmp(text, "inputs", 6) == 0)
         return tell_inputs(task, text);
+    if (strncmp(text, "output", 6) == 0)
+        return put_output(task, text);
     bool file = strstr(text, " file") != NULL;
     if (sscanf(text, file ? "%199s" : "%199s %lu", name, &newer_than) < 1)
         return flm_task_fail(task, 1, "what is '%s'?", text);

@@ -1,0 +1,48 @@
+/* Outputs of tasks that become objects. A large one is the object as it is: its memory is taken from
+ * whoever made it. */
+#include "base/error.h"
+#include "manager/executor.h"
+#include "manager/objects_inside.h"
+
+bool object_output_begin(struct manager *m, const struct flm__object_ref *becomes, const void *data,
+                         uint32_t size, struct blob *blob, struct object_output *out, flm_error *error)
+{
+    uint64_t bytes = blob ? blob->size : size;
+    struct object *o = NULL;
+    HASH_FIND_STR(m->objects, becomes->name, o);
+    *out = (struct object_output){.is_new = !o};
+    if (!bytes) {
+        flm__error_set(error, FLM_EINVAL, "the output is empty, and object %s would be", becomes->name);
+        return false;
+    }
+    if ((becomes->version && !object_find(m, becomes->name, becomes->version, error)) ||
+        object_check_room(m, bytes, o ? o->blob->size : 0, error) < 0)
+        return false;
+    out->blob = blob ? blob : blob_make(m, data, size, error);
+    if (!out->blob)
+        return false;
+    out->object = o ? o : object_new(m, becomes->name, error);
+    if (!out->object) {
+        if (!blob)
+            blob_release(out->blob);
+        return false;
+    }
+    out->version = out->object->version + 1;
+    return true;
+}
+
+void object_output_keep(struct executor *e, struct object_output *out)
+{
+    struct manager *m = out->blob->manager;
+    object_set(m, out->object, out->blob);
+    if (blob_adopt(out->blob, out->object->name, out->version))
+        object_node_add(m, out->object, e->node, true);
+}
+
+void object_output_undo(struct manager *m, struct object_output *out, const struct blob *blob)
+{
+    if (out->blob != blob)
+        blob_release(out->blob);
+    if (out->is_new)
+        object_drop(m, out->object);
+}
