@@ -30,8 +30,7 @@ programs() {
 
 # The session manager, agents and guests are children of its ranks.
 instance_inside() {
-    local i
-    for i in 1 2 3; do
+    for _ in 1 2 3; do
         job "${three_by_two[@]}" -- srun --mpi=pmix "$FLM_BUILDDIR/tests/system/mpi_program" twice clients nodes
         [ "$status" = 139 ] && [ -z "$out" ] || break # in MPI_Init, see tests/worlds.sh: nobody starts that again
     done
