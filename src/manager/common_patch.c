@@ -2,6 +2,7 @@
  * meanwhile waits, so that a patch is one of the version before it. */
 #include "manager/blob_patch.h"
 #include "manager/client.h"
+#include "manager/durable.h"
 #include "manager/common.h"
 
 #include "base/error.h"
@@ -61,6 +62,8 @@ static int begin(struct common_patch *c, const struct session *s, flm_error *err
         return flm__error_set(
             error, FLM_EINVAL, "the common data have %llu bytes: %llu from %llu on do not fit",
             (unsigned long long)base->size, (unsigned long long)size, (unsigned long long)c->offset);
+    if (s->durability && !durable_room(s->manager->durable, base->size)) /* before the copy, not after it */
+        return flm__error_set(error, FLM_EAGAIN, "the journal has no room for the new common data");
     return blob_patch(base, c->data, c->offset, patched, c, error);
 }
 

@@ -5,7 +5,8 @@
  * most bytes of) them: it is set aside, and the executor goes on with the next. It takes it all the same
  * when it has nothing else to do and has waited for as long as reading what it lacks would take, or when
  * the task has been set aside for long (prefer.c). flmd's own node has all of them. A node that could not
- * read one of them does not take it, as long as the session has executors elsewhere.
+ * read one of them does not take it, for ten seconds, as long as the session has executors
+ * elsewhere.
  */
 #ifndef MANAGER_INPUTS_H
 #define MANAGER_INPUTS_H

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "manager/executor.h"
 #include "manager/objects_inside.h"
+#include "net/blob.h"
 
 bool object_output_begin(struct manager *m, const struct flm__object_ref *becomes, const void *data,
                          uint32_t size, struct blob *blob, struct object_output *out, flm_error *error)
@@ -34,6 +35,7 @@ bool object_output_begin(struct manager *m, const struct flm__object_ref *become
 void object_output_keep(struct executor *e, struct object_output *out)
 {
     struct manager *m = out->blob->manager;
+    flm__blob_trim(out->blob->fd, out->blob->size); /* a task may have made room for much more */
     object_set(m, out->object, out->blob);
     if (blob_adopt(out->blob, out->object->name, out->version))
         object_node_add(m, out->object, e->node, true);

@@ -6,9 +6,11 @@
 #include "manager/common.h"
 #include "net/ring.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { PART_OF_MEMORY = 2 }; /* of this machine, that all of them may have if nothing else was said */
@@ -62,8 +64,25 @@ struct object *object_find(struct manager *m, const char *name, uint64_t version
     return NULL;
 }
 
+/* Each is a descriptor of ours. */
+static unsigned most_objects(void)
+{
+    struct rlimit descriptors;
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) < 0 || descriptors.rlim_cur > UINT_MAX)
+        return UINT_MAX;
+    return (unsigned)descriptors.rlim_cur / 2;
+}
+
 struct object *object_new(struct manager *m, const char *name, flm_error *error)
 {
+    if (HASH_COUNT(m->objects) >= most_objects()) {
+        flm__error_set(
+            error, FLM_EFULL,
+            "there are %u objects, which is as many as the session manager may have open (ulimit -n): "
+            "delete some",
+            HASH_COUNT(m->objects));
+        return NULL;
+    }
     struct object *o = calloc(1, sizeof(*o));
     if (o) {
         snprintf(o->name, sizeof(o->name), "%s", name);

@@ -32,7 +32,7 @@ uint64_t object_nodes_set(const struct object *o);
 uint64_t object_nodes_failed(const struct object *o);
 void object_nodes_clear(struct manager *m, struct object *o);
 
-/* Makes one, which has no version yet; NULL: no memory. */
+/* Makes one, which has no version yet; NULL: no memory, or there are too many. */
 struct object *object_new(struct manager *m, const char *name, flm_error *error);
 /* Whether `more` bytes may come in place of `less`. */
 int object_check_room(const struct manager *m, uint64_t more, uint64_t less, flm_error *error);

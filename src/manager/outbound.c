@@ -442,6 +442,7 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
         if (__builtin_expect(!to, 0))
             return false;
         *to = *r; /* as it was checked, whatever the executor writes now */
+        to->flags = 0;
         to->cookie = queue_record(ref)->cookie;
         to->lane = (uint16_t)e->id;
         flm__record_copy_payload(to + 1, flm__record_payload(record), bytes - FLM__RECORD_HEADER);

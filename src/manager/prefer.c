@@ -8,7 +8,8 @@ enum {
     WORTH_BYTES = 100000,           /* what takes less to read is not worth any waiting */
     WAIT_MAX_NS = 50 * 1000 * 1000, /* of an executor that has nothing to do */
 };
-static const int64_t aside_max_ns = 1000000000; /* then whoever comes gets it */
+static const int64_t aside_max_ns = 1000000000;   /* then whoever comes gets it */
+static const int64_t failed_max_ns = 10000000000; /* then also one whose node could not read an object */
 
 /* Reading takes a nanosecond per byte, which is what a fast network does, or it is too slow to be waited
  * for. */
@@ -77,6 +78,12 @@ static bool must_pause(struct session *s, unsigned ended)
            (s->durability && !durable_room(s->manager->durable, FLM__MESSAGE_MAX));
 }
 
+/* A task that was set aside for so long. */
+static bool may_try(struct executor *e, const struct aside *a, int64_t aside_ns)
+{
+    return aside_ns > failed_max_ns || !must_leave(e, a->failed);
+}
+
 /* Objects have come to nodes, or gone from there. */
 static void look_again(struct session *s)
 {
@@ -100,8 +107,8 @@ static bool take_aside(struct executor *e, struct task_ref *ref)
     look_again(s);
     for (uint32_t i = 0; i < q->aside_n; i++) {
         const struct aside *a = &q->aside[i];
-        bool may = is_at_hand(e, a->nodes) || s->manager->now - a->since_ns > aside_max_ns;
-        if (may && !must_leave(e, a->failed)) {
+        int64_t aside_ns = s->manager->now - a->since_ns;
+        if ((is_at_hand(e, a->nodes) || aside_ns > aside_max_ns) && may_try(e, a, aside_ns)) {
             *ref = queue_take_aside(q, i);
             return true;
         }
@@ -114,11 +121,13 @@ static bool take_waited(struct executor *e, struct task_ref *ref)
 {
     struct queue *q = &e->session->queue;
     int64_t now = e->session->manager->now;
-    for (uint32_t i = 0; e->n == 0 && i < q->aside_n; i++)
-        if (now - q->aside[i].since_ns >= q->aside[i].wait_ns && !must_leave(e, q->aside[i].failed)) {
+    for (uint32_t i = 0; e->n == 0 && i < q->aside_n; i++) {
+        const struct aside *a = &q->aside[i];
+        if (now - a->since_ns >= a->wait_ns && may_try(e, a, now - a->since_ns)) {
             *ref = queue_take_aside(q, i);
             return true;
         }
+    }
     return false;
 }
 
@@ -140,7 +149,7 @@ static enum choice choose(struct executor *e, struct task_ref ref, struct inputs
         ++*ended;
         return PAST;
     }
-    if (!must_leave(e, in->failed) && (anybody || !belongs_to_others(e, in)))
+    if (anybody || (!must_leave(e, in->failed) && !belongs_to_others(e, in)))
         return SEND;
     struct aside aside = {.ref = ref,
                           .since_ns = s->manager->now,

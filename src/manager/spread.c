@@ -94,13 +94,20 @@ static bool gives(const struct spread_place *p)
     return p->state == SPREAD_HAS && p->open && !p->leaving;
 }
 
+static bool is_slow(const struct spread *s, const struct spread_place *p)
+{
+    const struct manager *m = s->blob->manager;
+    double limit = 2e6 * m->options.loss_ms + 1e9 * (double)s->blob->size / SLOWEST;
+    return p->state == SPREAD_READING && (double)(m->now - p->since) > limit;
+}
+
 /* Those from which others can read, now or soon. */
 static unsigned givers(const struct spread *s)
 {
     const struct spread_place *p;
     unsigned n = 0;
     DL_FOREACH(s->places, p)
-    n += gives(p) || (p->state == SPREAD_READING && !p->leaving);
+    n += gives(p) || (p->state == SPREAD_READING && !p->leaving && !is_slow(s, p));
     return n;
 }
 
@@ -146,24 +153,30 @@ static void end_reading(struct spread *s, struct spread_place *p)
         let_go(s, from);
 }
 
-static void give(struct spread *s, struct spread_place *p)
+/* False: there is no source for it now. */
+static bool give(struct spread *s, struct spread_place *p)
 {
     struct spread_place *from = p->failures < FAILURES ? least_asked(s, p) : NULL;
     if (!from && p->failures < FAILURES && givers(s) >= READERS)
-        return;
+        return false;
     int rc = from ? 0 : blob_expose(s->blob, NULL);
     if (rc < 0)
         give_up(s, p, rc);
     else
         tell_source(s, p, from);
+    return true;
 }
 
+/* What the first that may read anywhere does not get, no other such one gets. */
 static void deal(struct spread *s)
 {
     struct spread_place *p, *next;
+    bool more = true;
     DL_FOREACH_SAFE(s->places, p, next)
-    if (p->state == SPREAD_WAITING)
-        give(s, p);
+    if (p->state == SPREAD_WAITING && (more || p->failures)) {
+        bool plain = p->failures == 0;
+        more = (give(s, p) || !plain) && more;
+    }
 }
 
 /* It could not read from where it was told to. */
@@ -326,18 +339,12 @@ void spread_node_gone(struct manager *m, const struct node *n)
     }
 }
 
-static bool is_too_slow(const struct spread *s, const struct spread_place *p)
-{
-    const struct manager *m = s->blob->manager;
-    double limit = 2e6 * m->options.loss_ms + 1e9 * (double)s->blob->size / SLOWEST;
-    return p->state == SPREAD_READING && p->source && (double)(m->now - p->since) > limit;
-}
-
+/* One that could read elsewhere. */
 static struct spread_place *slow_one(const struct spread *s)
 {
     struct spread_place *p;
     DL_FOREACH(s->places, p)
-    if (is_too_slow(s, p))
+    if (p->source && is_slow(s, p))
         return p;
     return NULL;
 }

@@ -71,6 +71,14 @@ int flm__blob_write(int fd, const void *data, size_t size, uint64_t offset, flm_
     return e ? flm__error_errno(error, FLM_ENOMEM, e, "cannot write %zu bytes into a payload", size) : 0;
 }
 
+void flm__blob_trim(int fd, size_t size)
+{
+    off_t end = lseek(fd, 0, SEEK_END), page = sysconf(_SC_PAGESIZE);
+    off_t begin = ((off_t)size + page - 1) / page * page;
+    if (end > begin && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, end - begin) < 0)
+        return; /* it stays, then */
+}
+
 int flm__blob_check(int fd, size_t size, flm_error *error)
 {
     int seals = fcntl(fd, F_GET_SEALS);

@@ -18,6 +18,9 @@ int flm__blob_copy(const void *data, size_t size, flm_error *error);
 /* Overwrites bytes of a blob of ours that nobody else has yet. FLM_ENOMEM. */
 int flm__blob_write(int fd, const void *data, size_t size, uint64_t offset, flm_error *error);
 
+/* Gives back what memory it has beyond these bytes; nobody looks there any more. */
+void flm__blob_trim(int fd, size_t size);
+
 /* Whether a received blob is sealed and large enough: 0 or FLM_EPROTO. */
 int flm__blob_check(int fd, size_t size, flm_error *error);
 

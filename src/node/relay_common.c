@@ -164,14 +164,17 @@ void relay_common_source(struct relay *relay, const Flm__CommonSource *source)
         fail(common);
         return;
     }
-    if (common->ready)
-        return;
-    relay_pull_drop(common->pull);
     common->attempt = source->attempt;
+    if (common->ready) { /* what we said of an earlier attempt has come too late */
+        conceal(common);
+        tell_read(common);
+        return;
+    }
+    relay_pull_drop(common->pull);
     const struct pull_source from = source_of(common, source);
     common->pull = relay_pull_from(relay, &from, common->size, &error);
     if (!common->pull) {
-        snprintf(common->why, sizeof(common->why), "%s", error.text);
+        snprintf(common->why, sizeof(common->why), "%.199s", error.text);
         tell_not_read(relay, common->id, common->attempt, error.code);
         return;
     }

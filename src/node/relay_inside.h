@@ -79,6 +79,7 @@ struct relay {
     struct flm__blob_maps maps; /* of outputs */
     struct object *objects;     /* of relay_objects.c */
     uint64_t object_bytes;
+    unsigned n_objects;
     struct question *questions;
 };
 

@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #include "base/error.h"
+#include "net/blob.h"
 #include "node/relay_inside.h"
 
 #include <stdlib.h>
@@ -16,7 +17,10 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum { PART_OF_MEMORY = 8 }; /* of this machine, that the objects that nobody asks for may have */
+enum {
+    PART_OF_MEMORY = 8, /* of this machine, that the objects that nobody asks for may have */
+    KEPT_MAX = 1024,    /* of them: each is a descriptor */
+};
 
 struct object {
     struct object *prev, *next; /* in relay->objects: the one that was used last first */
@@ -46,6 +50,7 @@ static void free_object(struct object *o)
     struct relay *r = o->relay;
     DL_DELETE(r->objects, o);
     r->object_bytes -= o->pull->size;
+    r->n_objects--;
     relay_pull_drop(o->pull);
     free(o->name);
     free(o);
@@ -105,7 +110,7 @@ static void evict(struct relay *r)
     if (!limit)
         limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / PART_OF_MEMORY;
     struct object *o = r->objects ? r->objects->prev : NULL; /* the head's is the last */
-    while (o && r->object_bytes > limit) {
+    while (o && (r->object_bytes > limit || r->n_objects > KEPT_MAX)) {
         struct object *before = o == r->objects ? NULL : o->prev;
         if (!o->users)
             give_up(o);
@@ -232,6 +237,7 @@ static struct object *add(struct relay *r, const char *name, uint64_t version, s
     *o = (struct object){.relay = r, .name = copy, .version = version, .pull = pull};
     DL_PREPEND(r->objects, o);
     r->object_bytes += pull->size;
+    r->n_objects++;
     pull->owner = o;
     pull->on_done = on_pulled;
     return o;
@@ -300,6 +306,8 @@ void relay_object_got(struct relay *r, struct slot *slot, const Flm__GotObject *
 
 void relay_object_keep(struct relay *r, const char *name, uint64_t version, int fd, uint64_t size)
 {
+    if (fd >= 0)
+        flm__blob_trim(fd, (size_t)size);
     struct pull *pull = fd >= 0 ? relay_pull_done(r, fd, (size_t)size) : NULL;
     if (add(r, name, version, pull))
         evict(r);
