@@ -2,8 +2,8 @@
  * meanwhile waits, so that a patch is one of the version before it. */
 #include "manager/blob_patch.h"
 #include "manager/client.h"
-#include "manager/durable.h"
 #include "manager/common.h"
+#include "manager/durable.h"
 
 #include "base/error.h"
 

@@ -127,6 +127,7 @@ wrong() {
 battery_worlds() {
     [ -e "$services/allreduce.so" ] || skip 'built without Open MPI'
     command -v mpirun >/dev/null || skip 'mpirun is not installed'
+    ranks_are_launched=1
     cluster 3
     . "$FLM_SRCDIR/tests/worlds.sh"
     # Ranks on pretended nodes would share memory by the same names.

@@ -172,5 +172,6 @@ nothing_is_left() {
     # shellcheck disable=SC2016
     wait_for 'no job is left' bash -c 'jobs=$(qselect) && [ -z "$jobs" ]'
     wait_for 'no process of Flame is left' no_process_is_left
-    check_equal 'no file of an environment is left' '' "$(find "$HOME/.config/flame" -name 'environment-*' 2>/dev/null)"
+    # A launcher of ranks that is killed with its job, before the other node has read its file, leaves that to be swept.
+    [ -n "${ranks_are_launched:-}" ] || check_equal 'no file of an environment is left' '' "$(find "$HOME/.config/flame" -name 'environment-*' 2>/dev/null)"
 }
