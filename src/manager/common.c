@@ -7,6 +7,7 @@
 #include "net/ring.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 enum { NEXT_MAX = 16 }; /* versions of a session on their way to the disk */
 
@@ -136,11 +137,8 @@ static const char unreadable[] = "the data could not be read";
 static void on_read(void *arg, struct blob *blob, int status)
 {
     struct common_read *c = arg;
-    for (struct common_read **at = c->peer ? &c->peer->common_reads : NULL; at && *at; at = &(*at)->next)
-        if (*at == c) {
-            *at = c->next;
-            break;
-        }
+    if (c->peer)
+        LL_DELETE(c->peer->common_reads, c);
     if (!c->peer)
         blob_release(blob);
     else if (!blob)

@@ -8,6 +8,7 @@
 #include "base/error.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 enum { WAITING_MAX = 16 }; /* requests of a client */
 
@@ -22,11 +23,8 @@ struct common_patch {
 
 static void drop(struct common_patch *c)
 {
-    for (struct common_patch **at = c->peer ? &c->peer->common_patches : NULL; at && *at; at = &(*at)->next)
-        if (*at == c) {
-            *at = c->next;
-            break;
-        }
+    if (c->peer)
+        LL_DELETE(c->peer->common_patches, c);
     blob_release(c->data);
     free(c);
 }

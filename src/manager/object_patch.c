@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 struct object_patch {
     struct object_patch *next; /* in peer->patches */
@@ -22,11 +23,8 @@ struct object_patch {
 
 static void finish(struct object_patch *c, const struct object *o)
 {
-    for (struct object_patch **at = c->peer ? &c->peer->patches : NULL; at && *at; at = &(*at)->next)
-        if (*at == c) {
-            *at = c->next;
-            break;
-        }
+    if (c->peer)
+        LL_DELETE(c->peer->patches, c);
     if (c->peer && o)
         object_reply(c->peer, c->request, o, NULL);
     else if (c->peer)

@@ -33,6 +33,12 @@ idle_executors() { # waits until N are idle
     wait_for "$1 executors are there" bash -c "[ \"\$(flmctl -o json list -e | jq '[.[] | select(.state == \"Idle\")] | length')\" = $1 ]"
 }
 
+# A client that does things with objects (tests/system/objects.c), in the steps given.
+steps() { # WHAT, EXPECTED, STEP...
+    run "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" "${@:3}"
+    check_equal "$1" "$2" "$out"
+}
+
 sanitized() { # flmd was built with a sanitizer, which wants much address space
     grep -q '__asan_init\|__tsan_init' "$FLM_BUILDDIR/bin/flmd"
 }

@@ -5,11 +5,6 @@
 
 export OBJECTS_MEET=$TEST_DIR/meet
 
-steps() { # WHAT, EXPECTED, STEP...
-    run "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" "${@:3}"
-    check_equal "$1" "$2" "$out"
-}
-
 for transport in $(transports); do
     engine -n 2
     steps "an object is made, got, changed and deleted ($transport)" 'ok 0

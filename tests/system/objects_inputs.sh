@@ -7,11 +7,6 @@ transports | grep -q tcp || skip 'this build has no fabric provider'
 transport='tcp;ofi_rxm'
 export OBJECTS_MEET=$TEST_DIR/meet OBJECTS_EXECUTORS=2
 
-steps() { # WHAT, EXPECTED, STEP...
-    run "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" "${@:3}"
-    check_equal "$1" "$2" "$out"
-}
-
 node() { # NAME, SLOTS, ARGUMENT...: an agent that reads objects over the fabric
     mkdir -m 0700 "$1"
     start "$1" flm-node --endpoint "$FLM_ENDPOINT" --provider "$transport" --name "$1" --slots "$2" \

@@ -5,11 +5,6 @@
 
 export OBJECTS_MEET=$TEST_DIR/meet
 
-steps() { # WHAT, EXPECTED, STEP...
-    run "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" "${@:3}"
-    check_equal "$1" "$2" "$out"
-}
-
 printf '#!/bin/sh\nhead -c 100000 /dev/zero | tr "\\0" e\n' >large
 printf '#!/bin/sh\nexec python3 "%s/examples/services/upper.py"\n' "$FLM_SRCDIR" >upper
 chmod +x large upper
