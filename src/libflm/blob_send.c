@@ -1,8 +1,8 @@
 /* Large inputs and common data, on their way to the manager (doc/protocol.md, "Large payloads").
  *
- * Over a ring they are copied into a memfd whose descriptor goes ahead on the control connection. Over
- * fabric they stay where they are, readable by the manager, until it says that it has read them or the task
- * is over. In-process (inproc.c) the address itself is enough. */
+ * Over a ring they are copied into a memfd (lent.c) whose descriptor goes ahead on the control connection.
+ * Over fabric they stay where they are, readable by the manager, until it says that it has read them or the
+ * task is over. In-process (inproc.c) the address itself is enough. */
 #include "libflm/handle.h"
 #include "base/error.h"
 #include "net/blob.h"
@@ -45,25 +45,13 @@ static void forget(flm_client *c, struct flm__exposed_blob *e)
     free(e);
 }
 
-/* The memory is not used again: that a task has succeeded does not say that no earlier attempt, of a guest
- * or of an executor that is stopped, has it mapped still and reads it; and each outstanding input would
- * keep a descriptor. */
 static int announce(flm_session *s, const void *input, const struct flm__blob_ref *ref)
 {
     flm_client *c = s->client;
     /* One blob at a time waits in the connection: the manager does not read, so it has no room. */
     if (flm__conn_pending(c->conn) && flm__conn_flush(c->conn) == 0 && flm__conn_pending(c->conn))
         return FLM_EFULL;
-    int fd = flm__blob_copy(input, (size_t)ref->size, NULL);
-    if (fd < 0)
-        return fd;
-    Flm__Blob blob = FLM__BLOB__INIT;
-    blob.id = ref->id;
-    blob.size = ref->size;
-    FLM__MESSAGE(m, blob, BLOB, &blob);
-    int rc = flm__control_say(c, &m, &fd, 1, NULL);
-    close(fd);
-    return rc;
+    return flm__input_announce(c, input, ref);
 }
 
 static int expose(flm_client *c, uint32_t slot, const void *input, struct flm__blob_ref *ref, void **owned)
@@ -128,8 +116,10 @@ void flm__blob_conceal_all(flm_client *c)
         forget(c, c->exposed);
 }
 
-void flm__blob_done(flm_client *c, uint64_t id)
+void flm__blob_done(flm_client *c, uint64_t id, bool in_use)
 {
+    if (flm__input_back(c, id, in_use))
+        return;
     uint32_t slot = (uint32_t)id;
     struct flm__exposed_blob *e;
     HASH_FIND(hh, c->exposed, &slot, sizeof(slot), e);

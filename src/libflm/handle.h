@@ -169,7 +169,8 @@ struct flm_client {
     struct flm__exposed_blob *exposed;
     struct flm__checked_task *checked_tasks; /* check_buffers.c */
     struct flm__output_room *output_rooms;   /* of tasks whose output the user wants somewhere: pieces.c */
-    struct flm__blob_pool pool;              /* for large inputs over a ring */
+    struct flm__lent_input *lent;            /* large inputs over a ring that are out: lent.c */
+    struct flm__blob_pool pool;              /* for large inputs over a ring, outputs over a fabric */
     struct flm__blob_maps maps;              /* of large outputs over a ring */
     struct flm__blob_read *reads, *reads_done;
     struct flm__awaited_read *orphans;                          /* reads of objects that took too long */
@@ -422,7 +423,7 @@ int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t
 void flm__blob_conceal(flm_client *c, uint32_t slot);
 void flm__blob_conceal_all(flm_client *c);
 /* BlobDone. */
-void flm__blob_done(flm_client *c, uint64_t id);
+void flm__blob_done(flm_client *c, uint64_t id, bool in_use);
 
 /* Common data: a descriptor (ring) or a region (fabric) while create_session is under way. */
 struct flm__common {
@@ -432,6 +433,16 @@ struct flm__common {
 int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref,
                      struct flm__common *out, flm_error *error);
 void flm__blob_common_done(flm_client *c, struct flm__common *common);
+
+/* ---- lent.c ---- */
+
+/* Copies a large input into memory that the manager gets, and announces it. 0, FLM_ENOMEM or
+ * FLM_EDISCONNECTED. */
+int flm__input_announce(flm_client *c, const void *input, const struct flm__blob_ref *ref);
+/* The manager has done with it; in_use: somebody may look at it still. False: it is none of these. */
+bool flm__input_back(flm_client *c, uint64_t id, bool in_use);
+/* The connection is closed. */
+void flm__inputs_lost(flm_client *c);
 
 /* ---- blob_await.c ---- */
 

@@ -77,6 +77,7 @@ void flm__transport_close(flm_client *c)
         c->fabric_ops->close(c->fabric);
     flm__blob_free_reads(c);
     flm__blob_free_arrived(c);
+    flm__inputs_lost(c);
     flm__conn_free(c->conn);
     if (c->bell >= 0)
         close(c->bell);

@@ -104,6 +104,20 @@ bool blob_adopt(struct blob *b, const char *object, uint64_t version)
     return tell_origin(b, object, version) && b->origin.copied;
 }
 
+void blob_lent_by(struct blob *b, const struct session *s, uint64_t id)
+{
+    b->lender.session = s->number;
+    b->lender.client = s->clients;
+    b->lender.id = id;
+}
+
+static void tell_lender(const struct blob *b)
+{
+    const struct session *s = b->lender.client ? session_by_number(b->manager, b->lender.session) : NULL;
+    if (s && s->clients == b->lender.client)
+        peer_input_done(s->client, b->lender.id, b->lender.looking);
+}
+
 void blob_release(struct blob *b)
 {
     if (!b || --b->refs)
@@ -112,6 +126,7 @@ void blob_release(struct blob *b)
     if (b->region)
         b->manager->fabric_ops->conceal(b->manager->fabric, b->region);
     tell_origin(b, NULL, 0);
+    tell_lender(b);
     if (b->room.fd >= 0 && !b->shown) {
         flm__pool_give(&b->manager->blob_pool, &b->room);
     } else if (b->room.fd >= 0) {
@@ -225,7 +240,9 @@ int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, st
     announced.life = life;
     announced.reused = b->reused;
     b->shown = true;
-    return announce(b, to, &announced);
+    int rc = announce(b, to, &announced);
+    b->lender.looking += rc == 0;
+    return rc;
 }
 
 int blob_lend(struct blob *b, struct peer *client, struct flm__blob_ref *ref)

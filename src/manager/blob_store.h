@@ -18,8 +18,13 @@ struct blob {
     struct {
         unsigned executor;
         uint64_t birth, id;
-        bool copied;            /* what we have was read from there, and its agent hears it */
-    } origin;                   /* birth not 0: the executor that is to hear when it is done with */
+        bool copied; /* what we have was read from there, and its agent hears it */
+    } origin;        /* birth not 0: the executor that is to hear when it is done with */
+    struct {
+        uint32_t session;
+        uint64_t client, id;    /* the how-manieth client of the session, and its number for the blob */
+        unsigned looking;       /* executors on our node that have it, and have not answered */
+    } lender;                   /* client not 0: it is to hear when its input is done with */
     struct flm__region *region; /* exposed to relays and remote clients */
     uint64_t address, key;
     struct {
@@ -53,6 +58,14 @@ int blob_offer(struct blob *b, struct peer *to, uint32_t lane, uint32_t life, st
 int blob_lend(struct blob *b, struct peer *client, struct flm__blob_ref *ref);
 /* The client is gone without a word: it may look at it as long as it likes. */
 void blob_give_up(struct blob *b);
+
+/* An input in memory that the session's client uses again. */
+void blob_lent_by(struct blob *b, const struct session *s, uint64_t id);
+/* An executor that has its descriptor has answered the task, and so looks at it no more. */
+static inline void blob_looked_at(struct blob *b)
+{
+    b->lender.looking -= b->lender.looking > 0; /* not, if an earlier session manager has sent it */
+}
 
 /* Whoever made this output hears that it is not read there any more, if we have a copy. */
 void blob_leave_origin(struct blob *b);

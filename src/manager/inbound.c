@@ -50,8 +50,11 @@ static void drop_payload(struct peer *p, uint64_t id)
 {
     struct arrived_blob *a;
     HASH_FIND(hh, p->blobs, &id, sizeof(id), a);
-    if (a)
-        arrived_blob_drop(&p->blobs, a);
+    if (!a)
+        return;
+    if (a->reused)
+        peer_input_done(p, id, false);
+    arrived_blob_drop(&p->blobs, a);
 }
 
 /* A task of a durable session whose input did not come, or could not be recorded: it was never taken, and
@@ -177,12 +180,8 @@ static void fetched(void *arg, struct blob *blob, int status)
     struct fetch *f = arg;
     struct session *s = session_by_number(f->manager, f->session);
     struct task_ref ref;
-    if (s && s->client && s->client->state == PEER_CLIENT && f->client == s->clients) {
-        Flm__BlobDone done = FLM__BLOB_DONE__INIT;
-        done.id = f->id;
-        FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
-        peer_send(s->client, &m, NULL, 0);
-    }
+    if (s && f->client == s->clients)
+        peer_input_done(s->client, f->id, false);
     if (waits_for(f, &ref) && no_room_yet(s, ref, blob)) {
         f->blob = blob;
         f->next = f->manager->durable->parked;
@@ -298,6 +297,8 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
         return;
     }
     struct blob *blob = peer_take_blob(p, where->id, where->size, &error);
+    if (blob && blob->reused)
+        blob_lent_by(blob, s, where->id);
     if (blob && s->durability && !durable_stored_task(s, queue_record(ref), blob)) {
         flm__error_set(&error, FLM_EIO, "the input could not be recorded");
         blob_release(blob);
@@ -361,6 +362,17 @@ static bool check_large(struct arrival *a, struct checked *to)
     return true;
 }
 
+/* A task that is not looked at any further: nobody takes what was announced for it. */
+static void pass_over(struct peer *p, struct arrival *a)
+{
+    struct checked checked;
+    if (!(a->record.flags & FLM__RECORD_BLOB))
+        return;
+    check_large(a, &checked);
+    if (payload_is_there(p, checked.where.id))
+        drop_payload(p, checked.where.id);
+}
+
 static enum accepted accept_large(struct peer *p, struct session *s, struct arrival *a)
 {
     struct checked checked;
@@ -415,6 +427,7 @@ static bool accept_task(struct peer *p, struct session *s, struct arrival *a)
     struct ending end;
     if (a->record.task <= s->last_task) { /* seen before: sent again after a reconnect */
         s->finished_bytes += a->weight;
+        pass_over(p, a);
         return true;
     }
     if (__builtin_expect(s->durability != 0, 0) && !may_record(s, a, &accepted))
@@ -468,7 +481,9 @@ static unsigned drain(struct peer *p)
         a.weight = a.bytes;
         if (!s || s->number != a.record.session)
             s = session_by_number(m, a.record.session);
-        if (s && s->client == p && !accept_task(p, s, &a)) {
+        if (!s || s->client != p) {
+            pass_over(p, &a);
+        } else if (!accept_task(p, s, &a)) {
             p->stalled = true;
             break;
         }

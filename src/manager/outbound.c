@@ -507,6 +507,8 @@ take_result(struct executor *e, const struct flm__record *r, const char *record,
     }
     e->first = (e->first + 1) & (e->room - 1);
     e->n--;
+    if (__builtin_expect(task->flags & FLM__RECORD_BLOB, 0) && e->link && !(r->flags & FLM__RECORD_OUTCOME))
+        blob_looked_at(flow_blob(task));
     e->bytes -= flm__record_bytes(task->size);
     e->received++;
     s->running--;

@@ -259,6 +259,17 @@ void peer_keep_blob(struct peer *p, struct blob *blob)
         free(k); /* likewise */
 }
 
+void peer_input_done(struct peer *p, uint64_t id, bool in_use)
+{
+    if (!p || p->state != PEER_CLIENT)
+        return;
+    Flm__BlobDone done = FLM__BLOB_DONE__INIT;
+    done.id = id;
+    done.in_use = in_use;
+    FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
+    peer_send(p, &m, NULL, 0);
+}
+
 static void blob_done(struct peer *p, uint64_t id)
 {
     struct kept_blob *k;

@@ -109,6 +109,10 @@ struct blob *peer_take_blob(struct peer *p, uint64_t id, uint64_t size, flm_erro
 struct blob;
 void peer_keep_blob(struct peer *p, struct blob *blob);
 
+/* A client (NULL: it is gone) hears that its input is not read any more; in_use: some executor may do so.
+ */
+void peer_input_done(struct peer *p, uint64_t id, bool in_use);
+
 /* The peer's fabric address has come: makes its link. */
 void peer_connect_fabric(struct peer *p, const Flm__Request *r);
 

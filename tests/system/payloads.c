@@ -1,17 +1,22 @@
 /* Large payloads whose memory is used again: what somebody still looks at must stay as it is.
  *
- *     payloads held|reused
+ *     payloads held|reused|inputs|lost MARK
  *
- * Client and service (shim self), which answers with its input, each byte one larger. Prints one line.
+ * Client and service (shim self), which answers with its input, each byte one larger, or with where the
+ * input lies. Prints one line.
  *
  * held: results of flm_take_results and flm_invoke are looked at again after many other tasks have run.
  * reused: in how many pieces of memory the outputs of TASKS tasks, one after the other, have lain.
+ * inputs: the same for inputs, as the service sees them.
+ * lost: the executor ends at the input of a first task, which another runs then; no other input may come to
+ * lie there. MARK: a file that is made.
  */
 #define _GNU_SOURCE
 #include <flm/admin.h>
 #include <flm/client.h>
 #include <flm/service.h>
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,6 +25,7 @@
 #include <unistd.h>
 
 enum { SIZE = 300000, TASKS = 40 };
+enum { WHERE = 120, END_ONCE = 121 }; /* first bytes of inputs that ask for more than the next byte */
 
 static bool is_all(const char *data, size_t size, int byte)
 {
@@ -29,14 +35,33 @@ static bool is_all(const char *data, size_t size, int byte)
     return size == SIZE;
 }
 
+/* The file behind a mapping of ours; 0: there is none. */
+static unsigned long inode_at(const void *at)
+{
+    char line[600];
+    unsigned long from, to, inode, found = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && fgets(line, sizeof(line), maps))
+        if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &from, &to, &inode) == 3 && (uintptr_t)at >= from &&
+            (uintptr_t)at < to)
+            found = inode;
+    if (maps)
+        fclose(maps);
+    return found;
+}
+
 /* ---- service ----------------------------------------------------------------------------------- */
 
 static int invoke(struct flm_task_context *task, void *state)
 {
     size_t size;
     const char *in = flm_task_input(task, &size);
-    char *out = flm_task_output(task, size);
     (void)state;
+    if (in[0] == END_ONCE && open(in + 1, O_CREAT | O_EXCL, 0600) >= 0)
+        _exit(1);
+    if (in[0] == WHERE || in[0] == END_ONCE)
+        return flm_task_set_output(task, &(unsigned long){inode_at(in)}, sizeof(unsigned long));
+    char *out = flm_task_output(task, size);
     if (!out)
         return 1;
     for (size_t i = 0; i < size; i++)
@@ -122,34 +147,47 @@ static int held(flm_session *s)
     return 0;
 }
 
-/* The file behind a mapping of ours; 0: there is none. */
-static unsigned long inode_at(const void *at)
-{
-    char line[600];
-    unsigned long from, to, inode, found = 0;
-    FILE *maps = fopen("/proc/self/maps", "r");
-    while (maps && fgets(line, sizeof(line), maps))
-        if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &from, &to, &inode) == 3 && (uintptr_t)at >= from &&
-            (uintptr_t)at < to)
-            found = inode;
-    if (maps)
-        fclose(maps);
-    return found;
-}
-
 static void on_place(const struct flm_result *r, void *arg)
 {
     *(unsigned long *)arg = inode_at(r->output);
 }
 
-static int reused(flm_session *s)
+static void on_answer(const struct flm_result *r, void *arg)
+{
+    if (r->state == FLM_TASK_SUCCEED && r->size == sizeof(unsigned long))
+        memcpy(arg, r->output, sizeof(unsigned long));
+}
+
+/* Where the input (or output) of the next task lies; 0: nowhere. */
+static unsigned long place(flm_session *s, flm_task_fn *callback)
+{
+    unsigned long inode = 0;
+    if (flm_run_task(s, input, SIZE, callback, &inode) < 0 || flm_wait(s, -1) < 0)
+        return 0;
+    return inode;
+}
+
+static int lost(flm_session *s, const char *mark)
+{
+    input[0] = END_ONCE;
+    snprintf(input + 1, SIZE - 1, "%s", mark);
+    unsigned long first = place(s, on_answer);
+    memset(input, WHERE, SIZE);
+    for (int i = 0; first && i < TASKS; i++)
+        if (place(s, on_answer) == first)
+            return fail("an input lies where an executor that did not answer may look still");
+    puts(first ? "never again" : "no answer");
+    return 0;
+}
+
+static int reused(flm_session *s, flm_task_fn *callback)
 {
     unsigned long inodes[TASKS];
     int n = 0;
     for (int i = 0; i < TASKS; i++) {
-        inodes[n] = 0;
-        if (flm_run_task(s, input, SIZE, on_place, &inodes[n]) < 0 || flm_wait(s, -1) < 0 || !inodes[n])
-            return fail("an output");
+        inodes[n] = place(s, callback);
+        if (!inodes[n])
+            return fail("a place");
         int k = 0;
         while (inodes[k] != inodes[n])
             k++;
@@ -157,6 +195,17 @@ static int reused(flm_session *s)
     }
     printf("%s\n", n <= TASKS / 2 ? "again and again" : "each somewhere else");
     return 0;
+}
+
+static int run(flm_session *s, const char *what, const char *mark)
+{
+    if (strcmp(what, "held") == 0)
+        return held(s);
+    if (strcmp(what, "lost") == 0)
+        return lost(s, mark);
+    bool inputs = strcmp(what, "inputs") == 0;
+    memset(input, inputs ? WHERE : 1, SIZE);
+    return reused(s, inputs ? on_answer : on_place);
 }
 
 int main(int argc, char **argv)
@@ -168,9 +217,9 @@ int main(int argc, char **argv)
     const char *command[] = {self, NULL};
     struct flm_application app = {
         .size = sizeof(app), .name = "payloads", .shim = FLM_SHIM_SELF, .command = command};
-    client = argc == 2 ? flm_connect(NULL, NULL, &e) : NULL;
+    client = argc >= 2 ? flm_connect(NULL, NULL, &e) : NULL;
     flm_session *s = client && flm_register_application(client, &app, 1, &e) == 0 ? create() : NULL;
-    int rc = !s ? fail(e.text) : strcmp(argv[1], "held") == 0 ? held(s) : reused(s);
+    int rc = s ? run(s, argv[1], argv[2]) : fail(e.text);
     flm_disconnect(client);
     free(self);
     return rc;
