@@ -2,7 +2,9 @@
  *
  * Over a ring the blob was announced on the control connection before its record was written, so it is
  * there or about to be read from the socket. Over fabric it is read into memory of ours first; the result
- * waits for that, later results do not. In-process the address is the output, and ours to unmap. */
+ * waits for that, later results do not. Nor do they wait for one whose input is still being read (in the
+ * user's memory, which the callback gives back): such a result is late in the same way. In-process the
+ * address is the output, and ours to unmap. */
 #define _GNU_SOURCE
 #include "libflm/handle.h"
 #include "base/time.h"
@@ -21,11 +23,14 @@ struct flm__arrived_blob {
     UT_hash_handle hh;
 };
 
-/* An output that is being read. */
+/* A result that is late: its output is being read, or its input. */
 struct flm__blob_read {
     struct flm__blob_read *prev, *next; /* in client->reads, or reads_done (next only) */
     flm_client *client;
-    uint64_t id;
+    bool reading;           /* the output */
+    bool held;              /* somebody may read the input: counted in client->n_held */
+    uint64_t id;            /* of the output */
+    void *copy;             /* of one that is not large; NULL: it is, or there is none */
     uint32_t slot, session; /* the task's */
     struct flm_result result;
     struct flm__result_blob blob;
@@ -151,20 +156,47 @@ static void deliver(flm_client *c, uint32_t slot, const struct flm_result *resul
 
 /* ---- read by RMA --------------------------------------------------------- */
 
-/* Runs inside the fabric's progress, so it only notes that the reading is over. */
+/* Runs inside the fabric's progress and where messages are read, so it only notes that. */
+static void note_progress(struct flm__blob_read *b)
+{
+    flm_client *c = b->client;
+    if (b->reading || b->held)
+        return;
+    DL_DELETE(c->reads, b);
+    LL_APPEND(c->reads_done, b);
+}
+
 static void read_is_over(void *arg, int status)
 {
     struct flm__blob_read *b = arg;
-    flm_client *c = b->client;
     b->status = status;
-    DL_DELETE(c->reads, b);
-    LL_APPEND(c->reads_done, b);
+    b->reading = false;
+    note_progress(b);
+}
+
+static void let_go(struct flm__blob_read *b)
+{
+    b->held = false;
+    b->client->n_held--;
+    note_progress(b);
+}
+
+void flm__blob_input_over(flm_client *c, uint32_t slot)
+{
+    struct flm__blob_read *b, *next;
+    DL_FOREACH_SAFE(c->reads, b, next)
+    {
+        if (b->held && (b->slot == slot || slot == FLM__NO_SLOT))
+            let_go(b);
+    }
 }
 
 /* The provider does not write to it any more. */
 static void free_read(struct flm__blob_read *b)
 {
     flm__result_blob_free(b->client, &b->blob);
+    b->client->n_held -= b->held;
+    free(b->copy);
     free(b);
 }
 
@@ -184,24 +216,37 @@ static bool make_room(flm_client *c, size_t size, struct flm__result_blob *out)
     return true;
 }
 
-static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
-                      const struct flm_result *result)
+static struct flm__blob_read *late_result(flm_client *c, uint32_t slot, const struct flm_result *result,
+                                          bool held)
 {
     struct flm__blob_read *b = calloc(1, sizeof(*b));
-    if (!b || !make_room(c, (size_t)ref->size, &b->blob)) {
-        free(b);
-        flm__blob_say_done(c, ref->id);
-        deliver_no_memory(c, slot);
-        return 0;
-    }
+    if (!b)
+        return NULL;
     b->client = c;
-    b->id = ref->id;
     b->slot = slot;
     b->session = c->slots[slot].session->number;
     b->number = c->result_number;
     b->result = *result;
     memcpy(b->message, c->message, sizeof(b->message));
     b->result.message = b->message;
+    b->held = held && flm__blob_is_exposed(c, slot);
+    c->n_held += b->held;
+    return b;
+}
+
+static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
+                      const struct flm_result *result, bool held)
+{
+    struct flm__blob_read *b = late_result(c, slot, result, held);
+    if (!b || !make_room(c, (size_t)ref->size, &b->blob)) {
+        if (b)
+            free_read(b);
+        flm__blob_say_done(c, ref->id);
+        deliver_no_memory(c, slot);
+        return 0;
+    }
+    b->id = ref->id;
+    b->reading = true;
     DL_APPEND(c->reads, b);
     void *map = (void *)(uintptr_t)b->blob.map;
     int rc = c->fabric_ops->read(c->link, map, (size_t)ref->size, ref->address, ref->key, read_is_over, b);
@@ -211,6 +256,23 @@ static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *
     free_read(b);
     return flm__client_lost(c, rc, "an output could not be read from the session manager: %s",
                             flm_strerror(rc));
+}
+
+bool flm__blob_hold_back(flm_client *c, uint32_t slot, const struct flm_result *result)
+{
+    struct flm__blob_read *b = flm__blob_is_exposed(c, slot) ? late_result(c, slot, result, true) : NULL;
+    if (!b)
+        return false;
+    if (result->size) {
+        b->copy = malloc(result->size);
+        if (!b->copy) {
+            free_read(b);
+            return false;
+        }
+        b->result.output = memcpy(b->copy, result->output, result->size);
+    }
+    DL_APPEND(c->reads, b);
+    return true;
 }
 
 /* The slot of the task still, unless it was given up meanwhile. */
@@ -231,13 +293,19 @@ static void note_read(flm_client *c, const struct flm__blob_read *b)
 unsigned flm__blob_deliver_reads(flm_client *c)
 {
     unsigned n = 0;
+    if (c->lost && c->n_held)
+        flm__blob_input_over(c, FLM__NO_SLOT); /* nobody will say it */
     if (c->orphans)
         flm__blob_free_orphans(c, false);
     while (c->reads_done) {
         struct flm__blob_read *b = c->reads_done;
         uint32_t slot = slot_of(c, b);
         LL_DELETE(c->reads_done, b);
-        if (b->status == 0) {
+        if (!b->id) {
+            c->result_number = b->number;
+            if (slot != FLM__NO_SLOT)
+                flm__deliver(c, slot, &b->result, NULL);
+        } else if (b->status == 0) {
             flm__blob_say_done(c, b->id);
             c->result_number = b->number;
             deliver(c, slot, &b->result, &b->blob);
@@ -280,14 +348,14 @@ void flm__blob_free_reads(flm_client *c)
 /* ---- all of it ------------------------------------------------------------- */
 
 int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
-                     const struct flm_result *result)
+                     const struct flm_result *result, bool held)
 {
     struct flm__result_blob blob = {0};
     int rc = 0;
     if (ref->size == 0 || ref->size > FLM_MAX_PAYLOAD)
         return flm__client_lost(c, FLM_EPROTO, "an output of the session manager has an impossible size");
     if (c->fabric && slot != FLM__NO_SLOT)
-        return start_read(c, slot, ref, result);
+        return start_read(c, slot, ref, result, held);
     if (c->fabric) {
         flm__blob_say_done(c, ref->id);
         return 0;

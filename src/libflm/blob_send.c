@@ -123,8 +123,18 @@ void flm__blob_done(flm_client *c, uint64_t id, bool in_use)
     uint32_t slot = (uint32_t)id;
     struct flm__exposed_blob *e;
     HASH_FIND(hh, c->exposed, &slot, sizeof(slot), e);
-    if (e && e->id == id && e->region)
-        forget(c, e);
+    if (!e || e->id != id || !e->region)
+        return;
+    forget(c, e);
+    if (c->n_held)
+        flm__blob_input_over(c, slot);
+}
+
+bool flm__blob_is_exposed(const flm_client *c, uint32_t slot)
+{
+    const struct flm__exposed_blob *e;
+    HASH_FIND(hh, c->exposed, &slot, sizeof(slot), e);
+    return e && e->region;
 }
 
 int flm__blob_common(flm_client *c, const void *data, size_t size, Flm__BlobRef *ref,

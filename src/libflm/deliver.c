@@ -105,11 +105,13 @@ static int deliver_slow(flm_client *c, const struct flm__record *r, const void *
     if (parts.blob) {
         struct flm__blob_ref ref;
         memcpy(&ref, parts.output, sizeof(ref));
-        return flm__blob_result(c, slot, &ref, &result);
+        return flm__blob_result(c, slot, &ref, &result, r->flags & FLM__RECORD_HELD);
     }
     if (r->flags & FLM__RECORD_OUTPUT && !take_version(&parts, &result))
         return flm__client_lost(c, FLM_EPROTO, "a result of the session manager is malformed");
-    if (slot != FLM__NO_SLOT)
+    bool held =
+        r->flags & FLM__RECORD_HELD && slot != FLM__NO_SLOT && flm__blob_hold_back(c, slot, &result);
+    if (slot != FLM__NO_SLOT && !held)
         finish(c, slot, &result, NULL);
     return 0;
 }

@@ -138,6 +138,7 @@ struct flm_client {
     bool untold;              /* some sessions */
     bool checks_buffers;      /* $FLM_CHECK_BUFFERS */
     bool silent;              /* nobody hears the callbacks: nothing is acknowledged any more */
+    uint32_t n_held;          /* results that wait until somebody has read their input */
     uint32_t n_exposed;       /* inputs that a manager may be reading where they lie */
     unsigned n_acknowledging; /* sessions */
     uint64_t result_number;   /* of the result that is being delivered, as its session's `taken` counts */
@@ -422,6 +423,8 @@ int flm__blob_send_task(flm_session *s, uint32_t slot, const void *input, size_t
 /* The task in slot is over. */
 void flm__blob_conceal(flm_client *c, uint32_t slot);
 void flm__blob_conceal_all(flm_client *c);
+/* Others may be reading its input. */
+bool flm__blob_is_exposed(const flm_client *c, uint32_t slot);
 /* BlobDone. */
 void flm__blob_done(flm_client *c, uint64_t id, bool in_use);
 
@@ -466,10 +469,15 @@ int flm__blob_wait_for(flm_client *c, uint64_t id, struct flm__result_blob *out)
 
 /* A Blob was announced; takes fd (-1: none came). 0 or FLM_EDISCONNECTED. */
 int flm__blob_arrived(flm_client *c, const Flm__Blob *announced, int fd);
-/* A result whose output is a blob; result is complete but for output and size. slot FLM__NO_SLOT: only
- * gets rid of it. 0 or FLM_EDISCONNECTED. */
+/* A result whose output is a blob; held: as below; result is complete but for output and size. slot
+ * FLM__NO_SLOT: only gets rid of it. 0 or FLM_EDISCONNECTED. */
 int flm__blob_result(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
-                     const struct flm_result *result);
+                     const struct flm_result *result, bool held);
+/* A complete result whose input somebody may read until BlobDone (FLM__RECORD_HELD): it is delivered then,
+ * from a copy. False: nobody does, or there is no memory for that. */
+bool flm__blob_hold_back(flm_client *c, uint32_t slot, const struct flm_result *result);
+/* The input of the task in slot (FLM__NO_SLOT: of all) is not read any more. */
+void flm__blob_input_over(flm_client *c, uint32_t slot);
 /* Delivers outputs whose reading is over; returns how many. */
 unsigned flm__blob_deliver_reads(flm_client *c);
 void flm__blob_free_arrived(flm_client *c);

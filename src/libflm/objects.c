@@ -136,7 +136,10 @@ static int get_locked(flm_client *c, Flm__ObjectRequest *q, struct flm_object *o
     const Flm__ObjectView *view = reply->reply->object;
     object->version = view->version;
     if (view->data) {
-        struct flm__blob_ref ref = {view->data->id, view->data->size, view->data->address, view->data->key};
+        struct flm__blob_ref ref = {.id = view->data->id,
+                                    .size = view->data->size,
+                                    .address = view->data->address,
+                                    .key = view->data->key};
         struct flm__result_blob blob = {0};
         rc = flm__blob_await(c, &ref, &blob);
         object->data = blob.map;

@@ -136,7 +136,7 @@ unsigned flm__progress(flm_client *c)
         flm__acknowledge(c);
     flm__progress_let_out(c);
     unsigned turns = n ? 1 : EMPTY_TURN;
-    if (c->until_look <= turns)
+    if (c->until_look <= turns || c->n_held)
         look(c);
     else
         c->until_look -= turns;

@@ -19,11 +19,24 @@ static struct blob *blob_new(struct manager *m, int fd, uint64_t size)
 {
     struct blob *b = calloc(1, sizeof(*b));
     if (!b) {
-        close(fd);
+        if (fd >= 0)
+            close(fd);
         return NULL;
     }
     *b = (struct blob){
         .id = ++m->next_blob, .size = size, .fd = fd, .refs = 1, .manager = m, .room = {.fd = -1}};
+    return b;
+}
+
+struct blob *blob_remote(const struct peer *client, const struct flm__blob_ref *where)
+{
+    struct blob *b = blob_new(client->manager, -1, where->size);
+    if (!b)
+        return NULL;
+    b->remote = true;
+    b->address = where->address;
+    b->key = where->key;
+    blob_lent_by(b, client, where->id);
     return b;
 }
 
@@ -104,18 +117,17 @@ bool blob_adopt(struct blob *b, const char *object, uint64_t version)
     return tell_origin(b, object, version) && b->origin.copied;
 }
 
-void blob_lent_by(struct blob *b, const struct session *s, uint64_t id)
+void blob_lent_by(struct blob *b, const struct peer *client, uint64_t id)
 {
-    b->lender.session = s->number;
-    b->lender.client = s->clients;
+    b->lender.client = client->number;
     b->lender.id = id;
 }
 
 static void tell_lender(const struct blob *b)
 {
-    const struct session *s = b->lender.client ? session_by_number(b->manager, b->lender.session) : NULL;
-    if (s && s->clients == b->lender.client)
-        peer_input_done(s->client, b->lender.id, b->lender.looking);
+    struct peer *client = b->lender.client ? peer_client(b->manager, b->lender.client) : NULL;
+    if (client)
+        peer_input_done(client, b->lender.id, b->lender.looking);
 }
 
 void blob_release(struct blob *b)
@@ -133,7 +145,8 @@ void blob_release(struct blob *b)
         flm__room_free(&b->room);
     } else {
         flm__maps_put(&b->manager->blob_maps, b->map, b->size);
-        close(b->fd);
+        if (!b->remote)
+            close(b->fd);
     }
     free(b);
 }
@@ -216,7 +229,8 @@ static bool is_by_rma(const struct peer *to)
 
 static int expose_to(struct blob *b, struct flm__blob_ref *ref)
 {
-    int rc = blob_expose(b, NULL);
+    int rc = b->remote ? 0 : blob_expose(b, NULL);
+    ref->source = b->remote ? b->lender.client : 0;
     ref->address = b->address;
     ref->key = b->key;
     return rc;

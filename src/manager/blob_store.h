@@ -11,7 +11,9 @@ struct blob {
     uint64_t size;
     int fd;
     unsigned refs;
-    bool reused;           /* who made it puts others there later: its mapping is kept */
+    bool reused; /* who made it puts others there later: its mapping is kept */
+    bool remote; /* it is with a client: see direct.h. No fd; address and key are the client's */
+
     bool shown;            /* another process has its descriptor: it is not ours to use again */
     const void *map;       /* when it was needed here */
     struct flm__room room; /* read by us: its memory, which is used again; else fd is -1 */
@@ -21,8 +23,7 @@ struct blob {
         bool copied; /* what we have was read from there, and its agent hears it */
     } origin;        /* birth not 0: the executor that is to hear when it is done with */
     struct {
-        uint32_t session;
-        uint64_t client, id;    /* the how-manieth client of the session, and its number for the blob */
+        uint64_t client, id;    /* numbers of the client, and its own of the blob */
         unsigned looking;       /* executors on our node that have it, and have not answered */
     } lender;                   /* client not 0: it is to hear when its input is done with */
     struct flm__region *region; /* exposed to relays and remote clients */
@@ -34,6 +35,8 @@ struct blob {
     struct manager *manager;
 };
 
+/* The input that a client shows there. NULL: no memory. */
+struct blob *blob_remote(const struct peer *client, const struct flm__blob_ref *where);
 /* Takes a received memfd after checking it; NULL: fd is closed, error filled. */
 struct blob *blob_take(struct manager *m, int fd, uint64_t size, bool reused, flm_error *error);
 /* One with these bytes; NULL: no memory. */
@@ -59,8 +62,8 @@ int blob_lend(struct blob *b, struct peer *client, struct flm__blob_ref *ref);
 /* The client is gone without a word: it may look at it as long as it likes. */
 void blob_give_up(struct blob *b);
 
-/* An input in memory that the session's client uses again. */
-void blob_lent_by(struct blob *b, const struct session *s, uint64_t id);
+/* An input in memory that the client uses again. */
+void blob_lent_by(struct blob *b, const struct peer *client, uint64_t id);
 /* An executor that has its descriptor has answered the task, and so looks at it no more. */
 static inline void blob_looked_at(struct blob *b)
 {

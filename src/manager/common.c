@@ -160,7 +160,8 @@ void common_gone(struct peer *p)
 /* Takes the message when reading has begun: 0. */
 static int begin_read(struct peer *p, Flm__Message *m, const Flm__BlobRef *from, common_received_fn *then)
 {
-    struct flm__blob_ref ref = {from->id, from->size, from->address, from->key};
+    struct flm__blob_ref ref = {
+        .id = from->id, .size = from->size, .address = from->address, .key = from->key};
     if (!p->link || flm__ring_is(p->link))
         return FLM_EPROTO; /* they come as a descriptor there */
     struct common_read *c = calloc(1, sizeof(*c));

@@ -1,4 +1,5 @@
 /* A session's queue -> the link of an executor that is bound to it. */
+#include "manager/direct.h"
 #include "manager/end_time.h"
 #include "manager/flow.h"
 #include "manager/inputs.h"
@@ -9,13 +10,11 @@
 /* Bits of a stored record's flags that travel. */
 enum { TRAVELLING = FLM__RECORD_BLOB | FLM__RECORD_DEADLINE | FLM__RECORD_OBJECTS | FLM__RECORD_OUTPUT };
 
-/* A task that is met and cannot be sent: finished ones are passed, those whose input is still on the way
- * come back by themselves. */
-static void skip(struct task_ref ref)
+/* Its input is with the client, where the executor's node cannot read it. */
+static bool must_fetch(const struct executor *e, struct task_ref ref)
 {
-    struct flm__record *r = queue_record(ref);
-    if (r->type == QUEUE_FETCHING)
-        r->type = QUEUE_DEFERRED;
+    const struct blob *b = flow_blob(queue_record(ref));
+    return b->remote && !direct_can_read(e, b);
 }
 
 /* Writes the record of a task with a large input. False: no room now. */
@@ -108,7 +107,11 @@ unsigned dispatch_fill(struct executor *e)
         if (!(names_objects ? prefer_next(e, &ref, &in, &ended) : queue_next(&s->queue, &ref)))
             break;
         if (__builtin_expect(queue_record(ref)->type != QUEUE_PENDING, 0)) {
-            skip(ref);
+            flow_skip(ref);
+            continue;
+        }
+        if (__builtin_expect(queue_record(ref)->flags & FLM__RECORD_BLOB, 0) && must_fetch(e, ref)) {
+            inbound_fetch(s, ref);
             continue;
         }
         if (__builtin_expect(!send_task(e, link, ref, &in), 0)) {

@@ -9,6 +9,10 @@ struct durable;
 /* Moves tasks from a client's link to the queues of its sessions; returns how many. May end the peer. */
 unsigned inbound_drain(struct peer *client);
 
+/* The input of a task that was about to be sent is with the client, and has to be here: the task comes back
+ * when it is, or ends. */
+void inbound_fetch(struct session *s, struct task_ref ref);
+
 /* A client comes to a durable session: an input that is still being read from the one before is its task.
  */
 void inbound_new_client(struct session *s);
@@ -76,6 +80,15 @@ static inline struct flm__blob_ref flow_kept(const struct flm__record *r)
 static inline struct blob *flow_blob(const struct flm__record *r)
 {
     return (struct blob *)(uintptr_t)flow_kept(r).address;
+}
+
+/* A task that is met and cannot be sent: finished ones are passed, those whose input is still on the way
+ * come back by themselves. */
+static inline void flow_skip(struct task_ref ref)
+{
+    struct flm__record *r = queue_record(ref);
+    if (r->type == QUEUE_FETCHING)
+        r->type = QUEUE_DEFERRED;
 }
 
 #endif

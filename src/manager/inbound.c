@@ -1,6 +1,7 @@
 /* A client's link -> the queues of its sessions. With credit there is room for all that comes, so the
  * link is always drained and no session blocks another. */
 #include "base/error.h"
+#include "manager/direct.h"
 #include "manager/durable.h"
 #include "manager/flow.h"
 #include "manager/results.h"
@@ -22,7 +23,8 @@ struct fetch {
     struct manager *manager;
     uint32_t session;
     uint64_t task;
-    uint64_t id, client; /* of the blob, as the how-manieth client of the session knows it */
+    uint64_t id, client; /* of the blob, as the how-manieth client of the session knows it; id 0: it hears
+                            that later */
     struct fetch *next;  /* parked: */
     struct blob *blob;
 };
@@ -105,11 +107,28 @@ static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
                                           .text = "the session manager has no memory for the input"});
 }
 
+void inbound_fetch(struct session *s, struct task_ref ref)
+{
+    const struct blob *b = flow_blob(queue_record(ref));
+    const struct flm__blob_ref where = {.size = b->size, .address = b->address, .key = b->key};
+    if (s->client && s->client->state == PEER_CLIENT && s->client->number == b->lender.client) {
+        start_fetch(s->client, s, ref, &where);
+        flow_skip(ref);
+        return;
+    }
+    outbound_end_waiting(s, ref,
+                         &(struct ending){.state = FLM_TASK_FAILED,
+                                          .reason = FLM_REASON_DISCONNECTED,
+                                          .code = FLM_EDISCONNECTED,
+                                          .text = "the client that has the input is gone"});
+}
+
 /* The input of a task that still waits for it is there, or cannot be had. */
 static void claim_fetched(struct session *s, struct task_ref ref, struct blob *blob, int status)
 {
     struct flm__record *r = queue_record(ref);
     bool deferred = r->type == QUEUE_DEFERRED;
+    blob_release(flow_blob(r)); /* where it was, with the client, until now */
     remember_blob(ref, blob, flow_kept(r).size);
     r->type = QUEUE_PENDING;
     if (blob && s->durability && !durable_stored_task(s, r, blob)) {
@@ -180,7 +199,7 @@ static void fetched(void *arg, struct blob *blob, int status)
     struct fetch *f = arg;
     struct session *s = session_by_number(f->manager, f->session);
     struct task_ref ref;
-    if (s && f->client == s->clients)
+    if (s && f->id && f->client == s->clients)
         peer_input_done(s->client, f->id, false);
     if (waits_for(f, &ref) && no_room_yet(s, ref, blob)) {
         f->blob = blob;
@@ -290,15 +309,17 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
                          const struct flm__blob_ref *where)
 {
     flm_error error = {0};
+    const bool by_rma = !flm__ring_is(p->link);
+    struct blob *remote = by_rma ? direct_take(s, where) : NULL;
     s->blob_bytes += where->size;
-    remember_blob(ref, NULL, where->size);
-    if (!flm__ring_is(p->link)) {
+    remember_blob(ref, remote, where->size);
+    if (by_rma && !remote)
         start_fetch(p, s, ref, where);
+    if (by_rma)
         return;
-    }
     struct blob *blob = peer_take_blob(p, where->id, where->size, &error);
     if (blob && blob->reused)
-        blob_lent_by(blob, s, where->id);
+        blob_lent_by(blob, p, where->id);
     if (blob && s->durability && !durable_stored_task(s, queue_record(ref), blob)) {
         flm__error_set(&error, FLM_EIO, "the input could not be recorded");
         blob_release(blob);

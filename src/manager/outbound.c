@@ -1,5 +1,6 @@
 /* Results: from an executor to the client of the session, or to the session's outbox while the client
  * does not read. */
+#include "manager/direct.h"
 #include "manager/durable.h"
 #include "manager/flow.h"
 #include "manager/objects.h"
@@ -194,12 +195,18 @@ static void count_end(struct session *s, int state)
         s->cancelled++;
 }
 
+/* Of a stored task. */
+static inline uint8_t held_flag(const struct flm__record *task)
+{
+    return task->flags & FLM__RECORD_BLOB ? direct_flag(flow_blob(task)) : 0;
+}
+
 /* What stands in the place of the output. */
 struct output {
     const void *data; /* NULL: none, or a reference to the blob */
     uint32_t size;
     struct blob *blob;
-    uint8_t flags; /* FLM__RECORD_OUTPUT */
+    uint8_t flags; /* FLM__RECORD_OUTPUT, FLM__RECORD_HELD */
 };
 
 /* Writes a result with an outcome in front of the output; takes the blob. False: no memory. */
@@ -271,7 +278,8 @@ static void note_end(struct session *s, uint64_t task, const struct flm__outcome
 }
 
 /* The outcome that flmd makes itself, on its way to the client. False: no memory. */
-static bool tell_ending(struct session *s, const struct flm__record *r, const struct ending *end)
+static bool tell_ending(struct session *s, const struct flm__record *r, const struct ending *end,
+                        uint8_t held)
 {
     size_t text = strlen(end->text);
     struct flm__outcome outcome = {.state = (uint8_t)end->state,
@@ -280,7 +288,8 @@ static bool tell_ending(struct session *s, const struct flm__record *r, const st
                                    .code = end->code,
                                    .attempts = end->attempts,
                                    .executor = end->executor};
-    if ((s->client || s->detached) && !write_outcome(s, r, 0, &outcome, end->text, &(struct output){0}))
+    if ((s->client || s->detached) &&
+        !write_outcome(s, r, 0, &outcome, end->text, &(struct output){.flags = held}))
         return false;
     count_end(s, end->state);
     note_end(s, r->task, &outcome, end->text, end->usage, end->cause);
@@ -293,7 +302,7 @@ static bool tell_for_sure(struct session *s, const struct flm__record *r, const 
     struct durable *d = s->durability ? s->manager->durable : NULL;
     if (d)
         d->urgent = true;
-    bool told = tell_ending(s, r, end);
+    bool told = tell_ending(s, r, end, held_flag(r));
     if (d)
         d->urgent = false;
     return told;
@@ -327,7 +336,7 @@ bool outbound_refuse(struct session *s, const struct flm__record *task, uint64_t
                      const struct ending *end)
 {
     /* Nothing else bounds the answers to a client that does not take them. */
-    if (session_results_full(s) || !tell_ending(s, task, end))
+    if (session_results_full(s) || !tell_ending(s, task, end, 0))
         return false;
     s->finished_bytes += weight;
     return true;
@@ -394,7 +403,8 @@ static bool deliver_object(struct executor *e, struct session *s, struct ended *
     flm_error error = {FLM_EPROTO, "the object that it is to be has no name"};
     if (flm__task_split(ended->task, ended->task + 1, &task) && task.becomes &&
         object_output_begin(m, task.becomes, parts->output, parts->size, blob, &made, &error)) {
-        const struct output output = {&made.version, sizeof(made.version), NULL, FLM__RECORD_OUTPUT};
+        const struct output output = {&made.version, sizeof(made.version), NULL,
+                                      FLM__RECORD_OUTPUT | held_flag(ended->task)};
         bool told = deliver_ended(s, ended, &output);
         if (told)
             object_output_keep(e, &made);
@@ -408,7 +418,7 @@ static bool deliver_object(struct executor *e, struct session *s, struct ended *
     ended->outcome.code = error.code;
     ended->outcome.text = (uint16_t)text;
     ended->text = error.text;
-    if (!deliver_ended(s, ended, &(struct output){0}))
+    if (!deliver_ended(s, ended, &(struct output){.flags = held_flag(ended->task)}))
         return false;
     blob_release(blob);
     return true;
@@ -430,7 +440,7 @@ static bool deliver_slow(struct executor *e, struct session *s, struct task_ref 
     if (blob)
         blob_leave_origin(blob);
     uint32_t size = blob ? (uint32_t)sizeof(struct flm__blob_ref) : parts->size;
-    return deliver_ended(s, &ended, &(struct output){parts->output, size, blob, 0});
+    return deliver_ended(s, &ended, &(struct output){parts->output, size, blob, held_flag(task)});
 }
 
 static inline bool deliver_plain(struct executor *e, struct session *s, struct task_ref ref,
@@ -442,7 +452,9 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
         if (__builtin_expect(!to, 0))
             return false;
         *to = *r; /* as it was checked, whatever the executor writes now */
-        to->flags = 0;
+        to->flags = __builtin_expect(queue_record(ref)->flags & FLM__RECORD_BLOB, 0)
+                        ? direct_flag(flow_blob(queue_record(ref)))
+                        : 0;
         to->cookie = queue_record(ref)->cookie;
         to->lane = (uint16_t)e->id;
         flm__record_copy_payload(to + 1, flm__record_payload(record), bytes - FLM__RECORD_HEADER);

@@ -6,6 +6,7 @@
 #include "manager/auth.h"
 #include "manager/blob_store.h"
 #include "manager/client.h"
+#include "manager/direct.h"
 #include "manager/backend.h"
 #include "manager/node.h"
 #include "manager/rejoin.h"
@@ -133,8 +134,11 @@ void peer_end(struct peer *p, const char *why)
     p->state = PEER_GONE;
     p->manager->reap = true;
     uv_poll_stop(&p->poll);
-    if (was == PEER_CLIENT)
+    if (was == PEER_CLIENT) {
+        HASH_DEL(p->manager->clients, p);
+        direct_peer_gone(p);
         client_gone(p);
+    }
     if (was == PEER_NODE && p->node)
         node_gone(p->node, why);
 }
@@ -259,6 +263,25 @@ void peer_keep_blob(struct peer *p, struct blob *blob)
         free(k); /* likewise */
 }
 
+struct peer *peer_client(const struct manager *m, uint64_t number)
+{
+    struct peer *p;
+    HASH_FIND(hh, m->clients, &number, sizeof(number), p);
+    return p;
+}
+
+static int add_client(struct peer *p, flm_error *error)
+{
+    struct manager *m = p->manager;
+    p->number = m->next_client + 1;
+    HASH_ADD(hh, m->clients, number, sizeof(p->number), p);
+    if (!flm__hash_added(&p->hh))
+        return flm__error_set(error, FLM_ENOMEM, "the session manager has no memory for another client");
+    m->next_client++;
+    p->state = PEER_CLIENT;
+    return 0;
+}
+
 void peer_input_done(struct peer *p, uint64_t id, bool in_use)
 {
     if (!p || p->state != PEER_CLIENT)
@@ -270,12 +293,14 @@ void peer_input_done(struct peer *p, uint64_t id, bool in_use)
     peer_send(p, &m, NULL, 0);
 }
 
-static void blob_done(struct peer *p, uint64_t id)
+static void blob_done(struct peer *p, const Flm__BlobDone *done)
 {
     struct kept_blob *k;
-    HASH_FIND(hh, p->kept, &id, sizeof(id), k);
+    HASH_FIND(hh, p->kept, &done->id, sizeof(done->id), k);
     if (!k)
         return;
+    if (done->code < 0 && p->state == PEER_NODE && p->node)
+        direct_failed(p->node, done->lane, k->blob);
     HASH_DEL(p->kept, k);
     blob_release(k->blob);
     free(k);
@@ -343,9 +368,10 @@ void peer_welcome(struct peer *p)
     if (rc < 0) {
         /* not ours, or ours no more */
     } else if (h->role == FLM__ROLE__ROLE_CLIENT) {
-        rc = wants_fabric ? offer_fabric(p, &ready, address, &size, &error)
-                          : make_ring(p, &ready, fds, &error);
-        p->state = PEER_CLIENT;
+        rc = add_client(p, &error);
+        if (rc == 0)
+            rc = wants_fabric ? offer_fabric(p, &ready, address, &size, &error)
+                              : make_ring(p, &ready, fds, &error);
     } else if (h->role == FLM__ROLE__ROLE_AGENT && m->stopping) {
         rc = flm__error_set(&error, FLM_ECLOSED, "the session manager is ending");
     } else if (h->role == FLM__ROLE__ROLE_AGENT) {
@@ -418,7 +444,7 @@ static void handle(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
         blob_arrived(p, m->blob, fds, n_fds);
     } else if (m->body_case == FLM__MESSAGE__BODY_BLOB_DONE) {
         flm__close_fds(fds, n_fds);
-        blob_done(p, m->blob_done->id);
+        blob_done(p, m->blob_done);
     } else if (m->body_case == FLM__MESSAGE__BODY_REQUEST &&
                m->request->verb_case == FLM__REQUEST__VERB_FABRIC_ADDRESS) {
         flm__close_fds(fds, n_fds);
@@ -445,6 +471,8 @@ void peer_connect_fabric(struct peer *p, const Flm__Request *r)
                                     p->key_out, &p->link, &error);
     if (p->node)
         node_set_fabric_address(p->node, r);
+    if (rc == 0)
+        direct_peer_came(p, r);
     m->schedule = true;
     client_reply(p, r->id, rc, error.text);
     if (rc < 0)

@@ -30,6 +30,12 @@ struct kept_blob {
     UT_hash_handle hh;
 };
 
+/* Where a peer of the fabric is reached. */
+struct peer_address {
+    size_t size;
+    unsigned char bytes[];
+};
+
 struct peer {
     struct peer *prev, *next;
     struct manager *manager;
@@ -56,10 +62,14 @@ struct peer {
     struct kept_blob *kept;
 
     /* of a client */
-    struct session *attached;  /* list by session->next_attached */
-    struct session *blocked;   /* sessions with results in their outbox, list by next_blocked */
-    bool wants_room;           /* the link has no room for some of these */
-    struct deferred *deferred; /* requests that wait for tasks still on the line */
+    uint64_t number;              /* of all clients that there have been; key of the hash */
+    UT_hash_handle hh;            /* in manager->clients */
+    struct peer_address *address; /* NULL: it has no fabric link, or nobody can read there */
+    bool not_direct;              /* some node could not */
+    struct session *attached;     /* list by session->next_attached */
+    struct session *blocked;      /* sessions with results in their outbox, list by next_blocked */
+    bool wants_room;              /* the link has no room for some of these */
+    struct deferred *deferred;    /* requests that wait for tasks still on the line */
     unsigned n_deferred;
     struct object_patch *patches;        /* that are being made, see object_patch.c */
     struct common_read *common_reads;    /* requests whose common data are being read */
@@ -109,6 +119,8 @@ struct blob *peer_take_blob(struct peer *p, uint64_t id, uint64_t size, flm_erro
 struct blob;
 void peer_keep_blob(struct peer *p, struct blob *blob);
 
+/* The client with this number; NULL: it is gone. */
+struct peer *peer_client(const struct manager *m, uint64_t number);
 /* A client (NULL: it is gone) hears that its input is not read any more; in_use: some executor may do so.
  */
 void peer_input_done(struct peer *p, uint64_t id, bool in_use);

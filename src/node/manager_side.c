@@ -124,6 +124,10 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         if (agent->relay)
             relay_common_free(agent->relay, m->common_free->id);
         break;
+    case FLM__MESSAGE__BODY_FABRIC_PEER:
+        if (agent->relay)
+            relay_fabric_peer(agent->relay, m->fabric_peer);
+        break;
     case FLM__MESSAGE__BODY_OBJECT_GONE:
         if (agent->relay)
             relay_object_gone(agent->relay, m->object_gone);

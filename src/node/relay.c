@@ -151,6 +151,8 @@ void relay_tick(struct relay *r, int64_t now_ns)
 {
     flm__pool_trim(&r->pool, now_ns);
     flm__maps_trim(&r->maps, now_ns);
+    for (unsigned i = 0; i < r->n_lanes; i++)
+        relay_lane_look(r, &r->lanes[i], now_ns);
     if (r->fabric) /* else flmd is lost */
         r->ops->tick(r->fabric, now_ns);
 }
@@ -164,7 +166,7 @@ bool relay_asks_kernel(const struct relay *r)
  * executor's connection, will wake us. */
 static bool arm_lane(struct relay *r, struct lane *l)
 {
-    bool wants_room = relay_holds(l) && !l->pull;
+    bool wants_room = relay_holds(l) && !l->pull && !l->waits_since;
     if (r->blocked || l->awaits || l->broken)
         return true;
     return flm__link_arm(l->ring, wants_room);
@@ -336,6 +338,7 @@ static void close_fabric(struct relay *r)
     relay_conceal_all(r);
     relay_common_conceal(r);
     relay_pull_cut(r);
+    relay_sources_cut(r);
     flm__link_destroy(r->link);
     r->link = NULL;
     if (r->fabric)

@@ -64,6 +64,9 @@ void relay_disarm(struct relay *relay);
 
 /* An executor announces a large output; takes fd. */
 void relay_blob_from_executor(struct relay *relay, unsigned lane, const Flm__Blob *blob, int fd);
+/* A client whose inputs flmd may refer to, or that is gone. */
+void relay_fabric_peer(struct relay *relay, const Flm__FabricPeer *peer);
+
 /* flmd has read a large output, and may keep it as an object. */
 void relay_blob_done(struct relay *relay, const Flm__BlobDone *done);
 

@@ -36,11 +36,12 @@ static void free_pull(struct pull *pull)
     free(pull);
 }
 
-void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id)
+void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id, int code)
 {
     Flm__BlobDone done = FLM__BLOB_DONE__INIT;
     done.id = id;
     done.lane = lane;
+    done.code = code;
     FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
     agent_tell(relay->agent, &m, NULL, 0);
 }
@@ -60,7 +61,7 @@ static void on_read(void *arg, int status)
     pull->status = status;
     cut(pull);
     if (pull->tell)
-        relay_tell_done(pull->relay, pull->lane, pull->id);
+        relay_tell_done(pull->relay, pull->lane, pull->id, pull->from.client ? status : 0);
     if (pull->orphaned)
         free_pull(pull);
     else if (pull->on_done)
@@ -78,14 +79,24 @@ static int connect_to_node(struct pull *pull, flm_error *error)
                                &pull->link, error);
 }
 
+/* *shared: the link to who has it, if that is no node. */
+static int connect_to_source(struct pull *pull, struct flm__link **shared, flm_error *error)
+{
+    *shared = pull->relay->link;
+    if (pull->from.node_size)
+        return connect_to_node(pull, error);
+    return pull->from.client ? relay_source_link(pull->relay, pull->from.client, shared, error) : 0;
+}
+
 static int begin_read(struct pull *pull, flm_error *error)
 {
     const struct relay *relay = pull->relay;
     const struct pull_source *from = &pull->from;
-    int rc = from->node_size ? connect_to_node(pull, error) : 0;
+    struct flm__link *shared;
+    int rc = connect_to_source(pull, &shared, error);
     if (rc < 0)
         return rc;
-    rc = relay->ops->read(pull->link ? pull->link : relay->link, (char *)pull->room.map + from->offset,
+    rc = relay->ops->read(pull->link ? pull->link : shared, (char *)pull->room.map + from->offset,
                           from->bytes, from->address + from->offset, from->key, on_read, pull);
     return rc < 0 ? flm__error_set(error, rc, "cannot read a payload from %s: %s",
                                    from->node_size ? "another node" : "flmd", flm_strerror(rc))

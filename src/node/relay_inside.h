@@ -43,6 +43,8 @@ struct lane {
     char *held;
     size_t held_start, held_end, held_room;
     struct pull *pull;   /* of the first record in held */
+    int64_t waits_since; /* that has an input with its client, and waits for it since then; 0: it has not */
+    bool unreadable;     /* it cannot be had there: flmd was told, and calls the task back */
     struct given *given; /* large inputs that the executor has, in the order of their tasks */
     struct announced *announced;
 };
@@ -57,6 +59,15 @@ struct exposed {
     const void *map;
     int fd; /* of one that is to become an object; else -1 */
     struct flm__region *region;
+};
+
+/* A client that has inputs of tasks. */
+struct source {
+    struct source *next;
+    uint64_t number;        /* flmd's */
+    struct flm__link *link; /* NULL: not yet, or it was cut */
+    size_t size;
+    unsigned char address[];
 };
 
 struct relay {
@@ -75,6 +86,7 @@ struct relay {
     struct exposed *exposed;
     struct common *commons;
     struct pull *pulls;
+    struct source *sources;
     struct flm__blob_pool pool; /* for inputs */
     struct flm__blob_maps maps; /* of outputs */
     struct object *objects;     /* of relay_objects.c */
@@ -109,6 +121,8 @@ static inline bool relay_holds(const struct lane *l)
 bool relay_move_tasks(struct relay *relay);
 /* Goes on with what a lane holds; true if anything moved. */
 bool relay_release_held(struct relay *relay, struct lane *lane);
+/* Gives up an input that its client does not let us read. */
+void relay_lane_look(struct relay *relay, struct lane *lane, int64_t now_ns);
 /* The lane is closed. */
 void relay_drop_held(struct relay *relay, struct lane *lane);
 
@@ -117,7 +131,8 @@ void relay_drop_held(struct relay *relay, struct lane *lane);
 /* Where a payload is read. */
 struct pull_source {
     const void *node; /* fabric address of another node that has it; */
-    size_t node_size; /* 0: flmd */
+    size_t node_size; /* 0: flmd, or */
+    uint64_t client;  /* the client with this number */
     uint64_t address, key;
     struct pull *base;    /* done, and like it but for these bytes, so only they are read; NULL: none */
     size_t offset, bytes; /* what is read */
@@ -161,8 +176,8 @@ void relay_pull_given(struct pull *pull, struct lane *lane, const struct flm__re
 void relay_input_over(struct relay *relay, struct lane *lane, const struct flm__record *result);
 void relay_forget_given(struct lane *lane);
 /* flmd hears this once for each task with a large payload that it sent us, also if the payload was of no
- * use any more. */
-void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id);
+ * use any more. code < 0: its client cannot be read, and the task waits. */
+void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id, int code);
 
 /* Makes the announced output `ref` readable by flmd, and fills in what flmd needs. becomes_object: it may
  * be kept here. 1 done, 0 it has not been announced yet, or an error. */
@@ -170,6 +185,13 @@ int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *r
                  flm_error *error);
 void relay_forget_announced(struct lane *lane);
 void relay_conceal_all(struct relay *relay);
+
+/* ---- relay_sources.c --------------------------------------------------------------------------- */
+
+/* A link to the client with this number: 1, 0 we have not been told of it yet, or an error. */
+int relay_source_link(struct relay *relay, uint64_t number, struct flm__link **out, flm_error *error);
+/* The fabric is about to be closed. */
+void relay_sources_cut(struct relay *relay);
 
 /* A payload is this version of an object from now on; takes fd (-1: it is not here any more). */
 void relay_object_keep(struct relay *relay, const char *name, uint64_t version, int fd, uint64_t size);

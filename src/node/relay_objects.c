@@ -263,9 +263,9 @@ static void read_for(struct relay *r, struct question *q, const Flm__GotObject *
     flm_error error = {FLM_ENOMEM, "no memory for an object"};
     struct object *o = find(r, q->name);
     if (o && o->version == got->version)
-        relay_tell_done(r, q->slot->lane, got->data->id);
+        relay_tell_done(r, q->slot->lane, got->data->id, 0);
     else if (!(o = start(r, q, got, &error)))
-        relay_tell_done(r, q->slot->lane, got->data->id);
+        relay_tell_done(r, q->slot->lane, got->data->id, 0);
     if (!o) {
         tell_gone(r, q->name, got->version, FLM__OBJECT_GONE__WHY__NOT_READ);
         answer(q, false, 0, error.code, error.text);
@@ -286,7 +286,7 @@ void relay_object_got(struct relay *r, struct slot *slot, const Flm__GotObject *
     if (q->slot == slot && q->life == slot->life && q->number == got->number && !q->reads)
         break;
     if (!q && got->data)
-        relay_tell_done(r, got->lane, got->data->id);
+        relay_tell_done(r, got->lane, got->data->id, 0);
     if (!q)
         return;
     struct object *gone = got->code == FLM_ENOTFOUND ? find(r, q->name) : NULL;

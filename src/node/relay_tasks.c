@@ -1,12 +1,17 @@
 /* relay_tasks.c - tasks from flmd to the rings of the executors. One that waits, for its payload or for
  * room in the ring, is held, and those of its lane that come after it. */
 #define _GNU_SOURCE
+#include "base/time.h"
 #include "node/relay_inside.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELD_MAX = FLM__RING_BYTES };
+enum {
+    HELD_MAX = FLM__RING_BYTES,
+    SLOWEST = 4 << 20, /* bytes/s: a client that is slower than this and */
+};
+#define SILENT_NS 10e9 /* this is not to be read from */
 
 static bool read_reference(const struct flm__record *rec, const void *data, struct flm__blob_ref *ref)
 {
@@ -23,27 +28,73 @@ static void drop_task(struct relay *r, unsigned lane, const struct flm__record *
 {
     struct flm__blob_ref ref;
     if (rec->type == FLM__TASK && (rec->flags & FLM__RECORD_BLOB) && read_reference(rec, data, &ref))
-        relay_tell_done(r, lane, ref.id);
+        relay_tell_done(r, lane, ref.id, 0);
+}
+
+/* The first task that is held cannot have its input from its client: it waits to be called back. */
+static void give_up(struct relay *r, struct lane *l, uint64_t id, int code)
+{
+    l->unreadable = true;
+    if (!l->pull || !l->pull->done) /* else it has told flmd itself */
+        relay_tell_done(r, relay_lane_index(r, l), id, code);
+    if (l->pull && !l->pull->done)
+        l->pull->tell = false;
+    relay_pull_drop(l->pull);
+    l->pull = NULL;
+}
+
+/* Begins to read it. 1; 0: not yet, or not here; or an error. */
+static int begin_pull(struct relay *r, struct lane *l, const struct flm__blob_ref *ref)
+{
+    flm_error error = {0, ""};
+    struct flm__link *link;
+    int rc = ref->source ? relay_source_link(r, ref->source, &link, &error) : 1;
+    if (rc == 0)
+        return 0;
+    const struct pull_source from = {
+        .address = ref->address, .key = ref->key, .bytes = (size_t)ref->size, .client = ref->source};
+    l->pull = rc > 0 ? relay_pull_from(r, &from, ref->size, &error) : NULL;
+    if (!l->pull && ref->source)
+        give_up(r, l, ref->id, error.code);
+    if (!l->pull)
+        return ref->source ? 0 : error.code;
+    l->pull->tell = l->pull->ours = true;
+    l->pull->lane = relay_lane_index(r, l);
+    l->pull->id = ref->id;
+    return 1;
 }
 
 /* The payload that the record at `data` refers to: 1 it is here (l->pull), 0 not yet, or an error. */
 static int have_payload(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
                         struct flm__blob_ref *ref)
 {
-    flm_error error = {0, ""};
+    if (l->unreadable)
+        return 0;
     if (!read_reference(rec, data, ref))
         return FLM_EPROTO;
-    if (!l->pull) {
-        l->pull = relay_pull_start(r, ref->size, ref->address, ref->key, &error);
-        if (!l->pull)
-            return error.code;
-        l->pull->tell = l->pull->ours = true;
-        l->pull->lane = relay_lane_index(r, l);
-        l->pull->id = ref->id;
-    }
-    if (!l->pull->done)
+    if (ref->source && !l->waits_since)
+        l->waits_since = flm__now_ns();
+    int rc = l->pull ? 1 : begin_pull(r, l, ref);
+    if (rc <= 0 || !l->pull->done)
+        return rc < 0 ? rc : 0;
+    if (l->pull->status < 0 && ref->source) {
+        give_up(r, l, ref->id, l->pull->status);
         return 0;
+    }
+    l->waits_since = 0;
     return l->pull->status < 0 ? l->pull->status : 1;
+}
+
+void relay_lane_look(struct relay *r, struct lane *l, int64_t now_ns)
+{
+    struct flm__record rec;
+    struct flm__blob_ref ref;
+    const char *data = l->held + l->held_start;
+    if (!l->waits_since || l->unreadable || !relay_holds(l) ||
+        !flm__record_read(data, l->held_end - l->held_start, &rec) || !read_reference(&rec, data, &ref))
+        return;
+    if ((double)(now_ns - l->waits_since) > SILENT_NS + 1e9 * (double)ref.size / SLOWEST)
+        give_up(r, l, ref.id, FLM_ETIMEDOUT);
 }
 
 /* Announces the payload to the executor. */
@@ -71,9 +122,11 @@ static void put_empty(struct relay *r, struct lane *l, const struct flm__record 
         return;
     if (l->pull)
         relay_pull_drop(l->pull); /* it speaks for itself, when it is done */
-    else
+    else if (!l->unreadable)
         drop_task(r, relay_lane_index(r, l), rec, data);
     l->pull = NULL;
+    l->unreadable = false;
+    l->waits_since = 0;
     stripped.flags &= (uint8_t)~FLM__RECORD_BLOB;
     memcpy(room, &stripped, sizeof(stripped));
 }
@@ -201,10 +254,12 @@ void relay_drop_held(struct relay *r, struct lane *l)
     while (relay_holds(l)) {
         struct flm__record rec;
         uint32_t bytes = flm__record_read(l->held + l->held_start, l->held_end - l->held_start, &rec);
-        if (!l->pull) /* that one speaks for itself, when it is done */
+        if (!l->pull && !l->unreadable) /* that one speaks for itself, when it is done, or has spoken */
             drop_task(r, relay_lane_index(r, l), &rec, l->held + l->held_start);
         relay_pull_drop(l->pull);
         l->pull = NULL;
+        l->unreadable = false;
+        l->waits_since = 0;
         l->held_start += bytes;
     }
     free(l->held);

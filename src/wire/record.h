@@ -49,6 +49,8 @@ enum flm__record_flags {
                                   the object whose newest version the output becomes. RESULT of such a task,
                                   from an executor: the output is to become that; to a client: it has, and
                                   in its place stands the version, uint64_t */
+    FLM__RECORD_HELD = 128, /* RESULT to a client whose input was read where it lies: somebody may still do
+                               so, until BlobDone */
 };
 
 struct flm__record {
@@ -94,6 +96,7 @@ struct flm__blob_ref {
     uint64_t size;
     uint64_t address; /* for RMA; 0 on a node */
     uint64_t key;
+    uint64_t source; /* of whom they are read, see FabricPeer; 0: of the sender of the record */
 };
 
 /* Objects that the input of a task names: so many of struct flm__object_ref, each with its name. */

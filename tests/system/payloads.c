@@ -1,6 +1,6 @@
 /* Large payloads whose memory is used again: what somebody still looks at must stay as it is.
  *
- *     payloads held|reused|inputs|lost MARK
+ *     payloads held|reused|inputs|deaf|lost MARK|wait MARK|cancel
  *
  * Client and service (shim self), which answers with its input, each byte one larger, or with where the
  * input lies. Prints one line.
@@ -10,6 +10,9 @@
  * inputs: the same for inputs, as the service sees them.
  * lost: the executor ends at the input of a first task, which another runs then; no other input may come to
  * lie there. MARK: a file that is made.
+ * deaf: as inputs, by a client that nobody can connect to.
+ * wait: TASKS inputs at once, which the service answers once there is a file MARK, with what is in them.
+ * cancel: large inputs, whose memory goes as soon as the callback says so, in a session that is cancelled.
  */
 #define _GNU_SOURCE
 #include <flm/admin.h>
@@ -22,10 +25,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { SIZE = 300000, TASKS = 40 };
-enum { WHERE = 120, END_ONCE = 121 }; /* first bytes of inputs that ask for more than the next byte */
+enum {
+    WHERE = 120,
+    END_ONCE = 121,
+    WAIT = 122
+};                              /* first bytes of inputs that ask for more than the next byte */
+enum { PATH_MAX_BYTES = 4096 }; /* behind WAIT; what comes then is all the same */
 
 static bool is_all(const char *data, size_t size, int byte)
 {
@@ -52,6 +63,15 @@ static unsigned long inode_at(const void *at)
 
 /* ---- service ----------------------------------------------------------------------------------- */
 
+/* The byte that all are, from here on; 256: they differ. */
+static unsigned long same_from(const char *data, size_t size, size_t from)
+{
+    for (size_t i = from; i < size; i++)
+        if (data[i] != data[size - 1])
+            return 256;
+    return (unsigned char)data[size - 1];
+}
+
 static int invoke(struct flm_task_context *task, void *state)
 {
     size_t size;
@@ -61,6 +81,12 @@ static int invoke(struct flm_task_context *task, void *state)
         _exit(1);
     if (in[0] == WHERE || in[0] == END_ONCE)
         return flm_task_set_output(task, &(unsigned long){inode_at(in)}, sizeof(unsigned long));
+    if (in[0] == WAIT) {
+        while (access(in + 1, F_OK) < 0)
+            usleep(10000);
+        return flm_task_set_output(task, &(unsigned long){same_from(in, size, PATH_MAX_BYTES)},
+                                   sizeof(unsigned long));
+    }
     char *out = flm_task_output(task, size);
     if (!out)
         return 1;
@@ -197,20 +223,78 @@ static int reused(flm_session *s, flm_task_fn *callback)
     return 0;
 }
 
+static int wait_for_mark(flm_session *s, const char *mark)
+{
+    static char inputs[TASKS][SIZE];
+    unsigned long answers[TASKS] = {0};
+    for (int i = 0; i < TASKS; i++) {
+        memset(inputs[i], i, SIZE);
+        inputs[i][0] = WAIT;
+        snprintf(inputs[i] + 1, PATH_MAX_BYTES - 1, "%s", mark);
+        if (flm_run_task(s, inputs[i], SIZE, on_answer, &answers[i]) < 0)
+            return fail("submitting");
+    }
+    flm_wait(s, -1);
+    for (int i = 0; i < TASKS; i++)
+        if (answers[i] != (unsigned long)i)
+            return fail("an input is not what was sent");
+    puts("all as sent");
+    return 0;
+}
+
+enum { LARGE = 24 << 20, LARGE_TASKS = 8 };
+
+static void on_end_of_large(const struct flm_result *r, void *arg)
+{
+    (void)r;
+    munmap(arg, LARGE);
+}
+
+static int cancel(flm_session *s)
+{
+    for (int i = 0; i < LARGE_TASKS; i++) {
+        char *memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        memset(memory, 1, LARGE);
+        if (flm_run_task(s, memory, LARGE, on_end_of_large, memory) < 0)
+            return fail("submitting");
+    }
+    flm_poll(client, 10);
+    if (flm_cancel_session(s, NULL) < 0)
+        return fail("cancelling");
+    flm_session *next = create();
+    struct flm_result r;
+    if (!next || !one(next, 7, &r))
+        return fail("a task after it");
+    puts("gone and well");
+    return 0;
+}
+
 static int run(flm_session *s, const char *what, const char *mark)
 {
     if (strcmp(what, "held") == 0)
         return held(s);
     if (strcmp(what, "lost") == 0)
         return lost(s, mark);
-    bool inputs = strcmp(what, "inputs") == 0;
+    if (strcmp(what, "wait") == 0)
+        return wait_for_mark(s, mark);
+    if (strcmp(what, "cancel") == 0)
+        return cancel(s);
+    bool inputs = strcmp(what, "reused") != 0;
     memset(input, inputs ? WHERE : 1, SIZE);
     return reused(s, inputs ? on_answer : on_place);
+}
+
+/* In place of the C library's, for the provider. */
+static bool deaf;
+__attribute__((visibility("default"))) int listen(int fd, int backlog)
+{
+    return deaf ? 0 : (int)syscall(SYS_listen, fd, backlog);
 }
 
 int main(int argc, char **argv)
 {
     flm_error e = {0};
+    deaf = argc == 2 && strcmp(argv[1], "deaf") == 0;
     if (getenv("FLM_AGENT"))
         return flm_service_run(&service, argc, argv);
     char *self = realpath("/proc/self/exe", NULL);

@@ -17,3 +17,37 @@ for transport in $(transports); do
     [ "$transport" != ring ] || payloads 'but not where an executor was lost' 'never again' lost "$TEST_DIR/mark"
     engine_end
 done
+
+# Between nodes an input stays with its client until the node that runs the task reads it there.
+read_by_flmd() { # how many pieces of memory flmd has for inputs; it keeps them for some seconds
+    find "/proc/$flmd/fd" -lname '/memfd:flm-blob*' | wc -l
+}
+[ -n "$(transports | tail -n +2)" ] || exit 0
+transport='tcp;ofi_rxm'
+engine -n 2
+payloads 'inputs go from the client to the node' 'again and again' inputs
+check_equal 'and not through flmd' 0 "$(read_by_flmd)"
+payloads 'of a session that is cancelled, too' 'gone and well' cancel
+check_equal 'and none went while a node read it' 0 "$(grep -c 'cannot read large inputs' "$TEST_DIR/flmd.log")"
+payloads 'a client that no node reaches is read by flmd' 'again and again' deaf
+check_match 'which says so' "$(cat "$TEST_DIR/flmd.log")" 'cannot read large inputs'
+payloads 'others are not' 'again and again' inputs
+engine_end
+
+# Executors on flmd's own node come later: flmd reads what they get.
+transport=ring engine --backend none
+node() { # NAME [OPTION]...
+    mkdir -m 700 "$TEST_DIR/$1"
+    start "$1" flm-node --endpoint "$FLM_ENDPOINT" --name "$1" --slots 1 --directory "$TEST_DIR/$1" "${@:2}"
+}
+node far --provider 'tcp;ofi_rxm'
+idle_executors 1
+FLM_PROVIDER='tcp;ofi_rxm' start client "$FLM_BUILDDIR/tests/system/payloads" wait "$TEST_DIR/go"
+client=$pid
+wait_for 'the far one has a task' bash -c "[ \"\$(flmctl -o json list | jq '[last | .running? // 0] | add')\" -ge 1 ]"
+node near
+wait_for 'the near one has, too' bash -c "[ \"\$(flmctl -o json list -e | jq '[.[] | select(.state == \"Bound\")] | length')\" = 2 ]"
+touch "$TEST_DIR/go"
+wait "$client"
+check_equal 'both got what was sent' 'all as sent' "$(cat "$TEST_DIR/client.log")"
+engine_end

@@ -1,0 +1,88 @@
+/* relay_sources.c - clients whose inputs are read where they lie. flmd tells their numbers and addresses
+ * before it refers to them, on another connection though, so a reference may come first: its task waits.
+ *
+ * One link to each client that has been read from, and another after that has failed. One that cannot be
+ * reached, or is silent, must not hold up a lane: what waits for it is given up after a while, and flmd
+ * hears that (BlobDone with a code), which then reads itself.
+ */
+#define _GNU_SOURCE
+#include "base/error.h"
+#include "net/handshake.h"
+#include "node/relay_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+static struct source *find(const struct relay *relay, uint64_t number)
+{
+    struct source *s;
+    LL_FOREACH(relay->sources, s)
+    {
+        if (s->number == number)
+            return s;
+    }
+    return NULL;
+}
+
+/* What is being read over its link fails, now or when the provider lets go of it. */
+static void cut(struct source *source)
+{
+    struct flm__link *link = source->link;
+    source->link = NULL;
+    flm__link_destroy(link);
+}
+
+static void forget(struct relay *relay, struct source *source)
+{
+    LL_DELETE(relay->sources, source);
+    cut(source);
+    free(source);
+}
+
+void relay_fabric_peer(struct relay *relay, const Flm__FabricPeer *peer)
+{
+    struct source *s = find(relay, peer->number);
+    if (s)
+        forget(relay, s);
+    if (peer->address.len == 0 || peer->address.len > FLM__FABRIC_ADDRESS_MAX)
+        return;
+    s = calloc(1, sizeof(*s) + peer->address.len);
+    if (!s)
+        return; /* its tasks wait until they are given up */
+    s->number = peer->number;
+    s->size = peer->address.len;
+    memcpy(s->address, peer->address.data, s->size);
+    LL_PREPEND(relay->sources, s);
+}
+
+/* Only reads go over such a link, so its keys are nobody's. */
+static int connect_to(struct relay *relay, struct source *source, flm_error *error)
+{
+    uint64_t keys[2];
+    if (source->link && !relay->ops->failed(source->link))
+        return 0;
+    cut(source);
+    if (flm__random(keys, sizeof(keys)) < 0)
+        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
+    return relay->ops->connect(relay->fabric, source->address, source->size, keys[0], keys[1],
+                               &source->link, error);
+}
+
+int relay_source_link(struct relay *relay, uint64_t number, struct flm__link **out, flm_error *error)
+{
+    struct source *s = find(relay, number);
+    *out = NULL;
+    if (!s)
+        return 0;
+    int rc = connect_to(relay, s, error);
+    *out = s->link;
+    return rc < 0 ? rc : 1;
+}
+
+void relay_sources_cut(struct relay *relay)
+{
+    while (relay->sources)
+        forget(relay, relay->sources);
+}
