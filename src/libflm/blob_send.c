@@ -108,6 +108,8 @@ void flm__blob_conceal(flm_client *c, uint32_t slot)
     HASH_FIND(hh, c->exposed, &slot, sizeof(slot), e);
     if (e)
         forget(c, e);
+    if (e && c->n_held)
+        flm__blob_input_over(c, slot);
 }
 
 void flm__blob_conceal_all(flm_client *c)

@@ -84,7 +84,8 @@ static bool rings_work(const struct manager *m)
 struct blob *direct_take(struct session *s, const struct flm__blob_ref *where)
 {
     const struct peer *p = s->client;
-    if (s->durability || s->detached || !p->address || p->not_direct || rings_work(s->manager))
+    bool outlives_client = s->durability || s->detached || s->manager->options.client_grace_s;
+    if (outlives_client || !p->address || p->not_direct || rings_work(s->manager))
         return NULL;
     return blob_remote(p, where);
 }

@@ -89,11 +89,11 @@ void relay_lane_look(struct relay *r, struct lane *l, int64_t now_ns)
 {
     struct flm__record rec;
     struct flm__blob_ref ref;
-    const char *data = l->held + l->held_start;
-    if (!l->waits_since || l->unreadable || !relay_holds(l) ||
-        !flm__record_read(data, l->held_end - l->held_start, &rec) || !read_reference(&rec, data, &ref))
+    if (!l->waits_since || l->unreadable || !relay_holds(l))
         return;
-    if ((double)(now_ns - l->waits_since) > SILENT_NS + 1e9 * (double)ref.size / SLOWEST)
+    const char *data = l->held + l->held_start;
+    if (flm__record_read(data, l->held_end - l->held_start, &rec) && read_reference(&rec, data, &ref) &&
+        (double)(now_ns - l->waits_since) > SILENT_NS + 1e9 * (double)ref.size / SLOWEST)
         give_up(r, l, ref.id, FLM_ETIMEDOUT);
 }
 

@@ -8,7 +8,7 @@
 #include <xxhash.h>
 
 #define FLM__SEGMENT_MAGIC   "FLMJRNL" /* with the zero: 8 bytes */
-#define FLM__SEGMENT_VERSION 1u
+#define FLM__SEGMENT_VERSION 2u
 #define FLM__FRAME_MAGIC     0x664d4c46u /* "FLMf" */
 
 struct flm__segment_header { /* the first 64 bytes of a file */

@@ -74,9 +74,9 @@ cp -r one newer
 damage "$(last_segment newer)" 8
 run flmctl fsck newer
 check_equal 'another version: status 1' 1 "$status"
-check_contains 'another version: it is said' "$out" 'the segment is of version 2 of the journal'
+check_contains 'another version: it is said' "$out" 'the segment is of version 3 of the journal'
 run "$journal" newer 1 1
-check_match 'another version: nobody starts with it' "$status $err" '^1 .*is of version 2 of the journal.*version 1'
+check_match 'another version: nobody starts with it' "$status $err" '^1 .*is of version 3 of the journal.*version 2'
 
 # in use
 exec 9>>one/lock

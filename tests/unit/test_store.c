@@ -343,7 +343,7 @@ static void format(void **state)
     assert_non_null(strstr(file, "/0000000000000000.flj"));
     unsigned char *b = store_read(file, &size);
     assert_int_equal(size, 64 + 40 + 24);
-    assert_memory_equal(b, "FLMJRNL\0\1\0\0\0\x40\0\0\0", 16);
+    assert_memory_equal(b, "FLMJRNL\0\2\0\0\0\x40\0\0\0", 16);
     uint64_t id, one = 1, zero = 0;
     memcpy(&id, b + 16, 8);
     assert_memory_equal(b + 24, &one, 8);
