@@ -15,7 +15,10 @@
  * must wait for room and an flm_update_common_data that must wait for another
  * manager; never anywhere else. flm_fd joins any event loop.
  * With FLM_PROGRESS_THREAD a thread of the library runs the callbacks, for
- * programs that compute for long between calls. A callback may submit tasks
+ * programs that compute for long between calls. So should be one that is on
+ * another node than the session manager and submits large inputs: these stay in
+ * its memory, and are read there when their tasks are about to run, which some
+ * networks do only while the client is in such a call. A callback may submit tasks
  * (that never waits: what finds no room is kept in the client's memory and sent
  * later, in order), cancel tasks and take results; calls that wait return
  * FLM_EINVAL there, and flm_disconnect does nothing.

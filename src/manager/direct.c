@@ -101,9 +101,8 @@ void direct_failed(struct node *n, unsigned lane, struct blob *b)
     struct peer *p = b->remote ? peer_client(b->manager, b->lender.client) : NULL;
     struct executor *e = lane < n->n_slots ? n->lanes[lane] : NULL;
     if (p && !p->not_direct)
-        say("node %s cannot read large inputs from client %s (process %d) itself: they go through the "
-            "session "
-            "manager from now on, which is slower",
+        say("node %s cannot read large inputs of client %s (process %d) itself: from now on they go "
+            "through the session manager, which is slower",
             n->name, p->name, p->pid);
     if (p)
         p->not_direct = true;
