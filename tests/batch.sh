@@ -77,6 +77,26 @@ is_left_alone() {
     rm -f "$TEST_DIR/run/flmd.sock"
 }
 
+# Tiles on several nodes, which read A and B from the file that they share, make the product that one machine makes.
+# Which nodes get tasks is not ours to say: a run in which one was quick enough for all is followed by another.
+multiplies_on_nodes() { # OPTION of submit...
+    cat >matmul.sh <<'END'
+until [ "$(flmctl -o json list -e | jq '[.[] | select(.state == "Idle")] | length')" = 6 ]; do sleep 0.05; done
+for ((i = 0; i < 30; i++)); do
+    flm-matmul --json --no-progress --size=1000 --block=100 --data=hdf5 --inputs=shared.h5 --check -o nodes.h5 >nodes.json || exit
+    flmctl -o json view "$(flmctl -o json list -s | jq -r 'last.id')" >nodes.view || exit
+    jq -e '[.places[] | select(.tasks > 0)] | length > 1' <nodes.view && exit
+done
+END
+    job "$@" -- flmrun -n 6 -- bash matmul.sh
+    check_equal 'tiles are multiplied on nodes' '0 true' "$status $out"
+    check_equal 'the product is right, of files' 'passed hdf5 100' "$(jq -r '"\(.check) \(.data) \(.tasks)"' <nodes.json)"
+    check_equal 'all its tiles are from them' 100 "$(jq '[.places[].tasks] | add' <nodes.view)"
+    check 'one machine multiplies the same files' \
+        flmrun --backend local -n 1 flm-matmul --no-progress --a=shared.h5:/A --b=shared.h5:/B --data=hdf5 -o one.h5
+    ! command -v h5diff >/dev/null || check 'and gets the same' h5diff --delta=1e-10 one.h5 nodes.h5 /C /C
+}
+
 guide_script() {
     awk -v name="# $1" '/^```/ { inside = !inside; n = 0; next } inside && ++n == 1 { first = $0 }
         inside && n == 2 && $0 == name { print first; on = 1 } !inside { on = 0 } on' "$FLM_SRCDIR/doc/$guide"

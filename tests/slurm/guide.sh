@@ -15,7 +15,9 @@ for script in script-* *.sbatch; do
     sed 's/^/    /' "$TEST_DIR/$name.out"
 done
 check_file 'the example has written its file' pi.h5
-check_match 'the example of matmul compares its result' "$(cat example-matmul.sbatch.out)" 'dgemm|check'
+check_match 'the example of matmul has read its files' "$(cat example-matmul.sbatch.out)" 'read by the executors from'
+check_match 'and its product is right' "$(cat example-matmul.sbatch.out)" 'check +passed'
 check_match 'and says what it found' "$(cat pi.sbatch.out)" '3\.14[0-9]+'
 check_match 'nodes are shown by name' "$(cat look.sbatch.out)" '^n2 +Up +[0-9]+ +2 +2 '
+multiplies_on_nodes -N3 --ntasks-per-node=2 -t 10
 nothing_is_left
