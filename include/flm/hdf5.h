@@ -58,7 +58,8 @@ struct flm_hdf5_options {
     int by_chunk;               /* not 0: each chunk is a task, in all dimensions; rows is 0 */
     const char *output;         /* file for what tasks give; another than file, made if it is not there; NULL: none */
     const char *output_dataset; /* made, or there already in the right shape and of 64-bit floating point numbers.
-                                   Pieces that failed are NaN in one that was made */
+                                   Pieces that failed are NaN in one that was made; its chunks begin at blocks of
+                                   the file system where they are not smaller */
     uint64_t output_columns;    /* 0: it has the shape of the data set, and each task gives a double for each of its
                                    elements; else it has so many columns, and each task gives so many doubles for
                                    each of its rows (1: it is a vector). Not with by_chunk */

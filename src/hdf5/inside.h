@@ -19,6 +19,9 @@ struct set {
 /* 0 or FLM_E*; what was opened is closed then. locks: nobody may write to the file while it is open, where
  * the file system has locks. */
 int set_open(struct set *s, const char *file, const char *dataset, bool locks, flm_error *error);
+/* The same for another data set of the file that `other` has open, which is not opened again. */
+int set_open_beside(struct set *s, const struct set *other, const char *file, const char *dataset,
+                    flm_error *error);
 void set_close(struct set *s);
 /* Elements of a slab from `from` (dimension) on; UINT64_MAX: too many to count. */
 uint64_t slab_elements(const struct flm_hdf5_slab *slab, unsigned from);

@@ -88,19 +88,43 @@ static bool fits(hid_t set, const struct shape *s)
     return same;
 }
 
+/* What the file system that has the file, or is to have it, likes to read and write at once; where files
+ * are striped over servers that is a stripe. 0: nobody knows. */
+static hsize_t file_block(const char *file)
+{
+    struct stat st;
+    const char *slash = strrchr(file, '/');
+    char *folder = slash ? strndup(file, (size_t)(slash - file) + 1) : strdup(".");
+    int rc = stat(file, &st) == 0 || (folder && stat(folder, &st) == 0) ? 0 : -1;
+    free(folder);
+    return rc == 0 && st.st_blksize > 0 ? (hsize_t)st.st_blksize : 0;
+}
+
+/* Chunks of a block and more begin at a block, so that a task's piece never shares one with another's. */
+static hid_t access_list(const char *file)
+{
+    hid_t how = H5Pcreate(H5P_FILE_ACCESS);
+    hsize_t block = file_block(file);
+    if (block)
+        H5Pset_alignment(how, block, block);
+    return how;
+}
+
 static int open_file(struct output *out, const struct flm_hdf5_options *o, flm_error *error)
 {
     bool is_there = access(o->output, F_OK) == 0;
+    hid_t how = access_list(o->output);
     errno = 0;
     H5E_BEGIN_TRY
     {
-        out->file = is_there ? H5Fopen(o->output, H5F_ACC_RDWR, H5P_DEFAULT)
-                             : H5Fcreate(o->output, H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT);
+        out->file = is_there ? H5Fopen(o->output, H5F_ACC_RDWR, how)
+                             : H5Fcreate(o->output, H5F_ACC_EXCL, H5P_DEFAULT, how);
     }
     H5E_END_TRY
+    int why = errno;
+    H5Pclose(how);
     if (out->file >= 0)
         return 0;
-    int why = errno;
     return flm__error_set(error, FLM_EIO, "cannot write %s: %s", o->output,
                           why        ? strerror(why)
                           : is_there ? "it is no HDF5 file, or another program has it open"

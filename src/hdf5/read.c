@@ -69,11 +69,22 @@ static struct open_set *place_for(const struct piece *p)
     return place;
 }
 
+/* One that has the file of the piece open. */
+static const struct open_set *other_set(const struct piece *p)
+{
+    for (struct open_set *o = open_sets; o < open_sets + FILES_OPEN; o++)
+        if (o->file && strcmp(o->file, p->file) == 0)
+            return o;
+    return NULL;
+}
+
 static int find_set(const struct piece *p, struct open_set **found, flm_error *error)
 {
     struct open_set *o = place_for(p);
     if (!o->file) {
-        int rc = set_open(&o->set, p->file, p->dataset, false, error);
+        const struct open_set *other = other_set(p);
+        int rc = other ? set_open_beside(&o->set, &other->set, p->file, p->dataset, error)
+                       : set_open(&o->set, p->file, p->dataset, false, error);
         if (rc < 0)
             return rc;
         o->file = strdup(p->file);

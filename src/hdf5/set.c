@@ -49,6 +49,12 @@ static hid_t access_list(bool locks)
     return list;
 }
 
+static int no_set(const char *file, const char *dataset, flm_error *error)
+{
+    return flm__error_set(error, FLM_ENOTFOUND, "%s has no data set %s; 'h5ls -r' shows what it has", file,
+                          dataset);
+}
+
 static int open_both(struct set *s, const char *file, const char *dataset, bool locks, flm_error *error)
 {
     hid_t how = access_list(locks);
@@ -64,10 +70,23 @@ static int open_both(struct set *s, const char *file, const char *dataset, bool 
                               "%s is no HDF5 file, or another program is writing it (where the file system "
                               "has no locks: HDF5_USE_FILE_LOCKING=FALSE)",
                               file);
-    if (s->set < 0)
-        return flm__error_set(error, FLM_ENOTFOUND, "%s has no data set %s; 'h5ls -r' shows what it has",
-                              file, dataset);
-    return 0;
+    return s->set < 0 ? no_set(file, dataset, error) : 0;
+}
+
+int set_open_beside(struct set *s, const struct set *other, const char *file, const char *dataset,
+                    flm_error *error)
+{
+    *s = (struct set){.file = other->file, .set = -1};
+    H5Iinc_ref(s->file);
+    H5E_BEGIN_TRY
+    {
+        s->set = H5Dopen2(s->file, dataset, H5P_DEFAULT);
+    }
+    H5E_END_TRY
+    int rc = s->set < 0 ? no_set(file, dataset, error) : read_shape(s, file, dataset, error);
+    if (rc < 0)
+        set_close(s);
+    return rc;
 }
 
 int set_open(struct set *s, const char *file, const char *dataset, bool locks, flm_error *error)

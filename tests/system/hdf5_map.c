@@ -1,6 +1,8 @@
-/* hdf5_map SERVICE WHAT FILE SET [rows=N] [chunks] [columns=N] [out=FILE] [outset=SET] [remove]: maps a
+/* hdf5_map SERVICE WHAT FILE SET [rows=N] [chunks] [columns=N] [out=FILE] [outset=SET]
+ * [remove | swap]: maps a
  * session over a data set, prints the number of pieces and of elements that were seen, and what
- * flm_hdf5_finish says. "remove": the file goes before tasks can run. "plain": submits a task that is none
+ * flm_hdf5_finish says. "remove": the file goes before tasks can run; "swap": swap.h5 takes its
+ * place, and then there is a file named gate. "plain": submits a task that is none
  * of a map. */
 #define _GNU_SOURCE
 #include <flm/admin.h>
@@ -9,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static uint64_t elements;
@@ -80,6 +83,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(last, "remove") == 0)
         unlink(argv[3]);
+    if (strcmp(last, "swap") == 0 && (rename("swap.h5", argv[3]) < 0 || mkdir("gate", 0700) < 0))
+        printf("cannot swap\n");
     uint64_t n = flm_hdf5_slabs(map);
     int rc = flm_hdf5_finish(map, &e);
     printf("%lu pieces, %lu elements\n", (unsigned long)n, (unsigned long)elements);

@@ -6,7 +6,7 @@
 /usr/bin/python3 -c 'import h5py' 2>/dev/null || skip 'there is no python3-h5py'
 
 /usr/bin/python3 - <<'PYTHON'
-import h5py, numpy
+import h5py, numpy, os
 with h5py.File("in.h5", "w") as f:
     x = numpy.arange(100 * 6, dtype="f8").reshape(100, 6)
     f["plain"] = x
@@ -18,6 +18,13 @@ with h5py.File("in.h5", "w") as f:
     f["text"] = numpy.array([b"a", b"b"])
 with h5py.File("busy.h5", "w") as f:
     f["y"] = numpy.zeros((100, 5))
+    f["int"] = numpy.zeros((100, 6), dtype="i8")
+    f["float"] = numpy.zeros((100, 6), dtype="f4")
+with h5py.File("old.h5", "w") as f, h5py.File("swap.h5", "w") as g:
+    f["x"] = numpy.zeros((100, 6))
+    g["x"] = numpy.zeros((100, 7))
+with h5py.File("wide.h5", "w") as f: # rows of more than a block of the file system
+    f["x"] = numpy.arange(5 * (os.stat(".").st_blksize // 8 + 1), dtype="f8").reshape(5, -1)
 PYTHON
 
 map() { # WHAT SET ARGUMENT...
@@ -30,6 +37,10 @@ with h5py.File('in.h5') as f, h5py.File('out.h5') as g: print($1)"
 }
 
 engine -n 2
+map opens plain rows=7 out=out.h5 outset=opens columns=1
+check_equal 'a file is opened once by an executor, however many tasks' '0 True' "$status $(compare "(g['opens'][:] == 1).all()")"
+map opens chunked rows=8 out=out.h5 outset=again columns=1
+check_equal 'and data sets' '0 True' "$status $(compare "(g['again'][:] == 1).all()")"
 map double plain rows=7 out=out.h5 outset=/a/b/y
 check_equal 'rows' '0 15 pieces, 600 elements' "$status $out"
 check_equal 'each element is there, in a group that was made' True "$(compare "(g['a/b/y'][:] == 2 * f['plain'][:]).all()")"
@@ -65,11 +76,15 @@ refused 'a number' 'FLM_EINVAL in.h5:scalar has 0 dimensions; 1 to 8' scalar
 refused 'text' 'FLM_EINVAL the elements of in.h5:text are not numbers' text
 refused 'no chunks' 'FLM_EINVAL in.h5:plain is not stored in chunks' plain chunks
 refused 'an output of another shape' 'FLM_EINVAL busy.h5:y is there already, with another shape' plain out=busy.h5 outset=y
+for type in int float; do
+    refused "an output of type $type" "FLM_EINVAL busy.h5:$type is there already, with another shape or of another type" \
+        plain out=busy.h5 outset=$type
+done
 refused 'an output in the input' 'FLM_EINVAL the output goes into another file than in.h5' plain out=in.h5 outset=y
 refused 'an output without a name' 'FLM_EINVAL an output is a file and a data set' plain out=out.h5
 refused 'an output that cannot be' 'FLM_EIO cannot write no/out.h5' plain out=no/out.h5 outset=y
 refused 'rows of chunks' 'FLM_EINVAL rows and output_columns do not go' chunked chunks rows=3
-check_equal 'the file that was refused is as it was' 1 "$(/usr/bin/python3 -c "import h5py; print(len(h5py.File('busy.h5')))")"
+check_equal 'the file that was refused is as it was' 3 "$(/usr/bin/python3 -c "import h5py; print(len(h5py.File('busy.h5')))")"
 run "$FLM_BUILDDIR/tests/system/hdf5_map" "$services/hdf5_map.so" double none.h5 x
 check_contains 'no such file' "$out" 'FLM_ENOTFOUND cannot read none.h5: No such file'
 echo text >text.h5
@@ -85,6 +100,19 @@ with h5py.File('in.h5', 'w') as f: f['plain'] = [1.0, 2.0, 3.0]"
 map double plain rows=1 out=out.h5 outset=other
 check_equal 'a file that was written again' '0 3 pieces, 3 elements' "$status $out"
 check_equal 'is read again' '[2. 4. 6.]' "$(compare "g['other'][:]")"
+run "$FLM_BUILDDIR/tests/system/hdf5_map" "$services/hdf5_map.so" "gate:$PWD/gate" old.h5 x rows=100 swap
+check_equal 'another shape at the executor is told' "1 1 pieces, 0 elements
+finish: FLM_ESERVICE 1 of 1 pieces of $PWD/old.h5:x failed; the first, from row 0 on: $PWD/old.h5:x has another shape here than where the client saw it" \
+    "$status $out"
+for file in blocks.h5 out.h5; do # one that is made, one that is there
+    run "$FLM_BUILDDIR/tests/system/hdf5_map" "$services/hdf5_map.so" double wide.h5 x rows=1 out=$file outset=blocks
+    check_equal "chunks of $file begin at blocks of the file system" '0 5 0' "$status $(/usr/bin/python3 -c "
+import h5py, os
+with h5py.File('$file') as f:
+    x = f['blocks'].id
+    at = [x.get_chunk_info(i).byte_offset for i in range(x.get_num_chunks())]
+    print(len(at), sum(a % os.stat('$file').st_blksize for a in at))")"
+done
 cp in.h5 gone.h5
 run "$FLM_BUILDDIR/tests/system/hdf5_map" "$services/hdf5_map.so" double gone.h5 plain rows=1 remove
 check_match 'a file that goes away: read, or told' "$out" \

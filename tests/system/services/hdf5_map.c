@@ -1,10 +1,35 @@
 /* The service of hdf5_map.sh. Its application's common data say what it does: "double" every element, give
  * the "sums" of the first two columns of each row, "short" (one double, whatever is wanted), "fail" in rows
- * from 10 on, or "int" (elements as int32, given as doubles). */
+ * from 10 on, or "int" (elements as int32, given as doubles). "opens" gives for each row how often this
+ * process has opened a file; "gate:FILE" waits for that file and doubles. */
+#define _GNU_SOURCE
 #include <flm/hdf5.h>
+
+#include <dlfcn.h>
+#include <hdf5.h>
+#include <unistd.h>
 
 #include <stdlib.h>
 #include <string.h>
+
+static unsigned opens;
+
+/* In the way between libflm_hdf5 and HDF5: a module is looked at before what it needs. */
+__attribute__((visibility("default"))) hid_t H5Fopen(const char *name, unsigned flags, hid_t how)
+{
+    hid_t (*open_file)(const char *, unsigned, hid_t) =
+        (hid_t(*)(const char *, unsigned, hid_t))dlsym(RTLD_NEXT, "H5Fopen");
+    opens++;
+    return open_file(name, flags, how);
+}
+
+static int count_opens(struct flm_task_context *task, const struct flm_hdf5_slab *slab)
+{
+    double *out = flm_task_output(task, slab->count[0] * sizeof(double));
+    for (uint64_t i = 0; out && i < slab->count[0]; i++)
+        out[i] = opens;
+    return out ? 0 : FLM_ENOMEM;
+}
 
 static int doubled(struct flm_task_context *task, const struct flm_hdf5_slab *slab, int is_int)
 {
@@ -34,12 +59,16 @@ static int invoke(struct flm_task_context *task, void *state)
     flm_error error;
     int is_int = strcmp(what, "int") == 0;
     (void)state;
+    while (strncmp(what, "gate:", 5) == 0 && access(what + 5, F_OK) != 0)
+        usleep(10000);
     if (flm_hdf5_read(task, is_int ? FLM_HDF5_INT32 : FLM_HDF5_DOUBLE, &slab, &error) < 0)
         return flm_task_fail(task, error.code, "%s", error.text);
     if (strcmp(what, "fail") == 0 && slab.start[0] >= 10)
         return flm_task_fail(task, 7, "it was to fail");
     if (strcmp(what, "short") == 0)
         return flm_task_set_output(task, slab.data, sizeof(double));
+    if (strcmp(what, "opens") == 0)
+        return count_opens(task, &slab);
     return strcmp(what, "sums") == 0 ? sums(task, &slab) : doubled(task, &slab, is_int);
 }
 
