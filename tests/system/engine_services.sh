@@ -31,6 +31,9 @@ for transport in $(transports); do
         run "$client" -l "$odd" -n 50 -i after
         check_equal 'and the executors are there again' "50 x Succeed none 0 [after]" "$out"
     done
+    run "$client" -l "$odd" -c 'some data' -i scribble
+    check_match 'common data are read-only for services: one that writes there is killed for it' "$out" \
+        '^1 x Failed retry limit 11 .*signal 11'
     run "$client" -l "$odd" -i loop -d 200
     check_match 'a service that loops beyond its deadline is ended' "$out" '^1 x Failed deadline '
     run "$client" -l "$odd" -i cancel -C 200

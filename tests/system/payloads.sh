@@ -15,6 +15,8 @@ for transport in $(transports); do
     payloads "inputs lie where others have lain ($transport)" 'again and again' inputs
     # between nodes each attempt has memory of its own
     [ "$transport" != ring ] || payloads 'but not where an executor was lost' 'never again' lost "$TEST_DIR/mark"
+    run "$FLM_BUILDDIR/tests/system/pieces"
+    check_equal 'inputs lie in pieces, outputs come into memory of the client' right "$out$err"
     engine_end
 done
 

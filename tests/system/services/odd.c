@@ -1,9 +1,9 @@
 /* A service that does what its input says: "ok", "fail N", "exit N", "_exit N", "abort", "segv", "stop",
  * "loop", "sleep MS", "big N", "common", "cancel" (runs until it is cancelled), "print TEXT", "line TEXT"
  * (not flushed, and then it crashes), "flood MIB" (to stdout), "closefds", "cd DIR", "pwd", "thread"
- * (leaves one behind), "pid", "alloc MIB". The environment can make it odd on enter,
- * ODD_ENTER=fail|crash|exit, and on leave: ODD_LEAVE=FILE takes half a second and writes it. With ODD_SELF
- * it is a program of its own. */
+ * (leaves one behind), "pid", "alloc MIB", "scribble" (on the common data). The environment can make it odd
+ * on enter, ODD_ENTER=fail|crash|exit, and on leave: ODD_LEAVE=FILE takes half a second and writes it. With
+ * ODD_SELF it is a program of its own. */
 #define _GNU_SOURCE
 #include <flm/service.h>
 #include <pthread.h>
@@ -20,6 +20,13 @@ static void crash(void)
 {
     signal(SIGSEGV, SIG_DFL);
     raise(SIGSEGV);
+}
+
+/* What is read-only for it. Without sanitizers, as crash(). */
+static void scribble(struct flm_task_context *task)
+{
+    signal(SIGSEGV, SIG_DFL);
+    *(volatile char *)(uintptr_t)flm_task_common(task, NULL, NULL) = '!';
 }
 
 static int enter(const struct flm_session_info *info, void **state)
@@ -120,6 +127,8 @@ static int invoke(struct flm_task_context *task, void *state)
         abort();
     if (strcmp(text, "segv") == 0)
         crash();
+    if (strcmp(text, "scribble") == 0)
+        scribble(task);
     if (strcmp(text, "loop") == 0)
         for (volatile int i = 0;; i++)
             ;
