@@ -184,11 +184,38 @@ static void close_rest(struct flm__fabric *f)
     f->net = NULL;
 }
 
+/* Nothing is offered: because there is no such provider, or it cannot do what we need. */
+static int refuse(const struct flm__fabric_options *o, flm_error *error)
+{
+    struct fi_info *hints = o->provider ? fi_allocinfo() : NULL, *found = NULL;
+    if (hints) {
+        hints->mode = ~UINT64_C(0);
+        hints->domain_attr->mr_mode = ~(FI_MR_BASIC | FI_MR_SCALABLE);
+        hints->fabric_attr->prov_name = strdup(o->provider);
+        if (fi_getinfo(API, NULL, NULL, 0, hints, &found))
+            found = NULL;
+    }
+    fi_freeinfo(hints);
+    bool is_there = found != NULL;
+    fi_freeinfo(found);
+    if (is_there && !o->interface)
+        return flm__error_set(
+            error, FLM_ENOTSUP,
+            "libfabric's provider %s has no reliable messages (FI_EP_RDM) with RMA (FI_RMA), by which "
+            "nodes read "
+            "payloads: choose another, or none (fi_info -t FI_EP_RDM -c FI_RMA lists them)",
+            o->provider);
+    return flm__error_set(
+        error, FLM_ENOTSUP,
+        "libfabric has no %s provider%s%s on this machine (fi_info -t FI_EP_RDM lists them)",
+        o->provider ? o->provider : "suitable", o->interface ? " for interface " : "",
+        o->interface ? o->interface : "");
+}
+
 /* Opens the first of what is offered that works. */
 static int open_offer(struct flm__fabric *f, const struct flm__fabric_options *o, flm_error *error)
 {
     struct fi_info *all = offers(o);
-    const char *name = o->provider ? o->provider : "suitable";
     int rc = 0;
     for (struct fi_info *i = all; i; i = i->next) {
         if (!reachable(i) || i->ep_attr->max_msg_size < f->batch_bytes)
@@ -205,12 +232,9 @@ static int open_offer(struct flm__fabric *f, const struct flm__fabric_options *o
     if (f->info)
         return FLM_OK;
     if (rc)
-        return flm__error_set(error, FLM_EIO, "libfabric offers %s but cannot open it: %s", name,
-                              fi_strerror(-rc));
-    return flm__error_set(
-        error, FLM_ENOTSUP,
-        "libfabric has no %s provider%s%s on this machine (fi_info -t FI_EP_RDM lists them)", name,
-        o->interface ? " for interface " : "", o->interface ? o->interface : "");
+        return flm__error_set(error, FLM_EIO, "libfabric offers %s but cannot open it: %s",
+                              o->provider ? o->provider : "a suitable provider", fi_strerror(-rc));
+    return refuse(o, error);
 }
 
 void fabric_post_receive(struct flm__fabric *f, struct fabric_buffer *b)

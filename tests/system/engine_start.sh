@@ -31,6 +31,9 @@ refuses 'a secret that is no file' 'secret' -e tcp:127.0.0.1:0 --secret-file "$T
 refuses 'a secret that cannot be made' 'secret' -e tcp:127.0.0.1:0 --secret-file /proc/nowhere/secret
 refuses 'a parent that is not there' 'parent-fd' --parent-fd 77
 [ "$(transports | wc -l)" -lt 2 ] || refuses 'a provider that is not there' 'nonesuch' --provider nonesuch
+# Alone it has datagrams; ofi_rxd makes messages and RMA of them.
+[ "$(transports | wc -l)" -lt 2 ] || FI_PROVIDER=^ofi_rxd refuses 'a provider without RMA' \
+    'provider udp has no reliable messages.*RMA.*choose another' --provider udp
 
 for limit in 4 5 8 12 16 20 40 63; do
     run bash -c "ulimit -n $limit; exec timeout 20 flmd -e 'unix:$socket'"
