@@ -6,7 +6,8 @@
  * In each round the session at FLM_ENDPOINT, which has EXECUTORS executors, gets BYTES of new common data,
  * and then tasks until each executor has answered one in which it has seen them. "reached": it has read the
  * first and the last word. "read": it has read all of them. Client and service (shim self) are this one
- * program. Prints one JSON object, with the seconds of the best round of each.
+ * program. Prints one JSON object, with the seconds of the best round of each, and ends when its input
+ * does: the memory of all can be looked at until then.
  */
 #define _GNU_SOURCE
 #include "base/time.h"
@@ -158,6 +159,9 @@ static int measure(flm_session *s, unsigned rounds)
         "{\"bytes\": %zu, \"executors\": %u, \"memcpy_s\": %.6f, \"update_s\": %.6f, \"reached_s\": %.6f, "
         "\"read_s\": %.6f}\n",
         run.n * sizeof(*run.data), run.executors, copied, updated, reached, read);
+    fflush(stdout);
+    while (getchar() != EOF)
+        ;
     return 0;
 }
 

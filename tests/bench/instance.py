@@ -27,6 +27,15 @@ def memory_bytes(pid, what="VmRSS"):
     return 0
 
 
+def proportional_bytes(pid, what="Pss"):
+    """Its share of memory (Pss; Pss_Shmem: of shared memory alone); 0 when it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as f:
+        for line in f:
+            if line.startswith(what + ":"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 class Instance:
     """flmd with n executors in a folder of its own, FOLDER in options; a context manager."""
 
