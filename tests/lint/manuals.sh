@@ -70,7 +70,7 @@ members() {
         grep -oE '[a-z_0-9]+ *$' | tr -d ' ' | sort -u
 }
 mentioned=$(grep -hE '^\.(It )?(Va|Fa|Fn)' "$pages"/*.3 | tr -s ' ,()' '\n' | sort -u)
-for header in "$FLM_SRCDIR"/include/flm/{client,service,admin}.h; do
+for header in "$FLM_SRCDIR"/include/flm/{client,service,admin,object,hdf5,mpi}.h; do
     for name in $(sed -n 's/^struct \(flm_[a-z0-9_]*\) {.*/\1/p' "$header"); do
         [ "$name" != flm_exec_output ] || continue # of flm-application(5)
         list=$(members "$name" "$header")

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Every command that README.md and doc/objects.md show works as shown. Blocks that begin with ```sh are run, in order, one
-# shell each, in one folder; files that the text shows are written first: a block ```c, ```ini or ```python
+# Every command that README.md, doc/objects.md and doc/hdf5.md show works as shown. Blocks that begin with ```sh are run, in
+# order, one shell each, in one folder; files that the text shows are written first: a block ```c, ```ini or ```python
 # whose first line names a file in a comment ("/* square.c */", "# app.ini") is that file. What begins
 # with ./quickstart, ./run-tests, git clone, cd flame or sudo is for other tests.
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
@@ -18,7 +18,10 @@ named_file() {
 }
 
 mkdir work
-cat "$FLM_SRCDIR/README.md" "$FLM_SRCDIR/doc/objects.md" >all.md
+guides=("$FLM_SRCDIR/README.md" "$FLM_SRCDIR/doc/objects.md")
+[ ! -e "$FLM_BUILDDIR/lib/libflm_hdf5.la" ] || ! /usr/bin/python3 -c 'import h5py' 2>/dev/null ||
+    guides+=("$FLM_SRCDIR/doc/hdf5.md")
+cat "${guides[@]}" >all.md
 blocks all.md
 export PKG_CONFIG_PATH="$TEST_DIR/pkgconfig" LD_LIBRARY_PATH="$FLM_BUILDDIR/lib/.libs"
 mkdir pkgconfig
