@@ -85,6 +85,46 @@ static void test_many_reads_and_a_wrong_key(void **state)
     close_side(&b);
 }
 
+/* As doc/security.md tells: a key is good for the bytes that were exposed, as long as they are. */
+static void test_what_a_key_protects(void **state)
+{
+    enum { BYTES = 5000 };
+    static const struct {
+        int from, bytes;
+        bool concealed, wrong;
+        int ok;
+    } cases[] = {{0, BYTES, false, false, 1},     {BYTES - 1, 1, false, false, 1},
+                 {0, BYTES + 1, false, false, 0}, {-1, 100, false, false, 0},
+                 {BYTES, 1, false, false, 0},     {0, BYTES, true, false, 0},
+                 {0, BYTES, false, true, 0}};
+    static char memory[3 * BYTES], to[2 * BYTES];
+    (void)state;
+    memset(memory, 5, sizeof(memory));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct side a, b; /* new ones: a read that is refused ends its link */
+        struct flm__region *region = NULL;
+        uint64_t address, key;
+        struct done d = {0};
+        int64_t end = patience();
+        open_pair(&a, &b, &tcp);
+        memset(to, 0, sizeof(to));
+        assert_int_equal(ops->expose(b.fabric, memory + BYTES, BYTES, &region, &address, &key, NULL), 0);
+        if (cases[i].concealed)
+            ops->conceal(b.fabric, region);
+        address += (uint64_t)(int64_t)cases[i].from;
+        key ^= cases[i].wrong;
+        assert_int_equal(ops->read(a.link, to, (size_t)cases[i].bytes, address, key, on_done, &d), 0);
+        while (!d.calls && flm__now_ns() < end)
+            pump(&a, &b);
+        if (d.calls != 1 || (d.status == 0) != cases[i].ok || to[0] != (cases[i].ok ? 5 : 0))
+            fail_msg("case %zu: %d calls, status %d, byte %d", i, d.calls, d.status, to[0]);
+        if (!cases[i].concealed)
+            ops->conceal(b.fabric, region);
+        close_side(&a);
+        close_side(&b);
+    }
+}
+
 /* A long reading that has just begun: a reads from b. */
 struct reading {
     struct side a, b;
@@ -291,9 +331,10 @@ static void test_killed_in_flood(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read_sizes),         cmocka_unit_test(test_many_reads_and_a_wrong_key),
-        cmocka_unit_test(test_leave_under_flood),  cmocka_unit_test(test_leave_under_read),
-        cmocka_unit_test(test_destroy_under_read), cmocka_unit_test(test_killed_in_flood),
+        cmocka_unit_test(test_read_sizes),          cmocka_unit_test(test_many_reads_and_a_wrong_key),
+        cmocka_unit_test(test_what_a_key_protects), cmocka_unit_test(test_leave_under_flood),
+        cmocka_unit_test(test_leave_under_read),    cmocka_unit_test(test_destroy_under_read),
+        cmocka_unit_test(test_killed_in_flood),
     };
     cmocka_set_test_filter(getenv("FLM_TEST")); /* NULL: all */
     return cmocka_run_group_tests(tests, fabric_setup, NULL);
