@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-    FLM__POOLED_MAX = 8, /* blobs */
+    FLM__POOLED_MAX = 32, /* blobs */
     FLM__POOL_TRIM_MS = 2000,
 };
 #define FLM__POOLED_BYTES ((size_t)256 << 20)
