@@ -41,7 +41,7 @@ struct note {
     unsigned attempts;
     int place;               /* in the session's places; -1: none */
     struct flm__usage usage; /* of the process that ended; all 0: not known */
-    char message[160];
+    char message[240];
 };
 
 struct notes {

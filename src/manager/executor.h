@@ -80,7 +80,7 @@ struct executor {
         int reason, code;
         bool expected;
         struct flm__usage usage;
-        char text[200];
+        char text[400];
     } death;
     char *trouble; /* why none could be started, some times in a row; NULL: nothing of the kind */
     uint64_t done;

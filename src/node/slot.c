@@ -95,7 +95,7 @@ static void clear_life(struct slot *slot)
     slot->kill_reason = 0;
     slot->kill_text[0] = 0;
     slot->was_bound = slot->replaced = slot->expected = slot->asked = slot->joined = false;
-    slot->last_line[0] = 0;
+    slot_forget_line(slot);
     slot->world_job = 0;
     uv_timer_stop(&slot->timer);
 }
@@ -158,17 +158,19 @@ void slot_tell_bind_failed(struct slot *slot, const char *text)
 /* The process that was to be the session's executor never became one. */
 static void tell_not_attached(struct slot *slot)
 {
-    char how[160], text[900];
+    char how[160], words[300], text[1100];
     const Flm__Application *app = slot->bind->application;
     const char *program = slot->kind.self && app && app->n_command ? app->command[0]
                           : slot->kind.world                       ? slot->agent->options->world_command
                                                                    : "flm-executor";
     process_describe(slot->status, &slot->usage, slot->inherited_kib, how, sizeof(how));
-    snprintf(text, sizeof(text), "'%.200s' %s before it was ready to serve: %s", program, how,
+    slot_last_words(slot, words, sizeof(words));
+    snprintf(text, sizeof(text), "'%.200s' %s before it was ready to serve: %s%s", program, how,
              *slot->kill_text  ? slot->kill_text
              : slot->kind.self ? "a program of shim self must call flm_service_run (flmctl logs has what "
                                  "it printed)"
-                               : "flmctl logs has what it printed");
+                               : "flmctl logs has what it printed",
+             *slot->kill_text ? "" : words);
     slot_tell_bind_failed(slot, text);
 }
 
@@ -204,16 +206,19 @@ static int loss_reason(struct slot *slot, int *code)
 
 static void tell_lost(struct slot *slot)
 {
-    char how[160], text[700];
+    char how[160], words[300] = "", text[700];
     process_describe(slot->status, &slot->usage, slot->inherited_kib, how, sizeof(how));
+    if (!*slot->kill_text && !slot->expected)
+        slot_last_words(slot, words, sizeof(words));
     Flm__ExecutorLost lost = FLM__EXECUTOR_LOST__INIT;
     lost.reason = loss_reason(slot, &lost.code);
     if (slot->pid)
-        snprintf(text, sizeof(text), "process %d %s%s%s%s", (int)slot->pid, how,
+        snprintf(text, sizeof(text), "process %d %s%s%s%s%s", (int)slot->pid, how,
                  *slot->kill_text ? ": " : "", slot->kill_text,
                  lost.reason == FLM_REASON_OUT_OF_MEMORY
                      ? ": killed for lack of memory: ask for more, or run fewer executors on a node"
-                     : "");
+                     : "",
+                 words);
     else
         snprintf(text, sizeof(text), "it gave way to a program that could not be started");
     lost.lane = slot->lane;

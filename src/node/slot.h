@@ -65,7 +65,8 @@ struct slot {
     int status; /* as from wait(2), once GONE */
     struct rusage usage;
     bool joined;         /* it has connected */
-    char last_line[160]; /* that it wrote to stderr, as long as it has not */
+    char last_line[160]; /* that it wrote to stderr: until it has joined, then in this session */
+    int line_weight;     /* enum line_weight in slot_failure.c */
     long inherited_kib;  /* of memory, that usage counts though they were the agent's */
     int64_t heard_ns;
     int ring_fd, ring_bell; /* of its ring with flmd, for the next one; -1: none */
@@ -148,11 +149,14 @@ void slot_world_learn(struct slot *slot, pid_t rank);
 void slot_world_memory(const struct slot *slot, char *path, size_t size);
 void slot_world_sweep(struct slot *slot);
 
-/* slot_failure.c: lives that end before they have connected. The first is said, then flmd is told. Returns
- * after how many ms to try again; 0: as after any failure. */
+/* slot_failure.c: what processes last wrote; lives that end before they have connected. The first is said,
+ * then flmd is told. Returns after how many ms to try again; 0: as after any failure. */
 unsigned slot_count_failure(struct slot *slot, const char *text);
 void slot_describe_failure(const struct slot *slot, char *text, size_t size);
 void slot_heed_line(struct slot *slot, const char *text, size_t n); /* of stderr */
+void slot_forget_line(struct slot *slot);
+/* "; its last line was: ...", or nothing. */
+void slot_last_words(const struct slot *slot, char *text, size_t size);
 void slot_has_joined(struct slot *slot);
 void slot_try_now(struct slot *slot); /* if it waits for long */
 

@@ -30,6 +30,7 @@ static void give_bind(struct slot *slot)
     slot->session = bind->session;
     slot->serial = bind->serial;
     slot->log.executor = bind->executor;
+    slot_forget_line(slot);
     snprintf(slot->log.session, sizeof(slot->log.session), "%s", bind->session_id);
     slot->heard_ns = flm__now_ns();
     slot_drop_bind(slot);

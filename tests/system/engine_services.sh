@@ -28,6 +28,8 @@ for transport in $(transports); do
         run "$client" -l "$odd" -i "$how"
         check_match "a service that does '$how' fails its task after three losses" "$out" \
             '^1 x Failed retry limit -?[0-9]+ .*lost with its executor 3 times'
+        [ "$how" != 'exit 7' ] ||
+            check_contains 'with the last line that it wrote' "$out" 'its last line was: flm-executor: the service called exit(7)'
         run "$client" -l "$odd" -n 50 -i after
         check_equal 'and the executors are there again' "50 x Succeed none 0 [after]" "$out"
     done
