@@ -5,7 +5,8 @@
  * comes then.
  *
  *   nodes=N       agents of a block, when flmd leaves their number to us (default 1)
- *   world=CMD     starts MPI ranks, "{n}" stands for how many (default: mpirun -n {n})
+ *   world=CMD     starts MPI ranks, "{n}" stands for how many (default: {mpirun} -n {n},
+ *                 the launcher of the MPI that a service is compiled with)
  */
 #define _GNU_SOURCE
 #include "../parts/words.h"
@@ -96,7 +97,7 @@ static int local_init(const struct flm_backend_host *host, const char *const *co
     local->nodes = 1;
     if (gethostname(local->host_name, sizeof(local->host_name) - 1) < 0 || !local->host_name[0])
         snprintf(local->host_name, sizeof(local->host_name), "localhost");
-    int rc = plugin_text(&local->world, "mpirun -n {n}", error);
+    int rc = plugin_text(&local->world, "{mpirun} -n {n}", error);
     for (; rc == 0 && *configuration; configuration++)
         rc = set(local, *configuration, error);
     if (rc < 0) {

@@ -6,8 +6,9 @@
  *   output=FILE     for what jobs of ours print, as qsub -o (default: /dev/null)
  *   ask=S           seconds after which the end of our job, which can be moved, is asked again (default 60)
  *   look=S          seconds after which qstat is asked again what became of jobs of ours (default 5)
- *   mpirun=CMD      the mpirun for MPI ranks (default: mpirun); flm-pbs-world starts it
- *   world=CMD       starts MPI ranks in place of all that, "{n}" stands for how many, "{nodes}" for where
+ *   mpirun=CMD      the mpirun for MPI ranks (default: {mpirun}, that of the program's MPI); flm-pbs-world
+ * starts it world=CMD       starts MPI ranks in place of all that, "{n}" stands for how many, "{nodes}" for
+ * where
  */
 #define _GNU_SOURCE
 #include "pbs.h"
@@ -118,7 +119,7 @@ static int choose_world(struct pbs *p, flm_error *error)
     if (name)
         *name = 0;
     if (asprintf(&p->world, "%s/flm-pbs-world {n} {nodes} %s", name ? folder : FLM_LIBEXECDIR,
-                 p->mpirun ? p->mpirun : "mpirun") >= 0)
+                 p->mpirun ? p->mpirun : "{mpirun}") >= 0)
         return 0;
     p->world = NULL;
     return plugin_fail(error, FLM_ENOMEM, "backend pbs: no memory");

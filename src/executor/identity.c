@@ -62,9 +62,9 @@ static int read_number(const char *name, uint64_t max, uint64_t *out, flm_error 
 
 static void forget(void)
 {
-    static const char *const names[] = {"FLM_AGENT",     "FLM_LANE", "FLM_LIFE",      "FLM_TOKEN",
-                                        "FLM_AGENT_PID", "FLM_CPUS", "FLM_NUMA",      "FLM_WORLD_RANKS",
-                                        "FLM_RANKS",     "FLM_MPI",  "FLM_SIGNALLED", "FLM_LAUNCH"};
+    static const char *const names[] = {"FLM_AGENT",     "FLM_LANE",      "FLM_LIFE",  "FLM_TOKEN",
+                                        "FLM_AGENT_PID", "FLM_CPUS",      "FLM_NUMA",  "FLM_WORLD_RANKS",
+                                        "FLM_RANKS",     "FLM_SIGNALLED", "FLM_LAUNCH"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unsetenv(names[i]);
 }

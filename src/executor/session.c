@@ -91,7 +91,7 @@ static int check_mpi(const struct flm__executor *e, const struct flm_service *se
         return flm__error_set(
             error, FLM_ENOTSUP,
             "service %.100s is compiled with %s, and the ranks here run %s: compile it with "
-            "that one, or set FLM_MPI and the launcher of the nodes to its own",
+            "that one, or have its own launcher on the nodes (doc/mpi.md)",
             name, mpi_names[service->mpi], flm__world_mpi(e->world));
     return 0;
 }

@@ -142,6 +142,9 @@ static int bind_command(struct exec *x, flm_error *error)
     x->n_command = first + n;
     if (!make_room_for_arguments(x, x->n_command + 1))
         return flm__error_set(error, FLM_ENOMEM, "no memory for the arguments of '%s'", app->name);
+    if (n && flm__launch_choose(&x->launch, app->command[0], app->working_directory, x->environment.list,
+                                error) < 0)
+        return error->code;
     for (size_t i = 0; i < x->n_command; i++)
         x->argv[i] = i < first ? x->launch.words[i] : (char *)app->command[i - first];
     if (n == 0) {
@@ -207,6 +210,21 @@ static const char *program(const struct exec *x)
     return x->argv[x->launch.n];
 }
 
+/* For the program that the task names. False: the outcome is filled. */
+static bool choose_launcher(struct exec *x, struct flm__shim_task *t)
+{
+    flm_error error = {0, ""};
+    if (flm__launch_choose(&x->launch, program(x), x->app->working_directory, x->environment.list, &error) <
+        0) {
+        flm__outcome_fail(t, FLM_REASON_EXIT, 126, "%.380s", error.text);
+        x->failed_to_start = true;
+        return false;
+    }
+    for (size_t i = 0; i < x->launch.n; i++)
+        x->argv[i] = x->launch.words[i];
+    return true;
+}
+
 /* Fills argv and path. Returns false when the outcome is filled: no child. */
 static bool prepare_command(struct exec *x, struct flm__shim_task *t)
 {
@@ -232,6 +250,8 @@ static bool prepare_command(struct exec *x, struct flm__shim_task *t)
         x->failed_to_start = true;
         return false;
     }
+    if (!choose_launcher(x, t))
+        return false;
     if (strlen(program(x)) < sizeof(x->name))
         memcpy(x->name, program(x), strlen(program(x)) + 1);
     return true;

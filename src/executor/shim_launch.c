@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "executor/executor.h"
 #include "executor/status.h"
+#include "executor/which_mpi.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,9 +31,34 @@ static int split(struct flm__launch *l, const char *lines)
     l->words = l->text ? calloc(room, sizeof(*l->words)) : NULL;
     if (!l->words)
         return FLM_ENOMEM;
-    for (char *word = strtok_r(l->text, "\n", &rest); word; word = strtok_r(NULL, "\n", &rest))
+    for (char *word = strtok_r(l->text, "\n", &rest); word; word = strtok_r(NULL, "\n", &rest)) {
+        if (!l->mpirun && strcmp(word, FLM__MPIRUN) == 0)
+            l->mpirun = &l->words[l->n];
         l->words[l->n++] = word;
+    }
     return 0;
+}
+
+static int find(struct flm__launch *l, const char *program, const char *directory, char *const *environment,
+                flm_error *error)
+{
+    int rc = flm__command_find(l->words[0], directory, environment, l->path, sizeof(l->path));
+    return !rc ? 0
+               : flm__error_errno(error, FLM_EBIND, rc,
+                                  "cannot run '%.200s', which is to start the MPI ranks of '%.100s'",
+                                  l->words[0], program);
+}
+
+int flm__launch_choose(struct flm__launch *l, const char *program, const char *directory,
+                       char *const *environment, flm_error *error)
+{
+    if (!l->n)
+        return 0;
+    const char *mpi = flm__mpi_of_command(program, directory, environment);
+    if (l->mpirun)
+        *l->mpirun = (char *)(uintptr_t)flm__mpi_launcher(mpi, environment);
+    int rc = l->mpirun == l->words ? find(l, program, directory, environment, error) : 0;
+    return rc < 0 ? rc : flm__mpi_check(mpi, program, l->words, l->n, environment, error);
 }
 
 int flm__launch_open(struct flm__launch *l, const struct flm__shim_app *app, char *const *environment,
@@ -54,11 +80,7 @@ int flm__launch_open(struct flm__launch *l, const struct flm__shim_app *app, cha
         return flm__error_set(error, FLM_EINVAL, "the launcher of MPI programs for '%.100s' is empty",
                               app->name);
     }
-    int rc = flm__command_find(l->words[0], app->working_directory, environment, l->path, sizeof(l->path));
-    if (rc) {
-        flm__error_errno(error, FLM_EBIND, rc,
-                         "cannot run '%.200s', which is to start the MPI ranks of '%.100s'", l->words[0],
-                         app->name);
+    if (l->mpirun != l->words && find(l, app->name, app->working_directory, environment, error) < 0) {
         flm__launch_close(l);
         return FLM_EBIND;
     }

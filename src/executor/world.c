@@ -84,8 +84,7 @@ struct flm__world *flm__world_open(const struct flm__identity *id, flm_error *er
     /* Each rank says it: they may all be alone. */
     flm__error_set(
         error, FLM_EBIND,
-        "this world has %u ranks, not %u: the launcher does not fit the module for %s (set FLM_MPI to "
-        "the MPI of your launcher)",
+        "this world has %u ranks, not %u: the launcher is not of %s, or set FLM_MPI to its MPI (flmrun(1))",
         w->size, id->world_ranks, ops->name);
     ops->finalize();
     free(w);

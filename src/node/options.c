@@ -65,7 +65,8 @@ static const struct argp_option table[] = {
      0},
     {"wrap-executor", KEY_WRAP_EXECUTOR, "K", 0, "the slot whose executor is wrapped (default 0; -1: all)",
      0},
-    {"world-command", KEY_WORLD, "CMD", 0, "starts {n} MPI ranks; empty: none (default: mpirun -n {n})", 0},
+    {"world-command", KEY_WORLD, "CMD", 0, "starts {n} MPI ranks; empty: none (default: {mpirun} -n {n})",
+     0},
     {"executor", KEY_EXECUTOR, "FILE", 0, "the program flm-executor (default: beside this one)", 0},
     {"loss-time", KEY_LOSS, "MS", 0, "an executor that is silent so long is killed (default 10000)", 0},
     {"grace", KEY_GRACE, "S", 0,
@@ -206,7 +207,7 @@ void node_options_parse(struct node_options *out, int argc, char **argv)
     launcher_read(&launcher);
     *out = (struct node_options){.name = launcher.node,
                                  .block = launcher.job ? launcher.job : "local",
-                                 .world_command = "mpirun -n {n}",
+                                 .world_command = "{mpirun} -n {n}",
                                  .loss_ms = 10000};
     out->placement.cores_per_slot = 1;
     out->placement.bind = PLACEMENT_CORE;

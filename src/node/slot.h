@@ -33,6 +33,7 @@ enum slot_state {
 struct slot_kind {
     uint32_t ranks;  /* > 0: of MPI, so many, */
     bool world;      /* the process is a world of them; else it starts such a program per task (shim mpi) */
+    const char *mpi; /* of a world: that of its service; NULL: not known */
     uint32_t *lanes; /* in these slots, this one first; */
     size_t n_lanes;  /* 0: it was not said */
     char *nodes, *cpus; /* of each rank, where they are on several nodes; else NULL */

@@ -3,10 +3,12 @@
 #define _GNU_SOURCE
 #include "base/error.h"
 #include "base/time.h"
+#include "executor/which_mpi.h"
 #include "net/handshake.h"
 #include "node/agent.h"
 #include "node/gpus.h"
 #include "node/process.h"
+#include "node/world_command.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -84,6 +86,7 @@ int slot_kind_set(struct slot_kind *kind, const Flm__Bind *bind)
         return FLM_ENOMEM;
     kind->ranks = ranks_of(bind);
     kind->world = kind->ranks && !is_per_task(bind);
+    kind->mpi = world_mpi(bind);
     kind->self = is_self(bind);
     if (!kind->self)
         return 0;
@@ -99,7 +102,7 @@ bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
 {
     if (kind->ranks != ranks_of(bind) || kind->self != is_self(bind))
         return false;
-    if (kind->ranks && kind->world == is_per_task(bind))
+    if (kind->ranks && (kind->world == is_per_task(bind) || kind->mpi != world_mpi(bind)))
         return false;
     if (kind->n_lanes != bind->n_lanes ||
         (kind->n_lanes && memcmp(kind->lanes, bind->lanes, kind->n_lanes * sizeof(*kind->lanes)) != 0))
@@ -114,41 +117,6 @@ bool slot_kind_fits(const struct slot_kind *kind, const Flm__Bind *bind)
                 memcmp(wanted.application, kind->application, wanted.application_size) == 0;
     slot_kind_clear(&wanted);
     return same;
-}
-
-/* The node of each rank: "n2,n1,n1". NULL: no memory. */
-static char *list_nodes(const struct slot_kind *kind, const char *node)
-{
-    size_t each = strlen(node) + 1, n = kind->nodes ? strlen(kind->nodes) + 1 : kind->ranks * each;
-    char *list = malloc(n);
-    if (list && kind->nodes)
-        memcpy(list, kind->nodes, n);
-    for (uint32_t r = 0; list && !kind->nodes && r < kind->ranks; r++)
-        snprintf(list + r * each, n - r * each, r + 1 < kind->ranks ? "%s," : "%s", node);
-    return list;
-}
-
-/* "mpirun -n {n}" with the ranks in it; {node} is this node, {nodes} that of each rank. */
-static int add_world(struct texts *command, const char *template, const struct slot_kind *kind,
-                     const char *node)
-{
-    struct texts words = {0};
-    char *nodes = list_nodes(kind, node);
-    int rc = nodes ? texts_add_words(&words, template) : FLM_ENOMEM;
-    for (size_t i = 0; rc == 0 && i < words.n; i++) {
-        const char *word = words.list[i], *mark;
-        if ((mark = strstr(word, "{n}")))
-            texts_addf(command, "%.*s%u%s", (int)(mark - word), word, kind->ranks, mark + strlen("{n}"));
-        else if ((mark = strstr(word, "{nodes}")))
-            texts_addf(command, "%.*s%s%s", (int)(mark - word), word, nodes, mark + strlen("{nodes}"));
-        else if ((mark = strstr(word, "{node}")))
-            texts_addf(command, "%.*s%s%s", (int)(mark - word), word, node, mark + strlen("{node}"));
-        else
-            texts_add(command, word);
-    }
-    texts_free(&words);
-    free(nodes);
-    return rc;
 }
 
 bool slot_is_wrapped(const struct slot *slot)
@@ -168,9 +136,9 @@ static int build_command(const struct slot *slot, const Flm__Application *self, 
         return flm__error_set(error, FLM_ENOTSUP,
                               "the executors of this node run tasks of one rank only (flm-node was started "
                               "with no --world-command, as by flm_mpi_init)");
-    if (slot->kind.world && add_world(command, o->world_command, &slot->kind, o->name) < 0)
-        return flm__error_set(error, FLM_EINVAL, "the command for worlds, '%s', is not a command line",
-                              o->world_command);
+    int rc = slot->kind.world ? world_command(slot, command, error) : 0;
+    if (rc < 0)
+        return rc;
     if (self && !self->n_command)
         return flm__error_set(error, FLM_EINVAL, "the application %s has no command", self->name);
     if (self) {
@@ -214,7 +182,7 @@ static void set_launch(const struct slot *slot, struct texts *environment)
     char path[64], lines[LAUNCH_MAX] = "";
     struct texts words = {0};
     size_t used = 0;
-    add_world(&words, slot->agent->options->world_command, &slot->kind, slot->agent->options->name);
+    world_words(slot, FLM__MPIRUN, &words);
     for (size_t i = 0; i < words.n && used < sizeof(lines); i++)
         used += (size_t)snprintf(lines + used, sizeof(lines) - used, "%s%s", i ? "\n" : "", words.list[i]);
     texts_free(&words);
@@ -289,6 +257,8 @@ static void build_environment(const struct slot *slot, const Flm__Application *s
     set_number(environment, "FLM_SIGNALLED", agent->options->grace_s > 0);
     if (slot->kind.world)
         set_number(environment, "FLM_RANKS", slot->kind.ranks);
+    if (slot->kind.mpi)
+        texts_set(environment, "FLM_MPI", slot->kind.mpi);
     char cores[16];
     snprintf(cores, sizeof(cores), "%u", slot->place->cores);
     texts_set_default(environment, "OMP_NUM_THREADS", cores);

@@ -27,7 +27,8 @@ LAYERS = {
     "include": [],
 }
 # Formats that two processes share, or a module and its host, where one of them owns the header.
-SHARED = {"executor/status.h": ["src/node", "src/manager"], "executor/world.h": ["mpi-shim"],
+SHARED = {"executor/status.h": ["src/node", "src/manager"], "executor/which_mpi.h": ["src/node"],
+          "executor/world.h": ["mpi-shim"],
           "base/standard.h": ["src/tools"], "base/clean_child.h": ["src/tools", "mpi-shim"]}
 # Libraries that only some files may know: include, who may.
 ONLY = [

@@ -3,10 +3,9 @@
 # different sizes share the slots, and a group that dies costs itself alone.
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
 . "$FLM_SRCDIR/tests/system/engine.sh"
-
-[ -e "$services/allreduce.so" ] || skip 'built without Open MPI'
-command -v mpirun >/dev/null || skip 'mpirun is not installed'
-allreduce=$services/allreduce.so
+. "$FLM_SRCDIR/tests/system/mpi.sh"
+find_mpi "$(head -n 1 <<<"$mpis")"
+allreduce=$services/allreduce$under.so
 
 states() { # of all executors: "2 Idle 1 Lent"
     flmctl -o json list -e | jq -r '[group_by(.state)[] | "\(length) \(.[0].state)"] | join(" ")'

@@ -3,17 +3,16 @@
 # be and starts them all here. (tests/slurm/worlds.sh is the same on nodes of their own.)
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
 . "$FLM_SRCDIR/tests/system/engine.sh"
+. "$FLM_SRCDIR/tests/system/mpi.sh"
+find_mpi "$(head -n 1 <<<"$mpis")"
+allreduce=$services/allreduce$under.so
 
-[ -e "$services/allreduce.so" ] || skip 'built without Open MPI'
-command -v mpirun >/dev/null || skip 'mpirun is not installed'
-allreduce=$services/allreduce.so
-
-cat >launch <<'END'
+cat >launch <<END
 #!/bin/sh
-n=$1 nodes=$2
+n=\$1 nodes=\$2
 shift 2
-echo "$nodes" >>"${0%/*}/nodes"
-exec mpirun -n "$n" "$@"
+echo "\$nodes" >>"\${0%/*}/nodes"
+exec $launcher -n "\$n" "\$@"
 END
 chmod +x launch
 

@@ -3,6 +3,7 @@
 # and that nothing of them stays, whoever is killed.
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
 . "$FLM_SRCDIR/tests/system/engine.sh"
+. "$FLM_SRCDIR/tests/system/mpi.sh"
 
 are_gone() { # FILE with numbers of processes
     wait_for "the ranks in $1 are gone" bash -c 'for p in $(cat "$1"); do ! kill -0 "$p" 2>/dev/null || exit 1; done' - "$1"
@@ -80,20 +81,42 @@ mistakes() {
     check_contains "$mpi: no such program" "$err" "cannot run '$PWD/nosuch': No such file"
 }
 
-tried=0
-for mpi in openmpi mpich; do
-    program=$FLM_BUILDDIR/tests/system/mpi_task launcher='mpirun -n {n}'
-    [ "$mpi" = openmpi ] || program=$program-mpich launcher='mpiexec.hydra -n {n}'
-    [ -e "$program" ] && command -v "${launcher%% *}" >/dev/null || continue
-    tried=$((tried + 1))
-    engine -n 3 --backend-option world="$launcher"
+# A program and a service of one MPI, and the launcher of the other.
+mismatch() { # WHAT IT IS CALLED, WHAT THE LAUNCHER'S IS
+    run flmexec --ranks 2 "$program" ::: 1
+    check_contains "$mpi: a launcher of another MPI is refused" "$err" \
+        "$program is compiled with $1, and ranks are started here by '${launcher##*/}', which is of $2"
+    run "$client" -l "$services/allreduce$under.so" -k 2 -i '#1'
+    check_contains "$mpi: for a service, too" "$out" "is compiled with $1, and ranks are started here by '${launcher##*/}'"
+}
+
+for each in $mpis; do
+    find_mpi "$each"
+    program=$FLM_BUILDDIR/tests/system/mpi_task$dash
+    engine -n 3
     outcomes
+    FLM_MPI=$mpi run flmexec --ranks 2 sh -c "exec $program {}" ::: 1
+    check_equal "$mpi: FLM_MPI says what a script does not tell" '3 of 2 ranks' "$out"
     ends
     kills
     mistakes
     engine_end
 done
-[ "$tried" -gt 0 ] || skip 'built without MPI'
+
+if [ "$(wc -l <<<"$mpis")" = 2 ]; then
+    find_mpi mpich && others=$launcher
+    find_mpi openmpi
+    program=$FLM_BUILDDIR/tests/system/mpi_task
+    ours=$launcher launcher=$others
+    engine -n 2 --backend-option world="${launcher##*/} -n {n}"
+    mismatch 'Open MPI' MPICH
+    engine_end
+    find_mpi mpich
+    program=$FLM_BUILDDIR/tests/system/mpi_task$dash launcher=$ours
+    engine -n 2 --backend-option world="${launcher##*/} -n {n}"
+    mismatch MPICH 'Open MPI'
+    engine_end
+fi
 
 engine -n 1 --backend-option world='nosuch -n {n}'
 run flmexec --ranks 1 true ::: 1

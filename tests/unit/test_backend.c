@@ -281,7 +281,7 @@ static void tells_the_world_command(void **state)
     static const struct {
         const char *option, *words;
     } cases[] = {
-        {NULL, "mpirun -n {n} "},
+        {NULL, "{mpirun} -n {n} "},
         {"world=mpiexec.hydra --np={n} -launcher fork", "mpiexec.hydra --np={n} -launcher fork "},
     };
     (void)state;
