@@ -7,7 +7,7 @@
 ! - Texts are Fortran's, trimmed. An error is optional, its text is flm_error_text(error).
 ! - Options are optional arguments; not given, they are as 0 in C.
 ! - Inputs, outputs and common data are given by type(c_ptr), c_loc(x) of a target, and their bytes.
-! - Callbacks are bind(C), with the interfaces flm_on_result and flm_on_invoke.
+! - Callbacks are bind(C), with the interfaces flm_on_result, and of a service flm_on_invoke, flm_on_enter, flm_on_leave.
 module flm
     use, intrinsic :: iso_c_binding
     implicit none
@@ -34,6 +34,15 @@ module flm
         integer(c_int64_t) :: object_version
     end type
 
+    ! struct flm_session_info: lives until on_session_leave has returned, and follows updates of the common data
+    type, bind(C), public :: flm_session_info
+        type(c_ptr) :: session, application, common
+        integer(c_size_t) :: common_size
+        integer(c_int64_t) :: common_version
+        integer(c_int) :: executor, cores, rank, ranks
+        type(c_ptr) :: mpi_comm
+    end type
+
     ! flm_client *, flm_session * and struct flm_task_context *; not associated: none
     type, bind(C), public :: flm_client
         type(c_ptr) :: handle = c_null_ptr
@@ -54,12 +63,24 @@ module flm
             type(c_ptr), value :: task, state
             integer(c_int) :: flm_on_invoke
         end function
+        ! 0, or an error: the executor does not enter. state: for the others, c_null_ptr until it is set
+        function flm_on_enter(info, state) bind(C)
+            import :: flm_session_info, c_ptr, c_int
+            type(flm_session_info), intent(in), target :: info
+            type(c_ptr), intent(inout) :: state
+            integer(c_int) :: flm_on_enter
+        end function
+        subroutine flm_on_leave(state) bind(C)
+            import :: c_ptr
+            type(c_ptr), value :: state
+        end subroutine
     end interface
 
-    public :: flm_on_result, flm_on_invoke, flm_error_text, flm_text, flm_strerror
+    public :: flm_on_result, flm_on_invoke, flm_on_enter, flm_on_leave, flm_error_text, flm_text, flm_strerror
     public :: flm_connect, flm_disconnect, flm_register_application
     public :: flm_create_session, flm_run_task, flm_wait, flm_close_session, flm_cancel_session
-    public :: flm_service_run, flm_task_input, flm_task_output, flm_task_is_cancelled
+    public :: flm_update_common_data
+    public :: flm_service_run, flm_task_input, flm_task_output, flm_task_common, flm_task_is_cancelled
 
     ! The beginnings of the structures in C, whose first member tells how much of them there is.
     type, bind(C) :: connect_options
@@ -138,6 +159,14 @@ module flm
             type(flm_error), intent(inout) :: error
             integer(c_int) :: c_cancel_session
         end function
+        function c_update_common(session, data, size, version, error) bind(C, name='flm_update_common_data')
+            import
+            type(c_ptr), value :: session, data
+            integer(c_size_t), value :: size
+            integer(c_int64_t), intent(out) :: version
+            type(flm_error), intent(inout) :: error
+            integer(c_int) :: c_update_common
+        end function
         function c_strerror(code) bind(C, name='flm_strerror')
             import
             integer(c_int), value :: code
@@ -161,6 +190,13 @@ module flm
             type(c_ptr), value :: task
             integer(c_size_t), value :: size
             type(c_ptr) :: c_task_output
+        end function
+        function c_task_common(task, size, version) bind(C, name='flm_task_common')
+            import
+            type(c_ptr), value :: task
+            integer(c_size_t), intent(out) :: size
+            integer(c_int64_t), intent(out) :: version
+            type(c_ptr) :: c_task_common
         end function
         function c_task_cancelled(task) bind(C, name='flm_task_cancelled')
             import
@@ -311,6 +347,22 @@ contains
         task = c_run_task(session%handle, input, size, c_funloc(callback), given)
     end function
 
+    ! New common data, size bytes, which are copied; version: what they are called then
+    function flm_update_common_data(session, data, size, version, error) result(rc)
+        type(flm_session), intent(in) :: session
+        type(c_ptr), intent(in) :: data
+        integer(c_size_t), intent(in) :: size
+        integer(c_int64_t), intent(out), optional :: version
+        type(flm_error), intent(out), optional :: error
+        integer :: rc
+        integer(c_int64_t) :: called
+        type(flm_error) :: own
+        called = 0
+        rc = c_update_common(session%handle, data, size, called, own)
+        if (present(version)) version = called
+        call give(own, error)
+    end function
+
     ! timeout_ms: default for ever
     function flm_wait(session, timeout_ms) result(rc)
         type(flm_session), intent(in) :: session
@@ -345,9 +397,11 @@ contains
     ! ---- services ----
 
     ! The program is the executor (shim self), and this its life: its result is the status to stop with
-    function flm_service_run(name, on_task_invoke) result(status)
+    function flm_service_run(name, on_task_invoke, on_session_enter, on_session_leave) result(status)
         character(*), intent(in) :: name
         procedure(flm_on_invoke) :: on_task_invoke
+        procedure(flm_on_enter), optional :: on_session_enter
+        procedure(flm_on_leave), optional :: on_session_leave
         integer :: status
         character(:, c_char), allocatable, target :: c_name
         type(c_ptr), target :: argv(2)
@@ -355,6 +409,8 @@ contains
         c_name = terminated(name)
         argv = [c_loc(c_name), c_null_ptr]
         service = service_table(name=c_loc(c_name), on_task_invoke=c_funloc(on_task_invoke))
+        if (present(on_session_enter)) service%on_session_enter = c_funloc(on_session_enter)
+        if (present(on_session_leave)) service%on_session_leave = c_funloc(on_session_leave)
         status = c_service_run(service, 1_c_int, c_loc(argv))
     end function
 
@@ -371,6 +427,19 @@ contains
         integer(c_size_t), intent(in) :: size
         type(c_ptr) :: output
         output = c_task_output(task, size)
+    end function
+
+    ! The session's common data as they are for this task, read-only; not associated: there are none
+    function flm_task_common(task, size, version) result(common)
+        type(c_ptr), intent(in) :: task
+        integer(c_size_t), intent(out) :: size
+        integer(c_int64_t), intent(out), optional :: version
+        type(c_ptr) :: common
+        integer(c_int64_t) :: called
+        size = 0
+        called = 0
+        common = c_task_common(task, size, called)
+        if (present(version)) version = called
     end function
 
     function flm_task_is_cancelled(task) result(cancelled)

@@ -37,8 +37,8 @@ if command -v gfortran >/dev/null; then
     run ./pi
     check_equal 'without a session manager it fails' 1 "$status"
     check_contains 'and says why' "$err" 'pi: no session manager answers'
-    check 'a client in Fortran sees outputs, failures and errors' flmrun -n 1 -- ./fortran_client
-    check_equal 'as they are' 'sum 45, 10 succeeded|failed with 7: |cannot: there is no application|' \
+    check 'a client and a service in Fortran: outputs, failures, common data, errors' flmrun -n 1 -- ./fortran_client
+    check_equal 'as they are' 'sum 45, 10 succeeded|version 2 of the common data: 42|failed with 7: |left what it had entered with 1|cannot: there is no application|' \
         "$(tr '\n' '|' <<<"$out")"
 fi
 
