@@ -6,9 +6,11 @@
  * wrong role), single (thread level; comes first), nameless, unknown (a service that is not there), groups
  * (ranks_per_task), stubborn (tasks that heed neither deadline nor cancelling), lost (the session manager
  * is killed), dies (an executor, in a task), nodes (each rank is on one of its
- * own: over TCP, with a secret).
+ * own: over TCP, with a secret), halves (of the ranks, an instance each), outside (all ranks are clients of
+ * the session manager at FLM_ENDPOINT, with the service in $OUTSIDE).
  */
 #define _GNU_SOURCE
+#include <flm/admin.h>
 #include <flm/client.h>
 #include <flm/mpi.h>
 
@@ -48,6 +50,8 @@ static int invoke(struct flm_task_context *task, void *state)
 static const struct flm_service twice = {.abi = FLM_SERVICE_ABI, .name = "twice", .on_task_invoke = invoke};
 static const struct flm_service again = {.abi = FLM_SERVICE_ABI, .name = "again", .on_task_invoke = invoke};
 static const struct flm_service nameless = {.abi = FLM_SERVICE_ABI, .on_task_invoke = invoke};
+
+static int echoed;
 
 struct sum {
     long right, failed;
@@ -154,13 +158,52 @@ static int use(const char *what, int rank, flm_client *client)
     return submit(client, rank ? "again" : "twice", 0, 1000, strcmp(what, "dies") ? -1 : DIE);
 }
 
+static void on_echo(const struct flm_result *r, void *arg)
+{
+    const char *expected = arg;
+    if (r->state == FLM_TASK_SUCCEED && r->size == strlen(expected) &&
+        !memcmp(r->output, expected, r->size))
+        echoed++;
+    else
+        printf("echo: %s\n", r->message);
+}
+
+/* Each rank is a client by itself; their tasks are their own numbers. */
+static int run_outside(int rank)
+{
+    flm_error error = {0, ""};
+    const char *const command[] = {getenv("OUTSIDE"), NULL};
+    const struct flm_application application = {
+        .size = sizeof(application), .name = "echo", .shim = FLM_SHIM_SO, .command = command};
+    const struct flm_session_options options = {.size = sizeof(options), .application = "echo"};
+    char number[16];
+    size_t size = (size_t)snprintf(number, sizeof(number), "%d", rank);
+    flm_client *client = flm_connect(NULL, NULL, &error);
+    if (client && rank == 0 && flm_register_application(client, &application, 1, &error) < 0)
+        printf("%s\n", error.text);
+    MPI_Barrier(MPI_COMM_WORLD);
+    flm_session *session = client ? flm_create_session(client, &options, &error) : NULL;
+    for (int i = 0; session && i < 1000; i++)
+        flm_run_task(session, number, size, on_echo, number);
+    if (!session || flm_close_session(session, &error) < 0)
+        printf("%s\n", error.text);
+    printf("outside: %d of 1000 are right\n", echoed);
+    flm_disconnect(client);
+    return 0;
+}
+
 static int run(const char *what, int role, const struct flm_service *const *services)
 {
     int rank, sum, rc = 0;
     flm_error error = {0, ""};
     const struct flm_mpi_options options = {.size = sizeof(options), .role = role, .services = services};
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    flm_mpi *mpi = flm_mpi_init(MPI_COMM_WORLD, &options, &error);
+    if (strcmp(what, "outside") == 0)
+        return run_outside(rank);
+    MPI_Comm comm;
+    MPI_Comm_split(MPI_COMM_WORLD, strcmp(what, "halves") == 0 ? rank % 2 : 0, rank, &comm);
+    flm_mpi *mpi = flm_mpi_init(comm, &options, &error);
+    MPI_Comm_free(&comm); /* it has its own */
     if (!mpi) {
         printf("rank %d: %s\n", rank, error.text);
         return 0; /* a launcher takes its time for a program that fails */

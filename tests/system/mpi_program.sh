@@ -1,11 +1,13 @@
 #!/bin/bash
 # MPI programs whose ranks are clients and executors of an instance in their own job (flm_mpi_init).
 . "${FLM_SRCDIR:?run me by make check}/tests/system/lib.sh"
+. "$FLM_SRCDIR/tests/system/engine.sh"
+. "$FLM_SRCDIR/tests/system/mpi.sh"
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
 export XDG_RUNTIME_DIR=$TEST_DIR/x
-mkdir -m 700 "$XDG_RUNTIME_DIR"
+mkdir -m 700 "$XDG_RUNTIME_DIR" outside
 
 launch() { # RANKS PROGRAM ARGUMENT...
     run timeout 120 "$launcher" -n "$@"
@@ -35,6 +37,14 @@ try_mpi() { # NAME
     times 1 'again: sum 999000, 1 failed (service: no number)'
     check_equal "and nothing else ($1)" '0 4' "$status $(grep -c . <<<"$out")"
     nothing_left "$1"
+    launch 4 "$program" halves
+    times 1 'twice: sum 999000, 1 failed (service: no number)'
+    times 1 'again: sum 999000, 1 failed (service: no number)'
+    check_equal "two instances in one job ($1)" '0 2' "$status $(grep -c . <<<"$out")"
+    OUTSIDE=$services/odd.so XDG_RUNTIME_DIR=$TEST_DIR/outside run timeout 120 flmrun -n 1 -- "$launcher" -n 3 "$program" outside
+    times 3 'outside: 1000 of 1000 are right'
+    check_equal "ranks are clients of an instance outside ($1)" '0 3' "$status $(grep -c . <<<"$out")"
+    nothing_left "$1, two of them, and one outside"
     launch 3 "$program" dies
     check "an executor that dies ends the job ($1)" [ "$status" -ne 0 ]
     launch 2 "$program" unknown # removes what that has left
@@ -64,17 +74,11 @@ try_all() {
     nothing_left 'the session manager was killed'
 }
 
-tried=0
-for mpi in openmpi mpich; do
-    case $mpi in
-    openmpi) suffix='' launchers='mpirun.openmpi mpirun' ;;
-    mpich) suffix=-mpich launchers='mpiexec.hydra' ;;
-    esac
-    program=$FLM_BUILDDIR/tests/system/mpi_program$suffix pi=$FLM_BUILDDIR/examples/mpi/pi$suffix
-    launcher=$(for name in $launchers; do command -v "$name" && break; done)
-    [ -e "$program" ] && [ -n "$launcher" ] || continue
+first=yes
+for each in $mpis; do
+    find_mpi "$each"
+    program=$FLM_BUILDDIR/tests/system/mpi_program$dash pi=$FLM_BUILDDIR/examples/mpi/pi$dash
     try_mpi "$mpi"
-    [ "$tried" = 1 ] || try_all
-    tried=1
+    [ -z "$first" ] || try_all
+    first=
 done
-[ "$tried" = 1 ] || skip 'no MPI and its launcher'
