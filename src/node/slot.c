@@ -206,7 +206,7 @@ static int loss_reason(struct slot *slot, int *code)
 
 static void tell_lost(struct slot *slot)
 {
-    char how[160], words[300] = "", text[700];
+    char how[160], words[300] = "", text[1100];
     process_describe(slot->status, &slot->usage, slot->inherited_kib, how, sizeof(how));
     if (!*slot->kill_text && !slot->expected)
         slot_last_words(slot, words, sizeof(words));

@@ -90,9 +90,11 @@ programs() {
             flmexec --ranks 4 "$0" {} ::: 1 2
             flmexec --ranks 4 "$0" {} fail ::: 3
             echo "status $?"
+            [ ! -e "$0-mpich" ] || flmexec --ranks 4 "$0-mpich" {} ::: 5
             flmexec --ranks 4 sh -c "echo \"\$NOTE\"" ::: 1 | sort | uniq -c
             "$client" -a copy.app -i "to rank 0"'\'' "$0"' "$program"
     check_contains 'an MPI program on two nodes is a task' "$out" $'10 of 4 ranks\n20 of 4 ranks'
+    [ ! -e "$program-mpich" ] || check_contains 'and one of MPICH' "$out" '50 of 4 ranks'
     check_contains 'a rank that fails fails it' "$out" 'status 1'
     check_contains 'its exit status is told' "$err" '(exit status 7)'
     check_match 'ranks on all nodes have the variables of the script' "$out" "^ *4 it's set$"

@@ -18,13 +18,17 @@ programs() {
         flmexec --ranks 4 "$0" {} ::: 1 2
         flmexec --ranks 2 "$0" {} fail ::: 3
         echo "status $?"
-        "$client" -a copy.app -i "to rank 0"' "$program"
+        "$client" -a copy.app -i "to rank 0"
+        [ ! -e "$0-mpich" ] || flmexec --ranks 2 "$0-mpich" {} ::: 4' "$program"
     check_contains 'an MPI program on two nodes is a task' "$out" $'10 of 4 ranks\n20 of 4 ranks'
     check_contains 'a rank that fails fails it' "$out" 'status 1'
     # The highest: of the rank itself, or of the one that srun ended for it with SIGTERM.
     check_match 'its exit status is told, as srun has it' "$err" '\(exit status (7|143)\)'
     check_contains 'and which rank it was' "$err" 'task 1: Exited with exit code 7'
     check_contains 'the input of a task on the stdin of rank 0' "$out" '[to rank 0 3 of 2 ranks'
+    [ ! -e "$program-mpich" ] ||
+        check_contains 'a program of MPICH, of which each rank would be alone, is refused' "$err" \
+            "$program-mpich is compiled with MPICH, and ranks are started here by 'srun --mpi=pmix', which is of Open MPI"
     nothing_is_left
 }
 
