@@ -204,6 +204,7 @@ struct flm_object_view {
     uint64_t version, size;   /* of the newest; bytes */
     unsigned held;            /* reads of it that are under way: so long its memory stays, whatever becomes of it */
     const char *const *nodes; /* that have it in their memory, beside the manager's; NULL-terminated */
+    int spilled;              /* 1: the manager has it in a file (flmd --object-spill), and not in its memory */
 };
 FLM_API int flm_list_objects(flm_client *client, struct flm_object_view **list, flm_error *error);
 FLM_API void flm_free_objects(struct flm_object_view *list, int n);
@@ -214,7 +215,8 @@ struct flm_instance_view {
     int pid;
     int64_t started_ns;
     uint64_t tasks, refused; /* refused: connections and batches of strangers */
-    uint64_t objects, object_bytes, object_limit; /* how many there are, their bytes, and how many these may be */
+    uint64_t objects, object_bytes, object_limit; /* how many there are, bytes in memory, and how many these may be */
+    uint64_t object_file_bytes;                   /* in files of flmd --object-spill */
 };
 FLM_API int flm_get_instance(flm_client *client, struct flm_instance_view **view, flm_error *error);
 FLM_API void flm_free_instance(struct flm_instance_view *view);

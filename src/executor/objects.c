@@ -51,11 +51,11 @@ int flm__objects_ask(struct flm__executor *e, Flm__GetObject *get, struct flm_ob
     pthread_mutex_lock(&o->lock);
     while (!o->answered)
         pthread_cond_wait(&o->came, &o->lock);
-    rc = o->code;
+    rc = o->error.code;
     *object = o->object;
     o->asked = 0;
     if (rc < 0)
-        flm__error_set(error, rc, "%s", o->text);
+        flm__error_set(error, rc, "%s", o->error.text);
     pthread_mutex_unlock(&o->lock);
     return rc;
 }
@@ -71,16 +71,16 @@ int flm__objects_get(struct flm_task_context *task, const char *name, uint64_t n
 
 /* ---- the second thread ------------------------------------------------------------------------- */
 
-static void answer(struct flm__objects *o, uint64_t number, int code, const char *text,
+static void answer(struct flm__objects *o, uint64_t number, const flm_error *error, bool everywhere,
                    const struct flm_object *object)
 {
     pthread_mutex_lock(&o->lock);
     bool wanted = o->asked && !o->answered && (!number || o->asked == number);
     if (wanted) {
         o->answered = true;
-        o->code = code;
+        o->error = *error;
+        o->everywhere = everywhere;
         o->object = *object;
-        snprintf(o->text, sizeof(o->text), "%s", text);
         pthread_cond_signal(&o->came);
     }
     pthread_mutex_unlock(&o->lock);
@@ -100,12 +100,13 @@ void flm__objects_got(struct flm__executor *e, const Flm__GotObject *got, int fd
         object.data = flm__blob_map(fd, object.size, &error);
         object.size = object.data ? object.size : 0;
     }
-    answer(&e->objects, got->number, error.code, error.text, &object);
+    answer(&e->objects, got->number, &error, got->everywhere, &object);
 }
 
 void flm__objects_lose(struct flm__objects *o)
 {
-    answer(o, 0, FLM_EDISCONNECTED, "the session manager is gone", &(struct flm_object){0});
+    const flm_error gone = {FLM_EDISCONNECTED, "the session manager is gone"};
+    answer(o, 0, &gone, false, &(struct flm_object){0});
 }
 
 /* ---- for services and clients ------------------------------------------------------------------- */

@@ -32,9 +32,9 @@ struct flm__objects {
     uint64_t asked;     /* lock: number of the question that waits; 0: none */
     uint64_t questions; /* main thread */
     bool answered;      /* lock */
-    int code;           /* lock, as all of the answer */
+    flm_error error;    /* lock, as all of the answer */
+    bool everywhere;    /* it is the same on all nodes */
     struct flm_object object;
-    char text[200];
 
     struct flm__kept_object kept[FLM__OBJECTS]; /* lock */
     uint64_t clock, fetched;                    /* lock: counts uses; when the last was fetched */

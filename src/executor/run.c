@@ -157,13 +157,14 @@ static int take_objects(struct flm__executor *e, const struct flm__task_objects 
     return flm__inputs_take(e, objects, error);
 }
 
-/* That there is no such object, or another version, is an answer for the task. All else is the trouble of
- * this place (no memory, a link that is cut): another executor may have them, so this one ends as with an
- * input that cannot be read, and the task is tried again. But not a process that is the user's. */
+/* That there is no such object, or another version, or that nobody can read it, is an answer for the task.
+ * All else is the trouble of this place (no memory, a link that is cut): another executor may have them, so
+ * this one ends as with an input that cannot be read, and the task is tried again. But not a process that
+ * is the user's. */
 static void lack_objects(struct flm__executor *e, const struct flm__record *r, const flm_error *error)
 {
-    bool is_answer =
-        error->code == FLM_ENOTFOUND || error->code == FLM_ESTALE || error->code == FLM_ENOTSUP;
+    bool is_answer = error->code == FLM_ENOTFOUND || error->code == FLM_ESTALE ||
+                     error->code == FLM_ENOTSUP || (error->code == FLM_EIO && e->objects.everywhere);
     if (error->code == FLM_EDISCONNECTED) /* as with an input that did not come */
         return;
     if (!is_answer && !e->hosted)

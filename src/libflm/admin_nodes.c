@@ -94,6 +94,7 @@ int flm_get_instance(flm_client *c, struct flm_instance_view **view, flm_error *
         .objects = v->objects,
         .object_bytes = v->object_bytes,
         .object_limit = v->object_limit,
+        .object_file_bytes = v->object_file_bytes,
     };
     return 0;
 }

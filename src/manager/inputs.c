@@ -17,7 +17,7 @@ static void add_up(struct held *held, const struct object *o)
 {
     uint64_t set = object_nodes_set(o);
     for (; set; set &= set - 1)
-        held->bytes[__builtin_ctzll(set)] += o->blob->size;
+        held->bytes[__builtin_ctzll(set)] += o->size;
 }
 
 /* Those that hold the most. */
@@ -57,7 +57,7 @@ bool inputs_find(const struct session *s, struct task_ref ref, struct inputs *in
         in->at[in->n] = (uint32_t)((const char *)at - (const char *)queue_payload(ref));
         in->objects[in->n++] = o;
         in->failed |= object_nodes_failed(o);
-        all += o->blob->size;
+        all += o->size;
         add_up(&held, o);
     }
     choose(&held, all, in);
@@ -84,5 +84,6 @@ void inputs_stamp(struct executor *e, const struct inputs *in, struct flm__recor
         struct flm__object_ref *out = (struct flm__object_ref *)((char *)(to + 1) + in->at[i]);
         out->least = in->objects[i]->version;
         object_node_add(e->session->manager, in->objects[i], e->node, false);
+        spill_touch(e->session->manager, in->objects[i]);
     }
 }

@@ -12,6 +12,7 @@
 #include "manager/end_time.h"
 #include "manager/group.h"
 #include "manager/logs.h"
+#include "manager/object_spill.h"
 #include "manager/objects.h"
 #include "manager/flow.h"
 #include "manager/loop.h"
@@ -78,6 +79,7 @@ static void on_heartbeat(uv_timer_t *timer)
     m->now = flm__now_ns();
     node_heartbeat(m);
     spread_look(m);
+    m->spilling = m->spill != NULL;
     flm__pool_trim(&m->blob_pool, m->now);
     flm__maps_trim(&m->blob_maps, m->now);
     end_time_look(m);
@@ -265,6 +267,8 @@ static int init(struct manager *m, flm_error *error)
         rc = rejoin_open(m, error);
     objects_init(m);
     if (rc == 0)
+        rc = spill_open(m, error);
+    if (rc == 0)
         tables_start(m);
     if (rc == 0 && strcmp(m->options.backend, "none") != 0 && !rejoin_awaits_backend(m))
         rc = backend_start(m, error);
@@ -306,6 +310,7 @@ static void fini(struct manager *m)
     DL_FOREACH_SAFE(m->peers, p, next)
     peer_end(p, "the session manager is ending");
     peer_reap(m);
+    spill_stop(m);
     uv_walk(&m->uv, close_handle, NULL);
     while (uv_run(&m->uv, UV_RUN_NOWAIT))
         ;

@@ -14,6 +14,7 @@
 #include "manager/flow.h"
 #include "manager/rejoin.h"
 #include "manager/loop.h"
+#include "manager/object_spill.h"
 #include "manager/scheduler.h"
 #include "net/ring.h"
 
@@ -98,6 +99,8 @@ static unsigned turn(struct manager *m)
         scheduler_run(m);
     if (__builtin_expect(m->durable != NULL, 0))
         work += durable_turn(m->durable);
+    if (__builtin_expect(m->spilling, 0))
+        spill_turn(m);
     flush_clients(m);
     if (m->reap)
         peer_reap(m);
@@ -180,7 +183,7 @@ static void sleep_until_called(struct manager *m, bool after_work)
     set_tick(m);
     if (after_work)
         uv_timer_start(&m->second_look, on_second_look, SECOND_LOOK_MS, 0);
-    if (arm_all(m) && !m->stop && !m->schedule && !m->reap)
+    if (arm_all(m) && !m->stop && !m->schedule && !m->reap && !m->spilling)
         uv_run(&m->uv, UV_RUN_ONCE);
     else
         uv_run(&m->uv, UV_RUN_NOWAIT);

@@ -97,12 +97,15 @@ struct manager {
     struct object *objects;              /* by name: objects.c */
     uint64_t object_bytes, object_floor; /* versions up to this were those of deleted ones */
     uint64_t objects_moved;              /* counts: a node has got one, or has one no more */
+    struct spill *spill;                 /* NULL: without --object-spill */
+    unsigned object_waits;               /* of object_wait.c */
     unsigned nodes_come;                 /* so many agents, since the beginning */
 
     int64_t now;     /* monotonic ns, refreshed once per turn of the loop */
     bool reap;       /* some peers have ended, or are doomed */
     bool forget;     /* a session has closed: the oldest closed ones may go at the end of the turn */
     bool claims;     /* of group.h: there are some */
+    bool spilling;   /* spill_turn has something to do */
     bool schedule;   /* the scheduler should run before the next sleep */
     bool stopping;   /* shutting down */
     bool hopeless;   /* a private instance that will have no executor ends soon */

@@ -73,6 +73,22 @@ void object_nodes_clear(struct manager *m, struct object *o)
     o->n_nodes = 0;
 }
 
+void object_nodes_let_go(struct manager *m, struct object *o)
+{
+    Flm__ObjectGone gone = FLM__OBJECT_GONE__INIT;
+    gone.name = o->name;
+    gone.version = o->version;
+    FLM__MESSAGE(message, object_gone, OBJECT_GONE, &gone);
+    for (unsigned i = o->n_nodes; i-- > 0;) {
+        struct object_node *at = &o->nodes[i];
+        if (at->node->relay)
+            continue; /* it has memory of its own */
+        if (at->node->peer)
+            peer_send(at->node->peer, &message, NULL, 0);
+        forget(m, o, at);
+    }
+}
+
 static uint64_t set_of(const struct object *o, bool failed)
 {
     uint64_t set = 0;

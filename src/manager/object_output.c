@@ -5,31 +5,33 @@
 #include "manager/objects_inside.h"
 #include "net/blob.h"
 
-bool object_output_begin(struct manager *m, const struct flm__object_ref *becomes, const void *data,
-                         uint32_t size, struct blob *blob, struct object_output *out, flm_error *error)
+int object_output_begin(struct executor *e, const struct flm__object_ref *becomes, const void *data,
+                        uint32_t size, struct blob *blob, struct object_output *out, flm_error *error)
 {
+    struct manager *m = e->session->manager;
     uint64_t bytes = blob ? blob->size : size;
     struct object *o = NULL;
     HASH_FIND_STR(m->objects, becomes->name, o);
     *out = (struct object_output){.is_new = !o};
-    if (!bytes) {
-        flm__error_set(error, FLM_EINVAL, "the output is empty, and object %s would be", becomes->name);
-        return false;
-    }
-    if ((becomes->version && !object_find(m, becomes->name, becomes->version, error)) ||
-        object_check_room(m, bytes, o ? o->blob->size : 0, error) < 0)
-        return false;
+    if (!bytes)
+        return flm__error_set(error, FLM_EINVAL, "the output is empty, and object %s would be",
+                              becomes->name);
+    if (becomes->version && !object_find(m, becomes->name, becomes->version, error))
+        return error->code;
+    int rc = spill_output_room(e, o, bytes, error);
+    if (rc < 0)
+        return rc;
     out->blob = blob ? blob : blob_make(m, data, size, error);
     if (!out->blob)
-        return false;
+        return error->code;
     out->object = o ? o : object_new(m, becomes->name, error);
     if (!out->object) {
         if (!blob)
             blob_release(out->blob);
-        return false;
+        return error->code;
     }
     out->version = out->object->version + 1;
-    return true;
+    return 0;
 }
 
 void object_output_keep(struct executor *e, struct object_output *out)

@@ -6,6 +6,7 @@
 #include "manager/blob_patch.h"
 #include "manager/client.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -17,7 +18,9 @@ struct object_patch {
     uint64_t request;
     char name[FLM_MAX_NAME + 1];
     uint64_t condition, offset;
-    struct blob *base, *patch;
+    uint64_t version; /* that is copied */
+    struct blob *patch;
+    struct object_wait wait; /* for it to be read back first */
     flm_error error;
 };
 
@@ -29,7 +32,6 @@ static void finish(struct object_patch *c, const struct object *o)
         object_reply(c->peer, c->request, o, NULL);
     else if (c->peer)
         client_reply(c->peer, c->request, c->error.code, c->error.text);
-    blob_release(c->base);
     blob_release(c->patch);
     free(c);
 }
@@ -42,7 +44,7 @@ static void copied(void *arg, struct blob *whole, const flm_error *error)
     struct manager *m = c->manager;
     c->error = *error;
     struct object *o = object_find(m, c->name, c->condition, &c->error);
-    if (whole && o && o->blob == c->base) {
+    if (whole && o && o->version == c->version) {
         object_set(m, o, whole);
         finish(c, o);
         return;
@@ -52,20 +54,33 @@ static void copied(void *arg, struct blob *whole, const flm_error *error)
         finish(c, NULL);
         return;
     }
-    blob_release(c->base);
-    c->base = NULL;
+    begin(c);
+}
+
+static void was_read(struct object_wait *w, const flm_error *error)
+{
+    struct object_patch *c = (struct object_patch *)((char *)w - offsetof(struct object_patch, wait));
+    if (error) {
+        c->error = *error;
+        finish(c, NULL);
+        return;
+    }
     begin(c);
 }
 
 static void begin(struct object_patch *c)
 {
     struct object *o = object_find(c->manager, c->name, c->condition, &c->error);
-    if (o && (c->offset > o->blob->size || c->patch->size > o->blob->size - c->offset)) {
+    if (o && (c->offset > o->size || c->patch->size > o->size - c->offset)) {
         flm__error_set(&c->error, FLM_EINVAL, "object %s has %llu bytes: %llu from %llu on do not fit",
-                       o->name, (unsigned long long)o->blob->size, (unsigned long long)c->patch->size,
+                       o->name, (unsigned long long)o->size, (unsigned long long)c->patch->size,
                        (unsigned long long)c->offset);
+    } else if (o && spill_has(o)) {
+        c->wait.go = was_read;
+        spill_read(c->manager, o, &c->wait);
+        return;
     } else if (o && blob_patch(o->blob, c->patch, c->offset, copied, c, &c->error) == 0) {
-        c->base = blob_hold(o->blob);
+        c->version = o->version;
         return;
     }
     finish(c, NULL);
@@ -96,4 +111,5 @@ void objects_gone(struct peer *p)
     for (struct object_patch *c = p->patches; c; c = c->next)
         c->peer = NULL;
     p->patches = NULL;
+    object_waits_gone(p);
 }

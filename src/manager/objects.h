@@ -29,16 +29,17 @@ struct object_output {
     uint64_t version;
     bool is_new; /* the object */
 };
-/* data: those of a small one; blob: a large one, which stays the caller's until object_output_keep. False:
- * it cannot, error says why. */
-bool object_output_begin(struct manager *m, const struct flm__object_ref *becomes, const void *data,
-                         uint32_t size, struct blob *blob, struct object_output *out, flm_error *error);
+/* data: those of a small one; blob: a large one, which stays the caller's until object_output_keep.
+ * FLM_EAGAIN: there is no room yet; another error: it cannot. */
+int object_output_begin(struct executor *e, const struct flm__object_ref *becomes, const void *data,
+                        uint32_t size, struct blob *blob, struct object_output *out, flm_error *error);
 void object_output_keep(struct executor *e, struct object_output *out);
 /* blob: as it was given. */
 void object_output_undo(struct manager *m, struct object_output *out, const struct blob *blob);
 
 /* The client is gone. */
 void objects_gone(struct peer *p);
+void object_waits_gone(struct peer *p);
 
 void objects_free(struct manager *m);
 

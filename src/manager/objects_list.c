@@ -12,8 +12,9 @@ static size_t fill(Flm__ObjectInfo *to, struct object *o, char **names)
     flm__object_info__init(to);
     to->name = o->name;
     to->version = o->version;
-    to->size = o->blob->size;
-    to->held = o->blob->refs - 1;
+    to->size = o->size;
+    to->held = o->blob ? o->blob->refs - 1 : 0;
+    to->spilled = spill_has(o);
     for (unsigned i = 0; i < o->n_nodes; i++)
         if (o->nodes[i].has)
             names[n++] = o->nodes[i].node->name;

@@ -20,6 +20,8 @@ enum key {
     KEY_REJOIN,
     KEY_RESULTS_LAG,
     KEY_OBJECTS,
+    KEY_OBJECT_SPILL,
+    KEY_SPILL_LIMIT,
     KEY_NODE_OBJECTS,
     KEY_KEEP_CLOSED,
     KEY_KEEP_SIZE,
@@ -111,6 +113,9 @@ static const struct argp_option table[] = {
      "Of the journal, what files of results may be behind before tasks wait for them (default 4096)", 0},
     {"object-memory", KEY_OBJECTS, "MIB", 0,
      "Memory that objects may have in the session manager (default: half of the machine's)", 0},
+    {"object-spill", KEY_OBJECT_SPILL, "DIR", 0,
+     "Keep objects beyond that in files in DIR, which have no name (default: there are no more)", 0},
+    {"object-spill-limit", KEY_SPILL_LIMIT, "MIB", 0, "What objects may have there (default: no limit)", 0},
     {"node-object-memory", KEY_NODE_OBJECTS, "MIB", 0,
      "Memory in which each node keeps objects for tasks that will ask for them (default: an eighth of its "
      "own)",
@@ -298,6 +303,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_OBJECTS:
         o->object_mib = (unsigned)flm__argp_number(state, "--object-memory", arg, 1, 1 << 30);
+        return 0;
+    case KEY_OBJECT_SPILL:
+        o->object_spill = arg;
+        return 0;
+    case KEY_SPILL_LIMIT:
+        o->object_spill_mib = (unsigned)flm__argp_number(state, "--object-spill-limit", arg, 1, 1 << 30);
         return 0;
     case KEY_KEEP_CLOSED:
         if (!flm__walltime(arg, &o->keep_closed_s))

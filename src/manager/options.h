@@ -11,11 +11,13 @@ enum auth { AUTH_AUTO, AUTH_MUNGE, AUTH_SECRET };
 struct options {
     const char *endpoints[4]; /* to listen at */
     unsigned n_endpoints;
-    const char *directory;  /* private, for sockets and logs; NULL: under the runtime directory */
-    const char *state_dir;  /* NULL: there are no durable sessions */
-    unsigned rejoin_s;      /* agents outlive us there for so long */
-    unsigned segment_bytes; /* of the journal there; 0: as it likes */
-    unsigned object_mib;    /* that objects may have; 0: a part of the memory */
+    const char *directory;     /* private, for sockets and logs; NULL: under the runtime directory */
+    const char *state_dir;     /* NULL: there are no durable sessions */
+    unsigned rejoin_s;         /* agents outlive us there for so long */
+    unsigned segment_bytes;    /* of the journal there; 0: as it likes */
+    unsigned object_mib;       /* that objects may have; 0: a part of the memory */
+    const char *object_spill;  /* a directory for those beyond that; NULL: there are none */
+    unsigned object_spill_mib; /* that they may have there; 0: any number */
     unsigned results_lag_mib, keep_closed_s, keep_size_mib;
     enum auth auth;
     const char *secret_file;

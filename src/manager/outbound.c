@@ -401,8 +401,12 @@ static bool deliver_object(struct executor *e, struct session *s, struct ended *
     struct flm__task_parts task;
     struct object_output made;
     flm_error error = {FLM_EPROTO, "the object that it is to be has no name"};
-    if (flm__task_split(ended->task, ended->task + 1, &task) && task.becomes &&
-        object_output_begin(m, task.becomes, parts->output, parts->size, blob, &made, &error)) {
+    int rc = FLM_EPROTO;
+    if (flm__task_split(ended->task, ended->task + 1, &task) && task.becomes)
+        rc = object_output_begin(e, task.becomes, parts->output, parts->size, blob, &made, &error);
+    if (rc == FLM_EAGAIN)
+        return false;
+    if (rc == 0) {
         const struct output output = {&made.version, sizeof(made.version), NULL,
                                       FLM__RECORD_OUTPUT | held_flag(ended->task)};
         bool told = deliver_ended(s, ended, &output);
@@ -628,6 +632,7 @@ unsigned outbound_drain_relay(struct node *node)
     size_t n = flm__link_peek(link, &data), at = 0;
     unsigned results = 0, of_lane = 0;
     struct executor *e = NULL;
+    node->peer->stalled = false;
     while (at < n && at < DRAIN_BYTES) {
         struct flm__record r;
         const char *record = (const char *)data + at;
@@ -645,6 +650,7 @@ unsigned outbound_drain_relay(struct node *node)
         }
         if (e && executor_wire_lane(e) == r.lane && e->session) {
             enum taken taken = take_result(e, &r, record, bytes);
+            node->peer->stalled = taken == STARVES; /* looked at again each tick */
             if (taken == WAITS || taken == STARVES)
                 break;
             if (__builtin_expect(taken != TAKEN, 0)) {

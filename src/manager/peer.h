@@ -72,6 +72,7 @@ struct peer {
     struct deferred *deferred;    /* requests that wait for tasks still on the line */
     unsigned n_deferred;
     struct object_patch *patches;        /* that are being made, see object_patch.c */
+    struct client_wait *object_waits;    /* requests about objects that wait, see object_wait.c */
     struct common_read *common_reads;    /* requests whose common data are being read */
     struct common_patch *common_patches; /* patches of common data, and what waits behind them */
     /* of an agent */

@@ -190,6 +190,7 @@ static void get_instance(struct peer *p, uint64_t id)
     v.objects = HASH_COUNT(m->objects);
     v.object_bytes = m->object_bytes;
     v.object_limit = objects_limit(m);
+    v.object_file_bytes = spill_bytes(m);
     v.refused = m->refused + (m->fabric ? m->fabric_ops->strangers(m->fabric) : 0);
     Flm__Reply r = FLM__REPLY__INIT;
     r.id = id;

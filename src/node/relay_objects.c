@@ -41,6 +41,7 @@ struct question {
     char *name;
     struct object *object; /* that we have, or are reading; NULL: none */
     bool reads;            /* it waits for that to be read */
+    bool everywhere;       /* flmd cannot read it */
 };
 
 /* ---- what we have ------------------------------------------------------------------------------ */
@@ -140,6 +141,7 @@ static void answer(const struct question *q, bool data, uint64_t version, int co
     got.number = q->number;
     got.version = version;
     got.code = code;
+    got.everywhere = q->everywhere;
     got.text = (char *)(uintptr_t)text;
     if (data) {
         ref.size = q->object->pull->size;
@@ -296,6 +298,7 @@ void relay_object_got(struct relay *r, struct slot *slot, const Flm__GotObject *
         read_for(r, q, got);
         return;
     }
+    q->everywhere = got->everywhere;
     bool ours =
         got->code == 0 && q->object && q->object->version == got->version && got->version > q->known;
     if (ours)

@@ -33,7 +33,7 @@ struct flmrun_options {
     unsigned min_nodes, max_nodes; /* with jobs of our own; max 0: none */
     const char *site_options, *block_time;
     const char *provider;
-    const char *object_memory, *node_object_memory;
+    const char *object_memory, *node_object_memory, *object_spill, *object_spill_limit;
     const char *wrap;
     const char *wrap_executor;
     const char *state_dir; /* NULL: nothing is durable */

@@ -30,6 +30,8 @@ enum {
     KEY_WRAP_EXECUTOR,
     KEY_KEEP_LOGS,
     KEY_OBJECTS,
+    KEY_OBJECT_SPILL,
+    KEY_SPILL_LIMIT,
     KEY_NODE_OBJECTS,
     KEY_GRACE
 };
@@ -69,6 +71,9 @@ static const struct argp_option table[] = {
      0},
     {"object-memory", KEY_OBJECTS, "MIB", 0,
      "memory that objects may have in the session manager (default: half of the machine's)", 0},
+    {"object-spill", KEY_OBJECT_SPILL, "DIR", 0,
+     "keep objects beyond that in files in DIR, which have no name (default: there are no more)", 0},
+    {"object-spill-limit", KEY_SPILL_LIMIT, "MIB", 0, "what objects may have there (default: no limit)", 0},
     {"node-object-memory", KEY_NODE_OBJECTS, "MIB", 0,
      "memory in which each node keeps objects for tasks that will ask for them (default: an eighth of its "
      "own)",
@@ -211,6 +216,12 @@ static error_t parse_how(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_NODE_OBJECTS:
         o->node_object_memory = number(state, "--node-object-memory", arg, 1, 1 << 30);
+        return 0;
+    case KEY_OBJECT_SPILL:
+        o->object_spill = arg;
+        return 0;
+    case KEY_SPILL_LIMIT:
+        o->object_spill_limit = number(state, "--object-spill-limit", arg, 1, 1 << 30);
         return 0;
     case KEY_KEEP_LOGS:
         o->keep_logs = true;

@@ -21,7 +21,7 @@
 
 extern char **environ;
 
-enum { READY_FD = 3, PARENT_FD = 4, LISTEN_FD = 5, ARGUMENTS_MAX = 64 + MANAGER_OPTIONS };
+enum { READY_FD = 3, PARENT_FD = 4, LISTEN_FD = 5, ARGUMENTS_MAX = 72 + MANAGER_OPTIONS };
 
 /* Jobs of one node each, beside the nodes of the job that we are in. */
 static size_t add_jobs(const char **argv, size_t n, const struct flmrun_options *o)
@@ -77,6 +77,8 @@ static void build_arguments(const char **argv, const char *program, const char *
         {"--block-time", o->block_time},
         {"--nodes", o->nodes},
         {"--object-memory", o->object_memory},
+        {"--object-spill", o->object_spill},
+        {"--object-spill-limit", o->object_spill_limit},
         {"--node-object-memory", o->node_object_memory},
         {"--executor-wrapper", o->wrap},
         {"--wrap-executor", o->wrap ? o->wrap_executor : NULL},

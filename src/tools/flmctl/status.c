@@ -18,6 +18,7 @@ static void report_instance(struct report *r, const struct flm_instance_view *v,
         {"objects", "Objects", 0},
         {"object_bytes", "Bytes of objects", 0},
         {"object_limit", "at most", 0},
+        {"object_file_bytes", "in files", 0},
     };
     report_record(r, "instance", COLUMNS(columns));
     report_row(r);
@@ -34,6 +35,7 @@ static void report_instance(struct report *r, const struct flm_instance_view *v,
     report_number(r, (int64_t)v->objects);
     report_number(r, (int64_t)v->object_bytes);
     report_number(r, (int64_t)v->object_limit);
+    report_number(r, (int64_t)v->object_file_bytes);
 }
 
 static int run(struct flmctl *ctl, int n, char **args)
