@@ -33,7 +33,7 @@ int spill_open(struct manager *m, flm_error *error)
     if (!m->spill)
         return flm__error_set(error, FLM_ENOMEM, "no memory");
     snprintf(m->spill->directory, sizeof(m->spill->directory), "%s", path);
-    m->spill->trouble_ns = -trouble_max_ns;
+    m->spill->trouble_ns = m->now - trouble_max_ns;
     return 0;
 }
 
@@ -217,6 +217,7 @@ struct object_wait *spill_forget(struct manager *m, struct object *o)
     spill_file_drop(m, o);
     o->spill.queued = false;
     o->spill.waits = NULL;
+    m->spill->trouble_ns = m->now - trouble_max_ns; /* there may be room now */
     m->spilling = true;
     return waits;
 }

@@ -2,7 +2,8 @@
  *
  *     put NAME TEXT          update NAME VERSION TEXT         patch NAME VERSION OFFSET TEXT
  *     get NAME NEWER_THAN    delete NAME VERSION              task NAME NEWER_THAN (a service gets it)
- *     fill NAME BYTES        (put, of so many)                many NAME N (so many updates and gets)
+ *     fill NAME BYTES [LETTER] (put, of so many)              many NAME N (so many updates and gets)
+ *     whole NAME             (get, and look at all of it)
  *     patches NAME OFFSET N  (so many patches of 4 bytes there: 0001, 0002, ...)
  *     share NAME TASKS [inputs]  (get it, or name it as input; prints how many copies of it there are and
  * by how many executors) input NAMES [WHAT]     (a task with these objects: "a,b=3"; see
@@ -74,11 +75,26 @@ static int fill(flm_error *e)
     char *data = malloc(size + 1);
     int rc = FLM_ENOMEM;
     if (data) {
-        memset(data, 'f', size);
+        memset(data, words[3][0] ? words[3][0] : 'f', size);
         rc = flm_put_object(client, words[1], data, size, e);
     }
     free(data);
     return rc;
+}
+
+static void whole(flm_error *e)
+{
+    struct flm_object o = {0};
+    size_t n = 0;
+    if (flm_get_object(client, words[1], 0, &o, e) < 0) {
+        printf("%s %s\n", flm_error_name(e->code), e->text);
+        return;
+    }
+    const char *data = o.data;
+    while (n < o.size && data[n] == data[0])
+        n++;
+    printf("%lu %zu of %zu are %c\n", (unsigned long)o.version, n, o.size, data[0]);
+    flm_release_object(&o);
 }
 
 /* Each update is seen, and each of the older versions stays what it was. */
@@ -326,6 +342,8 @@ static void step(void)
         print_change(flm_delete_object(client, name, number(2), &e), &version, &e);
     else if (strcmp(verb, "get") == 0)
         print_object(flm_get_object(client, name, number(2), &o, &e), &o, &e);
+    else if (strcmp(verb, "whole") == 0)
+        whole(&e);
     else if (strcmp(verb, "many") == 0)
         many(&e);
     else if (strcmp(verb, "patches") == 0)

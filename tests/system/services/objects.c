@@ -1,7 +1,7 @@
 /* A service that gets objects: input "NAME NEWER_THAN", output "VERSION SIZE FIRST-BYTES", or what is
  * wrong; input "NAME file", output: which file in memory it is, once another executor has it, too; input
  * "NAME later": gets it once the file $OBJECTS_MEET.go is there; input "inputs": "VERSION SIZE FIRST-BYTES"
- * of each object that the task names; "inputs file": which file the first is; "inputs meet", "inputs wait":
+ * of each object that the task names ("inputs whole": how many bytes are the same); "inputs file": which file the first is; "inputs meet", "inputs wait":
  * the same as "inputs" once another executor has come so far, or the file $OBJECTS_MEET.go is there; input
  * "output SIZE LETTER": so many letters ("... fails": of a task that fails then; "... wait": as above, "...
  * map": which file they are in, in the file $OBJECTS_MEET.file). */
@@ -58,6 +58,14 @@ static void wait_to_go(void)
         usleep(10000);
 }
 
+static int tell_whole(char *text, size_t room, const char *data, size_t size)
+{
+    size_t n = 0;
+    while (n < size && data[n] == data[0])
+        n++;
+    return snprintf(text, room, "%zu of %zu are %c", n, size, data[0]);
+}
+
 static int tell_inputs(struct flm_task_context *task, const char *what)
 {
     char text[2000];
@@ -71,6 +79,8 @@ static int tell_inputs(struct flm_task_context *task, const char *what)
         wait_to_go();
     if (strstr(what, "file"))
         n = find_file(text, sizeof(text), flm_task_input_object(task, 0, NULL, NULL));
+    if (strstr(what, "whole") && (data = flm_task_input_object(task, 0, &size, NULL)))
+        n = tell_whole(text, sizeof(text), data, size);
     for (unsigned i = 0; n == 0 || i; i++) {
         if (!(data = flm_task_input_object(task, i, &size, &version)))
             break;
