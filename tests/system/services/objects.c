@@ -1,10 +1,11 @@
 /* A service that gets objects: input "NAME NEWER_THAN", output "VERSION SIZE FIRST-BYTES", or what is
  * wrong; input "NAME file", output: which file in memory it is, once another executor has it, too; input
  * "NAME later": gets it once the file $OBJECTS_MEET.go is there; input "inputs": "VERSION SIZE FIRST-BYTES"
- * of each object that the task names ("inputs whole": how many bytes are the same); "inputs file": which file the first is; "inputs meet", "inputs wait":
- * the same as "inputs" once another executor has come so far, or the file $OBJECTS_MEET.go is there; input
- * "output SIZE LETTER": so many letters ("... fails": of a task that fails then; "... wait": as above, "...
- * map": which file they are in, in the file $OBJECTS_MEET.file). */
+ * of each object that the task names ("inputs whole": how many bytes are the same); "inputs file": which
+ * file the first is; "inputs meet", "inputs wait": the same as "inputs" once another executor has come so
+ * far, or the file $OBJECTS_MEET.go is there; input "output SIZE LETTER": so many letters ("... fails": of
+ * a task that fails then; "... wait": as above, "... map": which file they are in, in the file
+ * $OBJECTS_MEET.file). */
 #include <flm/object.h>
 #include <glob.h>
 #include <stdio.h>
