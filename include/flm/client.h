@@ -244,9 +244,10 @@ enum flm_reason {
                                      says why. A session takes none after it until it is opened again */
     FLM_REASON_OBJECT = 14,       /* an object that its input names could not be had; code: FLM_ENOTFOUND (there
                                      is none), FLM_ESTALE (it has another version). One that cannot be read
-                                     is no failure of the task, but the loss of its executor. Or its output
+                                     is no failure of the task, but the loss of its executor; unless the
+                                     manager itself cannot read it: FLM_EIO (flmd --object-spill). Or its output
                                      could not become one: FLM_ENOTFOUND, FLM_ESTALE, FLM_EFULL (flmd --object-memory),
-                                     FLM_EINVAL (it is empty), FLM_ENOMEM */
+                                     FLM_EIO (flmd --object-spill), FLM_EINVAL (it is empty), FLM_ENOMEM */
 };
 FLM_API const char *flm_reason_name(int reason); /* "service", "exit", ...; never NULL */
 FLM_API const char *flm_task_state_name(int state); /* "Pending", ...; never NULL */

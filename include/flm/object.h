@@ -16,11 +16,12 @@
  *
  * The output of a task can become a version of one (flm_task.output_object).
  *
- * They are in memory, and go with the session manager, also where sessions outlive it.
+ * They are in memory, or in files (flmd --object-spill), and go with the session manager, also where sessions
+ * outlive it.
  *
  * All return 0 or an error: FLM_EINVAL, FLM_ETOOBIG, FLM_ENOTFOUND (no such object), FLM_EEXIST (there is
- * one), FLM_ESTALE (it has another version), FLM_EFULL (the manager keeps as much as it may), FLM_ENOMEM,
- * FLM_ETIMEDOUT, FLM_EDISCONNECTED, FLM_ENOTSUP (endpoint "inproc:").
+ * one), FLM_ESTALE (it has another version), FLM_EFULL (the manager keeps as much as it may), FLM_EAGAIN
+ * (too much waits for room), FLM_EIO (one cannot be written to a file, or read back), FLM_ENOMEM, FLM_ETIMEDOUT, FLM_EDISCONNECTED, FLM_ENOTSUP (endpoint "inproc:").
  */
 #ifndef FLM_OBJECT_H
 #define FLM_OBJECT_H

@@ -25,6 +25,7 @@ struct user {
     struct executor executor;
     uint64_t units;
     bool waits;
+    struct blob *held;
 };
 
 static struct manager manager;
@@ -243,9 +244,9 @@ static bool take_rest(const char *what, struct object *o)
 {
     struct user *u = &users[o - objects];
     if (strncmp(what, "hold", 4) == 0)
-        blob_hold(o->blob);
+        u->held = blob_hold(o->blob);
     else if (strncmp(what, "let go", 6) == 0)
-        o->blob->refs--;
+        blob_release(u->held);
     else if (strncmp(what, "leave", 5) == 0)
         spill_await_not(&manager, &u->room), u->waits = false;
     else if (strncmp(what, "do not read", 11) == 0)
@@ -337,7 +338,7 @@ static const char *const cases[] = {
          "b c d e 5; put 1 a; end -> a; in files -> b c d e 4",
     /* Who is being read is passed over, unless there is nobody else. */
     FOUR "hold a; put 1 e; end -> e; in files -> b 1; hold c; hold d; hold e; put 1 f; end -> "
-         "f; in files -> a b 2; let go c; let go d; let go e",
+         "f; in files -> a b 2; let go a; let go c; let go d; let go e",
     /* The object is dropped, or has another version, while it is written, or read. */
     FOUR "put 1 e; begin; drop a; end -> e; in files -> 0",
     FOUR "put 2 e; begin; drop a; put 1 a; end -> e a; in files -> b c 2",
