@@ -21,7 +21,8 @@
  *
  * All return 0 or an error: FLM_EINVAL, FLM_ETOOBIG, FLM_ENOTFOUND (no such object), FLM_EEXIST (there is
  * one), FLM_ESTALE (it has another version), FLM_EFULL (the manager keeps as much as it may), FLM_EAGAIN
- * (too much waits for room), FLM_EIO (one cannot be written to a file, or read back), FLM_ENOMEM, FLM_ETIMEDOUT, FLM_EDISCONNECTED, FLM_ENOTSUP (endpoint "inproc:").
+ * (several at once have to wait for room), FLM_EIO (one cannot be written to a file, or read back),
+ * FLM_ENOMEM, FLM_ETIMEDOUT, FLM_EDISCONNECTED, FLM_ENOTSUP (endpoint "inproc:").
  */
 #ifndef FLM_OBJECT_H
 #define FLM_OBJECT_H

@@ -145,6 +145,7 @@ void executor_bury(struct executor *e)
     executor_reset_flow(e);
     e->kill_reason = 0;
     e->birth = ++executor_manager(e)->births;
+    executor_manager(e)->spilling = true; /* an output of it may have waited */
     e->state = EXECUTOR_VOID;
 }
 

@@ -13,7 +13,7 @@
 
 enum { READS_MAX = 2 };
 static const int64_t trouble_max_ns = 1000000000; /* then it is tried again */
-static const int64_t asked_max_ns = 10000000000;  /* an output that nobody asks about any more is gone */
+static const int64_t asked_max_ns = 1000000000;   /* an output that waits is asked about each tick */
 
 /* ---- the directory ------------------------------------------------------------------------------- */
 
@@ -183,10 +183,10 @@ void spill_join(struct manager *m, struct room_wait *w)
     m->spilling = true;
 }
 
-int spill_await(struct manager *m, struct room_wait *w, flm_error *error)
+int spill_await(struct manager *m, struct room_wait *w, bool only, flm_error *error)
 {
     struct spill *s = m->spill;
-    if (s->put_bytes && s->put_bytes + w->held > objects_limit(m))
+    if (!only && s->put_bytes + w->held > objects_limit(m))
         return flm__error_set(error, FLM_EAGAIN,
                               "%llu MiB of objects wait already while others are written to %s: try again",
                               (unsigned long long)s->put_bytes >> 20, s->directory);

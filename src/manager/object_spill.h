@@ -10,7 +10,8 @@
  * outputs that become objects, and objects that are to be read back. The head of it has the least recently
  * used objects written, until there is room. If they cannot be written, puts and outputs fail; an object is
  * read back all the same, one at a time. So objects have in memory what they may have, one that was read
- * back beyond that, and what was put and waits, which may be as much again (FLM_EAGAIN for more).
+ * back beyond that, and what was put and waits: one put of each client, and others that make as much again
+ * (FLM_EAGAIN).
  *
  * Executors on this node let go of what goes to a file. Nobody else is given the files: a disk that fails
  * is an error for those who ask for that object, not a fault where somebody looks at it.
@@ -74,8 +75,9 @@ void spill_read_not(struct object *o, struct object_wait *w);
 
 /* Room for so many bytes more, now. FLM_EAGAIN: not yet; FLM_EFULL: never. */
 int spill_check(const struct manager *m, uint64_t more);
-/* The wait ends when there is room for w->bytes. FLM_EAGAIN: too many wait. */
-int spill_await(struct manager *m, struct room_wait *w, flm_error *error);
+/* The wait ends when there is room for w->bytes. FLM_EAGAIN: too many wait, and this is not the only one of
+ * its client. */
+int spill_await(struct manager *m, struct room_wait *w, bool only, flm_error *error);
 void spill_await_not(struct manager *m, struct room_wait *w);
 /* The same (object_check_room) for an output, which is asked about again until the answer is not
  * FLM_EAGAIN. */

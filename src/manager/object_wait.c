@@ -67,24 +67,36 @@ static void client_wait_free(struct client_wait *w)
 static void has_room(struct room_wait *room, const flm_error *error)
 {
     struct client_wait *w = (struct client_wait *)((char *)room - offsetof(struct client_wait, room));
+    struct blob *data = w->data;
+    w->data = NULL; /* it may have to wait again */
     if (error) {
-        blob_release(w->data);
+        blob_release(data);
         client_reply(w->peer, w->request.id, error->code, error->text);
     } else {
-        object_change(w->peer, &w->request, w->data);
+        object_change(w->peer, &w->request, data);
     }
     client_wait_free(w);
+}
+
+static bool has_waiting_put(const struct peer *p)
+{
+    const struct client_wait *w;
+    DL_FOREACH(p->object_waits, w)
+    if (w->data)
+        return true;
+    return false;
 }
 
 int object_wait_room(struct peer *p, const struct object_request *q, struct blob *data, uint64_t more,
                      flm_error *error)
 {
+    bool only = !has_waiting_put(p);
     struct client_wait *w = client_wait_new(p, q, error);
     if (!w)
         return error->code;
     w->data = data;
     w->room = (struct room_wait){.bytes = more, .held = data->size, .what = ROOM_FOR_PUT, .go = has_room};
-    int rc = spill_await(p->manager, &w->room, error);
+    int rc = spill_await(p->manager, &w->room, only, error);
     if (rc < 0)
         client_wait_free(w);
     return rc;

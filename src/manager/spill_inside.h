@@ -51,7 +51,8 @@ void spill_join(struct manager *m, struct room_wait *w);
 
 /* Its turn: there is room (NULL), or never. */
 void spill_output_ready(struct spill *s, struct room_wait *w, const flm_error *error);
-/* Those that nobody has asked about for long: of executors that are gone, of tasks that were cancelled. */
+/* Those of executors that are gone, and those that nobody has asked about since then: of tasks that were
+ * cancelled. */
 void spill_output_sweep(struct manager *m, int64_t before_ns);
 
 #endif

@@ -84,15 +84,21 @@ void spill_output_ready(struct spill *s, struct room_wait *w, const flm_error *e
         s->promised += w->bytes;
 }
 
+static bool is_left(const struct manager *m, const struct output_room *out, int64_t before_ns)
+{
+    return out->asked_ns < before_ns || out->executor >= m->n_executors ||
+           !is_of(out, m->executors[out->executor]);
+}
+
 void spill_output_sweep(struct manager *m, int64_t before_ns)
 {
     struct spill *s = m->spill;
     struct output_room *out, *after;
     struct room_wait *w, *next;
     DL_FOREACH_SAFE(s->ready, out, after)
-    if (out->asked_ns < before_ns)
+    if (is_left(m, out, before_ns))
         free_output(s, out);
     DL_FOREACH_SAFE(s->queue, w, next)
-    if (w->what == ROOM_FOR_OUTPUT && output_of(w)->asked_ns < before_ns)
+    if (w->what == ROOM_FOR_OUTPUT && is_left(m, output_of(w), before_ns))
         free_output(s, output_of(w));
 }

@@ -57,13 +57,13 @@ FLM_ENOTFOUND there is no object '"'d'" \
 1200000 of 1200000 are q' 'becoming p 1200000 p' 'becoming q 1200000 q' 'becoming r 1200000 r' \
         'becoming s 1200000 s' 'becoming t 1200000 t' 'becoming u 1200000 u' 'wait 6' 'whole p' 'input q whole'
     for one in 1 2 3 4; do # clients at once
-        start "client$one" "${client[@]}" "fill $one.a 900000 1" "fill $one.b 900000 2" "fill $one.c 900000 3" \
+        start "client$one" "${client[@]}" "fill $one.a 2000000 1" "fill $one.b 2000000 2" "fill $one.c 2000000 3" \
             "whole $one.a" "whole $one.b" "whole $one.c" "delete $one.a 0" "delete $one.b 0" "delete $one.c 0"
         clients[one]=$pid
     done
     for one in 1 2 3 4; do
         check "client $one of four at once" wait "${clients[one]}"
-        check_equal 'has got what it has put' '1 2 3' "$(sed -n 's/.* 900000 of 900000 are //p' "client$one.log" | xargs)"
+        check_equal 'has got what it has put' '1 2 3' "$(sed -n 's/.* 2000000 of 2000000 are //p' "client$one.log" | xargs)"
     done
     engine_end
 done

@@ -32,6 +32,7 @@ static struct manager manager;
 static struct session session;
 static struct object objects[LETTERS];
 static struct user users[LETTERS];
+static struct executor *executors[LETTERS];
 static char said[1000], directory[] = "/tmp/flm-test-spill-XXXXXX";
 
 /* ---- flmd ---------------------------------------------------------------------------------------- */
@@ -175,7 +176,7 @@ static void put(struct user *u, struct object *o, uint64_t units)
         set(o, units);
         return;
     }
-    if (rc == FLM_EAGAIN && (rc = spill_await(&manager, &u->room, &error)) == 0)
+    if (rc == FLM_EAGAIN && (rc = spill_await(&manager, &u->room, false, &error)) == 0)
         u->waits = true;
     if (rc < 0)
         say_of(o, &(flm_error){rc, ""});
@@ -249,6 +250,8 @@ static bool take_rest(const char *what, struct object *o)
         blob_release(u->held);
     else if (strncmp(what, "leave", 5) == 0)
         spill_await_not(&manager, &u->room), u->waits = false;
+    else if (strncmp(what, "lost", 4) == 0)
+        u->executor.birth++, manager.spilling = true;
     else if (strncmp(what, "do not read", 11) == 0)
         spill_read_not(o, &u->read);
     else if (strncmp(what, "break", 5) == 0)
@@ -284,7 +287,7 @@ static void take(const char *what)
     else if (strcmp(what, "limit") == 0)
         manager.options.object_spill_mib = 1;
     else if (strcmp(what, "time") == 0)
-        manager.now += 11000000000, manager.spilling = true;
+        manager.now += 1100000000, manager.spilling = true;
     else if (!take_rest(what, o))
         fail_msg("no step '%s'", what);
 }
@@ -294,12 +297,15 @@ static void begin(void)
     flm_error error = {0};
     manager = (struct manager){.now = 1000000000000};
     manager.options.object_spill = directory;
+    manager.executors = executors;
+    manager.n_executors = LETTERS;
     session.manager = &manager;
     assert_int_equal(uv_loop_init(&manager.uv), 0);
     assert_int_equal(spill_open(&manager, &error), 0);
     for (unsigned i = 0; i < LETTERS; i++) {
         objects[i] = (struct object){.spill = {.file = -1}};
         users[i] = (struct user){.executor = {.id = i, .birth = 1, .session = &session}};
+        executors[i] = &users[i].executor;
     }
 }
 
@@ -362,6 +368,8 @@ static const char *const cases[] = {
     FOUR "output 4 e -> e:FLM_EAGAIN; end; in files -> a b c d 4; put 4 f; end; time; end -> f",
     FOUR "output 4 e -> e:FLM_EAGAIN; output 4 e -> e:FLM_EAGAIN; begin; time; end; in files "
          "-> 1",
+    FOUR "output 4 e -> e:FLM_EAGAIN; end; put 4 f; end; lost e; end -> f",
+    FOUR "output 4 e -> e:FLM_EAGAIN; begin; put 1 f; lost e; end -> f; in files -> a 1",
     /* What cannot be written stays; what is in files can be read, one beyond the limit. */
     FOUR "put 1 e; end -> e; no directory; put 1 f; output 1 g -> g:FLM_EAGAIN; end -> "
          "f:FLM_EIO; output 1 g -> g:FLM_EIO; get a; end -> a; in files -> a 1; put 1 f; end "
