@@ -110,17 +110,6 @@ struct object *object_new(struct manager *m, const char *name, flm_error *error)
 
 /* ---- changes; each takes the data ---------------------------------------------------------------- */
 
-void object_reply(struct peer *p, uint64_t id, const struct object *o, Flm__BlobRef *data)
-{
-    Flm__Reply r = FLM__REPLY__INIT;
-    Flm__ObjectView view = FLM__OBJECT_VIEW__INIT;
-    r.id = id;
-    r.object = &view;
-    view.version = o->version;
-    view.data = data;
-    client_send_reply(p, &r);
-}
-
 /* The object that it is about, for which there is room; NULL: error says why not, FLM_EAGAIN not yet. */
 static struct object *to_put(struct manager *m, const struct object_request *q, uint64_t size,
                              flm_error *error)
@@ -138,6 +127,17 @@ static struct object *to_update(struct manager *m, const struct object_request *
 {
     struct object *o = object_find(m, q->name, q->version, error);
     return o && (error->code = object_check_room(m, o, size, error)) == 0 ? o : NULL;
+}
+
+void object_reply(struct peer *p, uint64_t id, const struct object *o, Flm__BlobRef *data)
+{
+    Flm__Reply r = FLM__REPLY__INIT;
+    Flm__ObjectView view = FLM__OBJECT_VIEW__INIT;
+    r.id = id;
+    r.object = &view;
+    view.version = o->version;
+    view.data = data;
+    client_send_reply(p, &r);
 }
 
 void object_change(struct peer *p, const struct object_request *q, struct blob *data)
