@@ -67,6 +67,7 @@ void spill_failed(struct manager *m, const flm_error *why)
 {
     m->spill->trouble = *why;
     m->spill->trouble_ns = m->now;
+    m->spill->failed = true; /* m->now may be from before a long sleep */
     say_limited(&m->spill->said, m->now, "%s", why->text);
 }
 
@@ -218,6 +219,7 @@ struct object_wait *spill_forget(struct manager *m, struct object *o)
     o->spill.queued = false;
     o->spill.waits = NULL;
     m->spill->trouble_ns = m->now - trouble_max_ns; /* there may be room now */
+    m->spill->failed = false;
     m->spilling = true;
     return waits;
 }
@@ -328,6 +330,9 @@ void spill_turn(struct manager *m)
         m->spilling = false;
         if (!m->spill || m->stopping)
             return;
+        if (m->spill->failed)
+            m->spill->trouble_ns = m->now;
+        m->spill->failed = false;
         spill_output_sweep(m, m->now - asked_max_ns);
         make_room(m, 0);
         while (m->spill->queue && serve(m, m->spill->queue))

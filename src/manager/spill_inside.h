@@ -30,7 +30,8 @@ struct spill {
     unsigned reads, closes; /* that are under way */
     bool serving;           /* who is called now has waited for room */
     flm_error trouble;      /* why nothing could be written */
-    int64_t trouble_ns;
+    int64_t trouble_ns;     /* when */
+    bool failed;            /* since the last turn: that is when */
     struct say_limit said;
 };
 

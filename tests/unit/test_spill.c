@@ -225,11 +225,14 @@ static void ask_output(struct user *u, struct object *o, uint64_t units)
 /* ---- steps ------------------------------------------------------------------------------------------ */
 
 /* Until there is nothing to be written, read or closed. */
-static void end_all(void)
+static void end_all(int64_t takes_ns)
 {
+    bool more;
     do {
         spill_turn(&manager);
-    } while (uv_run(&manager.uv, UV_RUN_ONCE) || manager.spilling);
+        more = uv_run(&manager.uv, UV_RUN_ONCE);
+        manager.now += takes_ns;
+    } while (more || manager.spilling);
 }
 
 static void say_files(void)
@@ -277,7 +280,9 @@ static void take(const char *what)
     else if (strcmp(what, "begin") == 0)
         spill_turn(&manager);
     else if (strcmp(what, "end") == 0)
-        end_all();
+        end_all(0);
+    else if (strcmp(what, "slow end") == 0)
+        end_all(1100000000);
     else if (strcmp(what, "in files") == 0)
         say_files();
     else if (strcmp(what, "no directory") == 0)
@@ -375,6 +380,8 @@ static const char *const cases[] = {
          "f:FLM_EIO; output 1 g -> g:FLM_EIO; get a; end -> a; in files -> a 1; put 1 f; end "
          "-> f:FLM_EIO; a directory; put 1 f; end -> f:FLM_EIO; time; put 1 f; end -> f; in "
          "files -> a b 2; get a; end -> a",
+    /* Writing fails after a long time. */
+    FOUR "no directory; put 1 e; slow end -> e:FLM_EIO; a directory",
     /* When something is deleted it is tried again at once. */
     FOUR "no directory; put 1 e; end -> e:FLM_EIO; a directory; drop d; put 2 e; end -> e; in "
          "files -> a 1",
