@@ -360,6 +360,16 @@ static void silence(flm_client *c)
     }
 }
 
+/* Inputs of sessions that end with us: nobody waits for their tasks. */
+static void conceal_ours(flm_client *c)
+{
+    for (uint32_t i = 0; i < c->n_slots; i++) {
+        const flm_session *s = c->slots[i].session;
+        if (s && !s->acknowledges && !(s->flags & FLM_DETACHED))
+            flm__blob_conceal(c, i);
+    }
+}
+
 static bool nothing_exposed(struct flm__wait *wait)
 {
     return ((const flm_client *)wait->arg)->n_exposed == 0;
@@ -382,6 +392,8 @@ static void hand_over(flm_client *c)
         flm_sync(s, NULL, NULL);
     }
     struct flm__wait wait = {FLM__WAIT_DATA, nothing_exposed, c, flm__client_deadline(c->timeout_ms)};
+    if (any && c->n_exposed)
+        conceal_ours(c);
     if (any && c->n_exposed)
         flm__wait_until(c, &wait);
 }

@@ -19,14 +19,25 @@ struct flm__lent_input {
     UT_hash_handle hh;
 };
 
+/* One that was of an output over a fabric, before the connection was another, cannot be handed over. */
+static bool find_file(flm_client *c, size_t size, struct flm__room *out)
+{
+    while (flm__pool_find(&c->pool, size, out)) {
+        if (out->fd >= 0)
+            return true;
+        flm__room_free(out);
+    }
+    return false;
+}
+
 static bool find_room(flm_client *c, size_t size, struct flm__room *out)
 {
-    if (flm__pool_find(&c->pool, size, out))
+    if (find_file(c, size, out))
         return true;
     if (!c->lent)
         return false;
     flm__control_read(c); /* some may have come back */
-    return flm__pool_find(&c->pool, size, out);
+    return find_file(c, size, out);
 }
 
 /* What is new is filled by write, not through a mapping: see net/blob.c. */

@@ -140,6 +140,8 @@ unsigned flm__progress(flm_client *c)
         look(c);
     else
         c->until_look -= turns;
+    if (__builtin_expect(c->reads_done != NULL, 0)) /* an input was held, and is not any more */
+        n += flm__blob_deliver_reads(c);
     if (__builtin_expect(c->lost || c->away || c->untold, 0))
         n += gone(c);
     return n;

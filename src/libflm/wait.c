@@ -110,7 +110,7 @@ static void read_event(int fd)
 /* True: whatever comes from now on makes a descriptor readable. */
 static bool arm(flm_client *c, bool room)
 {
-    if (!flm__link_arm(c->link, room))
+    if (c->reads_done || !flm__link_arm(c->link, room))
         return false;
     return !c->fabric || c->fabric_ops->arm(c->fabric);
 }

@@ -24,8 +24,11 @@ static bool send_large(struct executor *e, struct task_ref ref, void *to, uint32
     struct flm__blob_ref where;
     if (blob_offer(flow_blob(r), e->node->peer, e->lane, e->life, &where) < 0)
         return false;
-    if (where.address || where.key) /* a relay may still read it when the task has long run elsewhere */
-        peer_keep_blob(e->node->peer, blob_hold(flow_blob(r)));
+    /* A relay may still read it when the task has long run elsewhere. */
+    if ((where.address || where.key) && !peer_keep_blob(e->node->peer, blob_hold(flow_blob(r)))) {
+        blob_release(flow_blob(r));
+        return false;
+    }
     memcpy(to, r, bytes);
     memcpy((char *)to + FLM__RECORD_HEADER + r->size - sizeof(where), &where, sizeof(where));
     return true;
@@ -111,7 +114,11 @@ unsigned dispatch_fill(struct executor *e)
             continue;
         }
         if (__builtin_expect(queue_record(ref)->flags & FLM__RECORD_BLOB, 0) && must_fetch(e, ref)) {
-            inbound_fetch(s, ref);
+            if (s->fetching >= most) { /* the others are for whom it need not be done, or for later */
+                queue_push_back(&s->queue, ref);
+                break;
+            }
+            ended += !inbound_fetch(s, ref);
             continue;
         }
         if (__builtin_expect(!send_task(e, link, ref, &in), 0)) {

@@ -9,9 +9,9 @@ struct durable;
 /* Moves tasks from a client's link to the queues of its sessions; returns how many. May end the peer. */
 unsigned inbound_drain(struct peer *client);
 
-/* The input of a task that was about to be sent is with the client, and has to be here: the task comes back
- * when it is, or ends. */
-void inbound_fetch(struct session *s, struct task_ref ref);
+/* The input of a task that was about to be sent is with the client, and has to be here: the task comes
+ * back when it is. False: that cannot be, and the task has ended. */
+bool inbound_fetch(struct session *s, struct task_ref ref);
 
 /* A client comes to a durable session: an input that is still being read from the one before is its task.
  */

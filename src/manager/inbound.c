@@ -77,7 +77,8 @@ static void untake(struct session *s, struct task_ref ref, int status)
     outbound_credit(s);
 }
 
-static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
+/* False: there is no memory, and the task has ended. */
+static bool start_fetch(struct peer *p, struct session *s, struct task_ref ref,
                         const struct flm__blob_ref *where)
 {
     struct fetch *f = malloc(sizeof(*f));
@@ -92,35 +93,38 @@ static void start_fetch(struct peer *p, struct session *s, struct task_ref ref,
                             .id = where->id,
                             .client = s->clients};
         if (blob_fetch(p->manager, p->link, where, fetched, f) == 0)
-            return;
+            return true;
         free(f);
     }
     s->fetching--;
     if (s->durability) {
         untake(s, ref, FLM_ENOMEM);
-        return;
+        return false;
     }
     outbound_end_waiting(s, ref,
                          &(struct ending){.state = FLM_TASK_FAILED,
                                           .reason = FLM_REASON_OUT_OF_MEMORY,
                                           .code = FLM_ENOMEM,
                                           .text = "the session manager has no memory for the input"});
+    return false;
 }
 
-void inbound_fetch(struct session *s, struct task_ref ref)
+bool inbound_fetch(struct session *s, struct task_ref ref)
 {
     const struct blob *b = flow_blob(queue_record(ref));
     const struct flm__blob_ref where = {.size = b->size, .address = b->address, .key = b->key};
     if (s->client && s->client->state == PEER_CLIENT && s->client->number == b->lender.client) {
-        start_fetch(s->client, s, ref, &where);
+        if (!start_fetch(s->client, s, ref, &where))
+            return false;
         flow_skip(ref);
-        return;
+        return true;
     }
     outbound_end_waiting(s, ref,
                          &(struct ending){.state = FLM_TASK_FAILED,
                                           .reason = FLM_REASON_DISCONNECTED,
                                           .code = FLM_EDISCONNECTED,
                                           .text = "the client that has the input is gone"});
+    return false;
 }
 
 /* The input of a task that still waits for it is there, or cannot be had. */

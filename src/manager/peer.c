@@ -251,16 +251,18 @@ static void blob_arrived(struct peer *p, const Flm__Blob *b, int *fds, unsigned 
                        : "it announced large payloads in a way that cannot be");
 }
 
-void peer_keep_blob(struct peer *p, struct blob *blob)
+bool peer_keep_blob(struct peer *p, struct blob *blob)
 {
     struct kept_blob *k = calloc(1, sizeof(*k));
     if (!k)
-        return; /* stays exposed until the instance ends */
+        return false;
     k->id = blob->id;
     k->blob = blob;
     HASH_ADD(hh, p->kept, id, sizeof(k->id), k);
-    if (!flm__hash_added(&k->hh))
-        free(k); /* likewise */
+    if (flm__hash_added(&k->hh))
+        return true;
+    free(k);
+    return false;
 }
 
 struct peer *peer_client(const struct manager *m, uint64_t number)
@@ -301,6 +303,8 @@ static void blob_done(struct peer *p, const Flm__BlobDone *done)
         return;
     if (done->code < 0 && p->state == PEER_NODE && p->node)
         direct_failed(p->node, done->lane, k->blob);
+    if (done->in_use) /* it is said once more */
+        return;
     HASH_DEL(p->kept, k);
     blob_release(k->blob);
     free(k);
@@ -471,11 +475,11 @@ void peer_connect_fabric(struct peer *p, const Flm__Request *r)
                                     p->key_out, &p->link, &error);
     if (p->node)
         node_set_fabric_address(p->node, r);
-    if (rc == 0)
-        direct_peer_came(p, r);
     m->schedule = true;
     client_reply(p, r->id, rc, error.text);
-    if (rc < 0)
+    if (rc == 0)
+        direct_peer_came(p, r); /* an agent listens to nothing else before that reply */
+    else
         peer_refuse(p, rc, error.text);
 }
 

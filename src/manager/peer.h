@@ -116,9 +116,10 @@ bool peer_has_blob(const struct peer *p, uint64_t id);
  * filled. */
 struct blob *peer_take_blob(struct peer *p, uint64_t id, uint64_t size, flm_error *error);
 
-/* Keeps a blob until the peer says BlobDone. Takes the reference. */
+/* Keeps a blob until the peer says BlobDone. Takes the reference. False: there is no memory, so it stays
+ * exposed, and the reference the caller's, who may leave it until the instance ends. */
 struct blob;
-void peer_keep_blob(struct peer *p, struct blob *blob);
+bool peer_keep_blob(struct peer *p, struct blob *blob);
 
 /* The client with this number; NULL: it is gone. */
 struct peer *peer_client(const struct manager *m, uint64_t number);

@@ -226,7 +226,7 @@ static void on_ping_time(uv_timer_t *timer)
     last = now;
     flm__oom_lately(&agent->oom, now);
     if (agent->relay)
-        relay_tick(agent->relay, now);
+        relay_tick(agent->relay, now, stood_still);
     agent->ping++;
     for (unsigned i = 0; i < agent->n_slots; i++) {
         if (stood_still)

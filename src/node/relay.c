@@ -147,12 +147,15 @@ bool relay_turn(struct relay *r)
     return moved;
 }
 
-void relay_tick(struct relay *r, int64_t now_ns)
+void relay_tick(struct relay *r, int64_t now_ns, bool stood_still)
 {
     flm__pool_trim(&r->pool, now_ns);
     flm__maps_trim(&r->maps, now_ns);
-    for (unsigned i = 0; i < r->n_lanes; i++)
+    for (unsigned i = 0; i < r->n_lanes; i++) {
+        if (stood_still && r->lanes[i].waits_since)
+            r->lanes[i].waits_since = now_ns;
         relay_lane_look(r, &r->lanes[i], now_ns);
+    }
     if (r->fabric) /* else flmd is lost */
         r->ops->tick(r->fabric, now_ns);
 }

@@ -54,8 +54,9 @@ void relay_lane_returned(struct relay *relay, unsigned lane, uint64_t from, uint
 
 /* One turn: moves what can be moved; true if anything was. */
 bool relay_turn(struct relay *relay);
-/* Every now and then: asks flmd whether it has what was sent. */
-void relay_tick(struct relay *relay, int64_t now_ns);
+/* Every now and then: asks flmd whether it has what was sent. stood_still: we have not run for long, so
+ * that nobody is to blame for having been silent. */
+void relay_tick(struct relay *relay, int64_t now_ns, bool stood_still);
 /* Each turn costs system calls. */
 bool relay_asks_kernel(const struct relay *relay);
 /* About to sleep in the loop. false: there is work, do not. */

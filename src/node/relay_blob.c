@@ -36,14 +36,30 @@ static void free_pull(struct pull *pull)
     free(pull);
 }
 
-void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id, int code)
+static void tell_done(struct relay *relay, unsigned lane, uint64_t id, int code, bool in_use)
 {
     Flm__BlobDone done = FLM__BLOB_DONE__INIT;
     done.id = id;
     done.lane = lane;
     done.code = code;
+    done.in_use = in_use;
     FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
     agent_tell(relay->agent, &m, NULL, 0);
+}
+
+void relay_tell_done(struct relay *relay, unsigned lane, uint64_t id, int code)
+{
+    tell_done(relay, lane, id, code, false);
+}
+
+void relay_pull_give_up(struct pull *pull, int code)
+{
+    struct relay *relay = pull->relay;
+    uint64_t client = pull->from.client;
+    tell_done(relay, pull->lane, pull->id, code, true);
+    pull->given_up = true;
+    relay_pull_drop(pull); /* it speaks once more, when nobody writes to its room any more */
+    relay_source_cut(relay, client);
 }
 
 /* May call on_read. */
@@ -57,11 +73,14 @@ static void cut(struct pull *pull)
 static void on_read(void *arg, int status)
 {
     struct pull *pull = arg;
+    const bool says_why = pull->from.client && !pull->given_up;
     pull->done = true;
     pull->status = status;
     cut(pull);
+    if (pull->from.client)
+        relay_source_done(pull->relay, pull->from.client, pull->size);
     if (pull->tell)
-        relay_tell_done(pull->relay, pull->lane, pull->id, pull->from.client ? status : 0);
+        relay_tell_done(pull->relay, pull->lane, pull->id, says_why ? status : 0);
     if (pull->orphaned)
         free_pull(pull);
     else if (pull->on_done)
@@ -85,7 +104,8 @@ static int connect_to_source(struct pull *pull, struct flm__link **shared, flm_e
     *shared = pull->relay->link;
     if (pull->from.node_size)
         return connect_to_node(pull, error);
-    return pull->from.client ? relay_source_link(pull->relay, pull->from.client, shared, error) : 0;
+    return pull->from.client ? relay_source_link(pull->relay, pull->from.client, pull->size, shared, error)
+                             : 0;
 }
 
 static int begin_read(struct pull *pull, flm_error *error)
@@ -98,6 +118,8 @@ static int begin_read(struct pull *pull, flm_error *error)
         return rc;
     rc = relay->ops->read(pull->link ? pull->link : shared, (char *)pull->room.map + from->offset,
                           from->bytes, from->address + from->offset, from->key, on_read, pull);
+    if (rc < 0 && from->client)
+        relay_source_done(pull->relay, from->client, pull->size);
     return rc < 0 ? flm__error_set(error, rc, "cannot read a payload from %s: %s",
                                    from->node_size ? "another node" : "flmd", flm_strerror(rc))
                   : 0;

@@ -66,7 +66,9 @@ struct source {
     struct source *next;
     uint64_t number;        /* flmd's */
     struct flm__link *link; /* NULL: not yet, or it was cut */
-    size_t size;
+    uint64_t reading;       /* bytes that are asked for, one after the other */
+    int64_t done_ns;        /* when some of it had come last */
+    size_t size;            /* of its */
     unsigned char address[];
 };
 
@@ -150,6 +152,7 @@ struct pull {
     void *owner;
     bool ours;              /* no executor has been told of it: an input, until it is passed on */
     bool tell;              /* flmd waits to hear that its memory has been read */
+    bool given_up;          /* flmd was told that it could not be */
     struct flm__link *link; /* to another node, from which it comes, ours; NULL: from flmd */
     bool copying;           /* its base, on another thread; what is read comes after that */
     unsigned held;          /* so many are copying it */
@@ -168,6 +171,8 @@ struct pull *relay_pull_from(struct relay *relay, const struct pull_source *from
 /* One of what is here already; takes fd. NULL: no memory. */
 struct pull *relay_pull_done(struct relay *relay, int fd, size_t size);
 void relay_pull_drop(struct pull *pull); /* NULL is allowed */
+/* An input that its client does not let us read: as relay_pull_drop, and flmd hears it. */
+void relay_pull_give_up(struct pull *pull, int code);
 /* The fabric is about to be closed: so are the links to other nodes. */
 void relay_pull_cut(struct relay *relay);
 /* The executor has been told of the input in pull, which is dropped. */
@@ -188,8 +193,17 @@ void relay_conceal_all(struct relay *relay);
 
 /* ---- relay_sources.c --------------------------------------------------------------------------- */
 
-/* A link to the client with this number: 1, 0 we have not been told of it yet, or an error. */
-int relay_source_link(struct relay *relay, uint64_t number, struct flm__link **out, flm_error *error);
+/* Whether flmd has told us where the client with this number is. */
+bool relay_source_known(const struct relay *relay, uint64_t number);
+/* A link to it, over which so many bytes are to be read: 1, 0 we have not been told of it, or an error. */
+int relay_source_link(struct relay *relay, uint64_t number, size_t bytes, struct flm__link **out,
+                      flm_error *error);
+/* It was read from, or so it was meant. */
+void relay_source_done(struct relay *relay, uint64_t number, size_t bytes);
+/* It is silent: what is being read from it fails. */
+void relay_source_cut(struct relay *relay, uint64_t number);
+/* Whether nothing has come from it for so long since then that nothing will. */
+bool relay_source_silent(const struct relay *relay, uint64_t number, int64_t since_ns, int64_t now_ns);
 /* The fabric is about to be closed. */
 void relay_sources_cut(struct relay *relay);
 

@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include "base/error.h"
+#include "base/time.h"
 #include "net/handshake.h"
 #include "node/relay_inside.h"
 
@@ -14,6 +15,9 @@
 #include <string.h>
 
 #include <utlist.h>
+
+enum { SLOWEST = 4 << 20 }; /* bytes/s: a client that is slower than this and */
+#define SILENT_NS 10e9      /* this is not to be read from */
 
 static struct source *find(const struct relay *relay, uint64_t number)
 {
@@ -70,7 +74,8 @@ static int connect_to(struct relay *relay, struct source *source, flm_error *err
                                &source->link, error);
 }
 
-int relay_source_link(struct relay *relay, uint64_t number, struct flm__link **out, flm_error *error)
+int relay_source_link(struct relay *relay, uint64_t number, size_t bytes, struct flm__link **out,
+                      flm_error *error)
 {
     struct source *s = find(relay, number);
     *out = NULL;
@@ -78,7 +83,38 @@ int relay_source_link(struct relay *relay, uint64_t number, struct flm__link **o
         return 0;
     int rc = connect_to(relay, s, error);
     *out = s->link;
+    if (rc == 0)
+        s->reading += bytes;
     return rc < 0 ? rc : 1;
+}
+
+bool relay_source_known(const struct relay *relay, uint64_t number)
+{
+    return find(relay, number) != NULL;
+}
+
+void relay_source_done(struct relay *relay, uint64_t number, size_t bytes)
+{
+    struct source *s = find(relay, number);
+    if (!s)
+        return;
+    s->reading -= bytes < s->reading ? bytes : s->reading;
+    s->done_ns = flm__now_ns();
+}
+
+void relay_source_cut(struct relay *relay, uint64_t number)
+{
+    struct source *s = find(relay, number);
+    if (s)
+        cut(s);
+}
+
+bool relay_source_silent(const struct relay *relay, uint64_t number, int64_t since_ns, int64_t now_ns)
+{
+    const struct source *s = find(relay, number);
+    int64_t since = s && s->done_ns > since_ns ? s->done_ns : since_ns;
+    double bytes = s ? (double)s->reading : 0;
+    return (double)(now_ns - since) > SILENT_NS + 1e9 * bytes / SLOWEST;
 }
 
 void relay_sources_cut(struct relay *relay)

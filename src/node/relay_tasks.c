@@ -7,11 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    HELD_MAX = FLM__RING_BYTES,
-    SLOWEST = 4 << 20, /* bytes/s: a client that is slower than this and */
-};
-#define SILENT_NS 10e9 /* this is not to be read from */
+enum { HELD_MAX = FLM__RING_BYTES };
 
 static bool read_reference(const struct flm__record *rec, const void *data, struct flm__blob_ref *ref)
 {
@@ -35,11 +31,12 @@ static void drop_task(struct relay *r, unsigned lane, const struct flm__record *
 static void give_up(struct relay *r, struct lane *l, uint64_t id, int code)
 {
     l->unreadable = true;
-    if (!l->pull || !l->pull->done) /* else it has told flmd itself */
+    if (!l->pull)
         relay_tell_done(r, relay_lane_index(r, l), id, code);
-    if (l->pull && !l->pull->done)
-        l->pull->tell = false;
-    relay_pull_drop(l->pull);
+    else if (l->pull->done) /* it has told flmd itself */
+        relay_pull_drop(l->pull);
+    else
+        relay_pull_give_up(l->pull, code);
     l->pull = NULL;
 }
 
@@ -47,13 +44,11 @@ static void give_up(struct relay *r, struct lane *l, uint64_t id, int code)
 static int begin_pull(struct relay *r, struct lane *l, const struct flm__blob_ref *ref)
 {
     flm_error error = {0, ""};
-    struct flm__link *link;
-    int rc = ref->source ? relay_source_link(r, ref->source, &link, &error) : 1;
-    if (rc == 0)
+    if (ref->source && !relay_source_known(r, ref->source))
         return 0;
     const struct pull_source from = {
         .address = ref->address, .key = ref->key, .bytes = (size_t)ref->size, .client = ref->source};
-    l->pull = rc > 0 ? relay_pull_from(r, &from, ref->size, &error) : NULL;
+    l->pull = relay_pull_from(r, &from, ref->size, &error);
     if (!l->pull && ref->source)
         give_up(r, l, ref->id, error.code);
     if (!l->pull)
@@ -89,11 +84,11 @@ void relay_lane_look(struct relay *r, struct lane *l, int64_t now_ns)
 {
     struct flm__record rec;
     struct flm__blob_ref ref;
-    if (!l->waits_since || l->unreadable || !relay_holds(l))
+    if (!l->waits_since || l->unreadable || !relay_holds(l) || (l->pull && l->pull->done))
         return;
     const char *data = l->held + l->held_start;
     if (flm__record_read(data, l->held_end - l->held_start, &rec) && read_reference(&rec, data, &ref) &&
-        (double)(now_ns - l->waits_since) > SILENT_NS + 1e9 * (double)ref.size / SLOWEST)
+        relay_source_silent(r, ref.source, l->waits_since, now_ns))
         give_up(r, l, ref.id, FLM_ETIMEDOUT);
 }
 

@@ -42,14 +42,15 @@ node() { # NAME [OPTION]...
     mkdir -m 700 "$TEST_DIR/$1"
     start "$1" flm-node --endpoint "$FLM_ENDPOINT" --name "$1" --slots 1 --directory "$TEST_DIR/$1" "${@:2}"
 }
-node far --provider 'tcp;ofi_rxm'
-idle_executors 1
 FLM_PROVIDER='tcp;ofi_rxm' start client "$FLM_BUILDDIR/tests/system/payloads" wait "$TEST_DIR/go"
 client=$pid
+wait_for 'the client is there before them' bash -c "[ \"\$(flmctl -o json list | jq '[last | .pending? // 0] | add')\" -ge 1 ]"
+node far --provider 'tcp;ofi_rxm'
 wait_for 'the far one has a task' bash -c "[ \"\$(flmctl -o json list | jq '[last | .running? // 0] | add')\" -ge 1 ]"
 node near
 wait_for 'the near one has, too' bash -c "[ \"\$(flmctl -o json list -e | jq '[.[] | select(.state == \"Bound\")] | length')\" = 2 ]"
 touch "$TEST_DIR/go"
 wait "$client"
 check_equal 'both got what was sent' 'all as sent' "$(cat "$TEST_DIR/client.log")"
+check_equal 'and the far one found the client' 0 "$(grep -c 'cannot read large inputs' "$TEST_DIR/flmd.log")"
 engine_end
