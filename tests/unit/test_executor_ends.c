@@ -297,14 +297,18 @@ static void hostile_records(void **state)
 /* Records that are whole but say something silly fail alone. */
 static void silly_records(void **state)
 {
-    static const char payload[40];
+    static const char payload[sizeof(struct flm__blob_ref) + 8];
     static const struct flm__record records[] = {
         {.size = 4,
          .type = FLM__TASK,
          .flags = FLM__RECORD_DEADLINE,
          .lane = WIRE_LANE,
          .session = SESSION},
-        {.size = 40, .type = FLM__TASK, .flags = FLM__RECORD_BLOB, .lane = WIRE_LANE, .session = SESSION},
+        {.size = sizeof(payload),
+         .type = FLM__TASK,
+         .flags = FLM__RECORD_BLOB,
+         .lane = WIRE_LANE,
+         .session = SESSION},
         {.size = 0, .type = FLM__TASK, .lane = WIRE_LANE, .session = SESSION + 1},
     };
     struct manager m;
