@@ -258,7 +258,7 @@ void objects_get(struct executor *e, const Flm__GetObject *get)
         snprintf(text, sizeof(text), "object %s has version %llu, not %llu", o->name,
                  (unsigned long long)o->version, (unsigned long long)get->version + 1);
     } else if (get->version < o->version) {
-        fd = blob_show(o->blob, p, !e->link, &data);
+        fd = blob_show(o->blob, e, &data);
         data.version = o->version;
         got.data = &data;
         object_node_add(p->manager, o, e->node, true);
@@ -267,6 +267,8 @@ void objects_get(struct executor *e, const Flm__GetObject *get)
     got.text = text;
     FLM__MESSAGE(m, got_object, GOT_OBJECT, &got);
     peer_send(p, &m, &fd, fd >= 0);
+    if (got.data)
+        blob_shown(o->blob, e);
 }
 
 void objects_init(struct manager *m)

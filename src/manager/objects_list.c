@@ -2,6 +2,7 @@
 #include "manager/client.h"
 #include "manager/executor.h"
 #include "manager/objects_inside.h"
+#include "manager/spread.h"
 #include "manager/verbs.h"
 
 #include <stdlib.h>
@@ -14,6 +15,7 @@ static size_t fill(Flm__ObjectInfo *to, struct object *o, char **names)
     to->version = o->version;
     to->size = o->blob->size;
     to->held = o->blob->refs - 1;
+    to->sent = spread_sent(o->blob);
     for (unsigned i = 0; i < o->n_nodes; i++)
         if (o->nodes[i].has)
             names[n++] = o->nodes[i].node->name;

@@ -46,25 +46,25 @@ static struct spread_place *place_of(const struct spread *s, const struct node *
 
 static void tell_free(struct node *n, uint64_t id)
 {
-    Flm__CommonFree f = FLM__COMMON_FREE__INIT;
+    Flm__SharedFree f = FLM__SHARED_FREE__INIT;
     f.id = id;
-    FLM__MESSAGE(m, common_free, COMMON_FREE, &f);
+    FLM__MESSAGE(m, shared_free, SHARED_FREE, &f);
     peer_send(n->peer, &m, NULL, 0);
 }
 
 static void tell_none(struct node *n, uint64_t id, int code)
 {
-    Flm__CommonSource source = FLM__COMMON_SOURCE__INIT;
+    Flm__SharedSource source = FLM__SHARED_SOURCE__INIT;
     source.id = id;
     source.code = code;
-    FLM__MESSAGE(m, common_source, COMMON_SOURCE, &source);
+    FLM__MESSAGE(m, shared_source, SHARED_SOURCE, &source);
     peer_send(n->peer, &m, NULL, 0);
 }
 
 /* from NULL: flmd, which has exposed it. */
 static void tell_source(struct spread *s, struct spread_place *p, struct spread_place *from)
 {
-    Flm__CommonSource source = FLM__COMMON_SOURCE__INIT;
+    Flm__SharedSource source = FLM__SHARED_SOURCE__INIT;
     source.id = s->id;
     source.attempt = p->attempt = ++s->numbers;
     source.address = from ? from->address : s->blob->address;
@@ -78,7 +78,7 @@ static void tell_source(struct spread *s, struct spread_place *p, struct spread_
         source.node.data = from->node->fabric_address;
         source.node.len = from->node->fabric_address_size;
     }
-    FLM__MESSAGE(m, common_source, COMMON_SOURCE, &source);
+    FLM__MESSAGE(m, shared_source, SHARED_SOURCE, &source);
     p->state = SPREAD_READING;
     p->source = from;
     p->since = s->blob->manager->now;
@@ -185,8 +185,10 @@ static void failed(struct spread *s, struct spread_place *p, int code)
     struct spread_place *from = p->source;
     unsigned number = from ? from->node->number + 1 : 0;
     struct manager *m = s->blob->manager;
-    say_limited(&m->losses, m->now, "node %s could not read common data from %s%s: %s", p->node->name,
-                from ? "node " : "this one", from ? from->node->name : "", flm_strerror(code));
+    say_limited(&m->losses, m->now,
+                "node %s could not read common data or an object of %llu bytes from %s%s: %s",
+                p->node->name, (unsigned long long)s->blob->size, from ? "node " : "this one",
+                from ? from->node->name : "", flm_strerror(code));
     end_reading(s, p);
     p->state = SPREAD_WAITING;
     if (p->leaving) {
@@ -252,9 +254,20 @@ void spread_shown(struct blob *b, struct node *n)
         deal(s);
 }
 
+uint64_t spread_keep(struct blob *b, struct node *n)
+{
+    struct spread_place *p = add(b, n);
+    if (!p)
+        return 0;
+    p->state = SPREAD_READING;
+    p->attempt = p->shown;
+    p->since = b->manager->now;
+    return p->shown;
+}
+
 /* ---- nodes speak ------------------------------------------------------------------------------- */
 
-static void has_read(struct spread *s, struct spread_place *p, const Flm__CommonAt *at)
+static void has_read(struct spread *s, struct spread_place *p, const Flm__SharedAt *at)
 {
     snprintf(p->from, sizeof(p->from), "%s", p->source ? p->source->node->name : "");
     p->bytes = at->bytes;
@@ -270,7 +283,7 @@ static void has_read(struct spread *s, struct spread_place *p, const Flm__Common
     blob_release(s->blob); /* as it HAS; the caller holds it */
 }
 
-void spread_read(struct node *n, const Flm__CommonAt *at)
+void spread_read(struct node *n, const Flm__SharedAt *at)
 {
     struct spread *s = find(n->peer->manager, at->id);
     struct spread_place *p = s ? place_of(s, n) : NULL;
@@ -285,7 +298,7 @@ void spread_read(struct node *n, const Flm__CommonAt *at)
     blob_release(b);
 }
 
-void spread_unused(struct node *n, const Flm__CommonGone *gone)
+void spread_unused(struct node *n, const Flm__SharedGone *gone)
 {
     struct spread *s = find(n->peer->manager, gone->id);
     struct spread_place *p = s ? place_of(s, n) : NULL;
@@ -376,6 +389,11 @@ static void view(Flm__CommonPlace *v, struct spread_place *p)
     v->bytes = p->bytes;
 }
 
+uint64_t spread_sent(const struct blob *b)
+{
+    return b->spread ? b->spread->sent : 0;
+}
+
 Flm__CommonPlace *spread_view(const struct blob *b, Flm__CommonView *v)
 {
     const struct spread *s = b->spread;
@@ -391,7 +409,7 @@ Flm__CommonPlace *spread_view(const struct blob *b, Flm__CommonView *v)
     if (n < VIEWED)
         view(&list[n++], p);
     v->size = b->size;
-    v->sent = s ? s->sent : 0;
+    v->sent = spread_sent(b);
     v->n_places = n;
     v->places = (Flm__CommonPlace **)pointers;
     return list;

@@ -174,6 +174,7 @@ static int list_objects(struct flmctl *ctl)
         {"version", "Version", REPORT_RIGHT},
         {"size", "Bytes", REPORT_RIGHT},
         {"held", "Held", REPORT_RIGHT},
+        {"sent", "Sent", REPORT_RIGHT},
         {"nodes", "Nodes", REPORT_WRAP},
     };
     struct flm_object_view *list = NULL;
@@ -188,6 +189,7 @@ static int list_objects(struct flmctl *ctl)
         report_number(r, (int64_t)list[i].version);
         report_number(r, (int64_t)list[i].size);
         report_number(r, list[i].held);
+        report_number(r, (int64_t)list[i].sent);
         report_list(r, list[i].nodes);
     }
     flm_free_objects(list, n);
