@@ -44,7 +44,7 @@ int object_check_room(const struct manager *m, uint64_t more, uint64_t less, flm
 
 void object_set(struct manager *m, struct object *o, struct blob *blob)
 {
-    object_nodes_clear(m, o);
+    object_nodes_clear(m, o, o->blob && blob->patched.base == o->blob->id);
     m->object_bytes += blob->size - (o->blob ? o->blob->size : 0);
     blob_release(o->blob);
     o->blob = blob;
@@ -158,7 +158,7 @@ void object_drop(struct manager *m, struct object *o)
     m->object_bytes -= o->blob ? o->blob->size : 0;
     if (o->version > m->object_floor)
         m->object_floor = o->version;
-    object_nodes_clear(m, o);
+    object_nodes_clear(m, o, false);
     blob_release(o->blob);
     free(o->nodes);
     free(o);

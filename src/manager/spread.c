@@ -389,6 +389,12 @@ static void view(Flm__CommonPlace *v, struct spread_place *p)
     v->bytes = p->bytes;
 }
 
+bool spread_has(const struct blob *b, const struct node *n)
+{
+    const struct spread_place *p = b->spread ? place_of(b->spread, n) : NULL;
+    return p && p->state == SPREAD_HAS && !p->leaving;
+}
+
 uint64_t spread_sent(const struct blob *b)
 {
     return b->spread ? b->spread->sent : 0;

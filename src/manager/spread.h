@@ -67,6 +67,8 @@ void spread_look(struct manager *m);
  * NULL: no memory. */
 Flm__CommonPlace *spread_view(const struct blob *b, Flm__CommonView *v);
 
+/* Whether the node has read it all, or made it, and keeps it. */
+bool spread_has(const struct blob *b, const struct node *n);
 /* Bytes that flmd has sent of it to nodes. */
 uint64_t spread_sent(const struct blob *b);
 

@@ -4,8 +4,9 @@
  * flmd is always asked, since it knows the newest version; it shows the data only if we do not have them.
  * But not for the input of a task: flmd has said which version that needs. A question holds the object that
  * we have until it is answered. flmd says when a version is past, and we say when we keep one no more; so
- * do executors let go of it. A large output that becomes an object stays where its executor has put it:
- * flmd has read it and says so (BlobDone).
+ * do executors let go of it. One of which a patch has made the next stays, if there is room, until that was
+ * read, and so is not read but for what has changed. A large output that becomes an object stays where its
+ * executor has put it: flmd has read it and says so (BlobDone).
  */
 #define _GNU_SOURCE
 #include "net/blob.h"
@@ -30,7 +31,8 @@ struct object {
     uint64_t version;
     struct shared *data; /* that it uses */
     unsigned users;      /* questions that hold it */
-    bool outdated;       /* goes with the last of these */
+    bool outdated;       /* goes with the last of these, */
+    bool base;           /* but for what the next version is to be made of */
 };
 
 /* An executor waits for an answer. */
@@ -68,7 +70,7 @@ static struct object *find(struct relay *r, const char *name)
 
 static void let_go(struct object *o)
 {
-    if (o && --o->users == 0 && o->outdated)
+    if (o && --o->users == 0 && o->outdated && !o->base)
         free_object(o);
 }
 
@@ -77,6 +79,17 @@ static void forget(struct object *o)
     o->outdated = true;
     o->users++;
     let_go(o);
+}
+
+/* No version up to this one is to be what the next is made of. */
+static void forget_bases(struct relay *r, const char *name, uint64_t version)
+{
+    struct object *o, *next;
+    DL_FOREACH_SAFE(r->objects, o, next)
+    if (o->base && o->version <= version && strcmp(o->name, name) == 0) {
+        o->base = false;
+        forget(o);
+    }
 }
 
 /* flmd believes that we have it. */
@@ -221,6 +234,8 @@ static void arrived(struct object *o)
     }
     if (!there && !o->outdated)
         tell_gone(o->relay, o->name, o->version, FLM__OBJECT_GONE__WHY__NOT_READ);
+    if (there)
+        forget_bases(o->relay, o->name, o->version - 1);
     o->outdated |= !there;
     let_go(o);
 }
@@ -319,8 +334,11 @@ void relay_object_used(struct relay *r, const char *name)
 void relay_object_gone(struct relay *r, const Flm__ObjectGone *gone)
 {
     struct object *o = find(r, gone->name);
-    if (o && o->version <= gone->version)
-        forget(o);
+    forget_bases(r, gone->name, gone->version);
+    if (!o || o->version > gone->version)
+        return;
+    o->base = gone->patched && o->data->ready;
+    forget(o);
 }
 
 void relay_objects_lose(struct relay *r, struct slot *slot)

@@ -5,7 +5,7 @@
 
 transports | grep -q tcp || skip 'this build has no fabric provider'
 transport='tcp;ofi_rxm'
-size=8000000
+size=8000000 made=9000000
 export OBJECTS_MEET=$TEST_DIR/meet OBJECTS_EXECUTORS=4
 declare -A agents
 
@@ -28,11 +28,15 @@ running() { # N tasks, each on an executor of its own
 copies() { # NAME: how many flmd has sent
     object "$1" '.sent / .size'
 }
-keeps_none() { # no agent has such memory any more
+keep() { # N pieces of memory of BYTES or more each agent has
     local name
     for name in "${!agents[@]}"; do
-        [ -z "$(stat -L -c %s /proc/"${agents[$name]}"/fd/* 2>/dev/null | awk -v size=$size '$1 >= size')" ] || return 1
+        [ "$(stat -L -c %s /proc/"${agents[$name]}"/fd/* 2>/dev/null | awk -v size="$2" '$1 >= size' | wc -l)" = "$1" ] ||
+            return 1
     done
+}
+settled() { # NAME: flmd knows that each node that was to read it has done so
+    wait_for "nobody reads $1" bash -c "[ \"\$(object $1 .held)\" = 0 ]"
 }
 
 engine --backend none --loss-time 120000
@@ -44,9 +48,11 @@ idle_executors 2
 # read it there.
 start tasks "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" "fill x $size" 'submit x wait' 'submit x wait' \
     'wait 2' "make $TEST_DIR/two" "await $TEST_DIR/four" 'asking x later' 'asking x later' 'asking x later' \
-    'asking x later' 'wait 4' "become y $size y" "make $TEST_DIR/made" "await $TEST_DIR/next" 'submit y wait' \
-    'submit y wait' 'submit y wait' 'submit y wait' 'wait 4' "make $TEST_DIR/read" "await $TEST_DIR/end" 'delete x 0' \
-    'delete y 0'
+    'asking x later' 'wait 4' "become y $made y" "make $TEST_DIR/made" "await $TEST_DIR/next" 'submit y wait' \
+    'submit y wait' 'submit y wait' 'submit y wait' 'wait 4' "make $TEST_DIR/read" "await $TEST_DIR/patch" \
+    'patch y 1 3 zzzzzz' 'submit y wait' 'submit y wait' 'submit y wait' 'submit y wait' 'wait 4' \
+    "make $TEST_DIR/patched" "await $TEST_DIR/again" 'patch y 2 0 zz' "make $TEST_DIR/past" "await $TEST_DIR/end" \
+    'delete x 0' 'delete y 0'
 tasks=$pid
 running 2
 touch meet.go
@@ -82,11 +88,27 @@ running 4
 touch meet.go
 wait_for 'four nodes have it' test -e read
 check_match 'and flmd needs not, once it knows that it can be read there' "$(copies y)" '^[01]$'
-right="1 $size yyyyyyyyyyyyyyyyyyyy"
+right="1 $made yyyyyyyyyyyyyyyyyyyy"
 check_equal 'with the right bytes' "$(printf '%s\n' "$right" "$right" "$right" "$right")" "$(tail -n 4 tasks.log)"
+
+# A patch: what has changed is read where the version before is, which is kept for that, and then goes.
+settled y
+wait_for 'each node has it once' keep 1 $made
+rm meet.*
+touch patch
+running 4
+touch meet.go
+wait_for 'four nodes have a patched one' test -e patched
+check_match 'of which flmd has sent what has changed' "$(object y '.sent')" '^(0|6|12)$'
+right="2 $made yyyzzzzzzyyyyyyyyyyy"
+check_equal 'with the right bytes' "$(printf '%s\n' 'ok 2' "$right" "$right" "$right" "$right")" "$(tail -n 5 tasks.log)"
+settled y
+wait_for 'no node keeps the version before' keep 1 $made
+touch again
+wait_for 'there is a newer one, that nobody wants' test -e past
 touch end
 check 'they are deleted' wait "$tasks"
-wait_for 'then no node keeps them' keeps_none
+wait_for 'then no node keeps anything' keep 0 $size
 check_equal 'no node had to read anything from elsewhere but where one was lost' '' \
     "$(grep 'could not read' flmd.log | grep -v 'from node a:')"
 engine_end
