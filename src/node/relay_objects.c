@@ -242,10 +242,12 @@ static void arrived(struct object *o)
 
 void relay_objects_arrived(struct shared *s)
 {
-    struct object *o, *next;
-    DL_FOREACH_SAFE(s->relay->objects, o, next)
-    if (o->data == s)
+    struct object *o;
+    DL_FOREACH(s->relay->objects, o)
+    if (o->data == s) { /* no other is: a version comes once */
         arrived(o);
+        return;
+    }
 }
 
 /* In the place of an older version; takes one use of the data (NULL: there are none). NULL: no memory. */
