@@ -23,7 +23,9 @@ struct spread {
     uint64_t numbers; /* the last one of a reference or an attempt */
     uint64_t sent;    /* bytes, by flmd */
     struct spread_place *places;
-    UT_hash_handle hh; /* in manager->spreads */
+    unsigned reading;           /* of these, that do not have it yet; 0: it is not in */
+    struct spread *prev, *next; /* manager->spreading, which is looked at every now and then */
+    UT_hash_handle hh;          /* in manager->spreads */
 };
 
 static struct spread *find(const struct manager *m, uint64_t id)
@@ -122,12 +124,27 @@ static struct spread_place *least_asked(const struct spread *s, const struct spr
     return best;
 }
 
+static void reads_one_more(struct spread *s)
+{
+    blob_hold(s->blob);
+    if (s->reading++ == 0)
+        DL_APPEND(s->blob->manager->spreading, s);
+}
+
+/* The caller holds the blob, too. */
+static void reads_one_less(struct spread *s)
+{
+    if (--s->reading == 0)
+        DL_DELETE(s->blob->manager->spreading, s);
+    blob_release(s->blob);
+}
+
 /* The caller holds the blob, if the place does. */
 static void take_out(struct spread *s, struct spread_place *p)
 {
     DL_DELETE(s->places, p);
     if (p->state != SPREAD_HAS)
-        blob_release(s->blob);
+        reads_one_less(s);
     free(p);
 }
 
@@ -228,7 +245,7 @@ static struct spread_place *add(struct blob *b, struct node *n)
     if (!p && (p = calloc(1, sizeof(*p)))) {
         p->node = n;
         DL_APPEND(s->places, p);
-        blob_hold(b);
+        reads_one_more(s);
     }
     if (p) {
         p->shown = ++s->numbers;
@@ -280,7 +297,7 @@ static void has_read(struct spread *s, struct spread_place *p, const Flm__Shared
     p->key = at->key;
     if (p->leaving)
         let_go(s, p);
-    blob_release(s->blob); /* as it HAS; the caller holds it */
+    reads_one_less(s); /* as it HAS */
 }
 
 void spread_read(struct node *n, const Flm__SharedAt *at)
@@ -365,7 +382,7 @@ static struct spread_place *slow_one(const struct spread *s)
 void spread_look(struct manager *m)
 {
     struct spread *s, *next;
-    HASH_ITER(hh, m->spreads, s, next)
+    DL_FOREACH_SAFE(m->spreading, s, next)
     {
         struct spread_place *p;
         struct blob *b = blob_hold(s->blob);

@@ -198,6 +198,7 @@ static void run(const struct step *steps)
         blob_release(&blob);
     }
     assert_null(manager.spreads);
+    assert_null(manager.spreading);
 }
 
 static void rules(void **state)
