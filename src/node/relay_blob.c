@@ -24,8 +24,7 @@ static void unlink_pull(struct pull *pull)
     }
 }
 
-/* Whoever has read what is shared may look at them still; an input that nobody was told of is ours.
- */
+/* Whoever has read what is shared may look at it still; an input that nobody was told of is ours. */
 static void free_pull(struct pull *pull)
 {
     unlink_pull(pull);
