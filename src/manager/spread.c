@@ -276,6 +276,9 @@ uint64_t spread_keep(struct blob *b, struct node *n)
     struct spread_place *p = add(b, n);
     if (!p)
         return 0;
+    if (p->state == SPREAD_HAS) /* it was shown it before, and was quick */
+        return p->shown;
+    end_reading(b->spread, p);
     p->state = SPREAD_READING;
     p->attempt = p->shown;
     p->since = b->manager->now;

@@ -323,7 +323,11 @@ void relay_object_keep(struct relay *r, const Flm__BlobDone *done, int fd, uint6
 {
     if (fd >= 0)
         flm__blob_trim(fd, (size_t)size);
-    if (add(r, done->object, done->version, relay_shared_keep(r, done, fd, size)))
+    struct shared *data = relay_shared_keep(r, done, fd, size);
+    struct object *o = find(r, done->object);
+    if (o && data && o->data == data)
+        relay_shared_leave(data); /* somebody was quicker to ask for it */
+    else if (add(r, done->object, done->version, data))
         evict(r);
     else
         tell_gone(r, done->object, done->version, FLM__OBJECT_GONE__WHY__NOT_KEPT);

@@ -188,6 +188,7 @@ struct shared *relay_shared_get(struct relay *relay, const Flm__BlobRef *ref)
     return s;
 }
 
+/* Somebody may have asked for it before we hear that it is here, so that it is being read, or was. */
 struct shared *relay_shared_keep(struct relay *relay, const Flm__BlobDone *done, int fd, uint64_t size)
 {
     struct pull *pull = fd >= 0 ? relay_pull_done(relay, fd, (size_t)size) : NULL;
@@ -197,11 +198,17 @@ struct shared *relay_shared_keep(struct relay *relay, const Flm__BlobDone *done,
         tell_not_read(relay, done->blob, done->number, fd >= 0 ? FLM_ENOMEM : FLM_ENOTFOUND);
         return NULL;
     }
+    const bool was_ready = s->ready;
     s->users++;
     s->attempt = done->number;
-    s->pull = pull;
+    relay_pull_drop(was_ready ? pull : s->pull);
+    if (!was_ready)
+        s->pull = pull;
     s->ready = true;
+    conceal(s);
     tell_read(s);
+    if (!was_ready)
+        arrived(s);
     return s;
 }
 
