@@ -198,7 +198,7 @@ struct shared *relay_shared_keep(struct relay *relay, const Flm__BlobDone *done,
         tell_not_read(relay, done->blob, done->number, fd >= 0 ? FLM_ENOMEM : FLM_ENOTFOUND);
         return NULL;
     }
-    const bool was_ready = s->ready;
+    const bool was_ready = s->ready, awaited = !was_ready && s->users;
     s->users++;
     s->attempt = done->number;
     relay_pull_drop(was_ready ? pull : s->pull);
@@ -207,7 +207,7 @@ struct shared *relay_shared_keep(struct relay *relay, const Flm__BlobDone *done,
     s->ready = true;
     conceal(s);
     tell_read(s);
-    if (!was_ready)
+    if (awaited)
         arrived(s);
     return s;
 }
