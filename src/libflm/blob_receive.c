@@ -27,10 +27,11 @@ struct flm__arrived_blob {
 struct flm__blob_read {
     struct flm__blob_read *prev, *next; /* in client->reads, or reads_done (next only) */
     flm_client *client;
-    bool reading;           /* the output */
-    bool held;              /* somebody may read the input: counted in client->n_held */
-    uint64_t id;            /* of the output */
-    void *copy;             /* of one that is not large; NULL: it is, or there is none */
+    bool reading;    /* the output */
+    bool held;       /* somebody may read the input: counted in client->n_held */
+    uint64_t id;     /* of the output */
+    uint64_t source; /* not 0: it is with this node; if it cannot be read there the task is run again */
+    void *copy;      /* of one that is not large; NULL: it is, or there is none */
     uint32_t slot, session; /* the task's */
     struct flm_result result;
     struct flm__result_blob blob;
@@ -43,8 +44,14 @@ struct flm__blob_read {
 
 void flm__blob_say_done(flm_client *c, uint64_t id)
 {
+    flm__blob_say_unread(c, id, 0);
+}
+
+void flm__blob_say_unread(flm_client *c, uint64_t id, int code)
+{
     Flm__BlobDone done = FLM__BLOB_DONE__INIT;
     done.id = id;
+    done.code = code;
     FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
     flm__control_say(c, &m, NULL, 0, NULL);
 }
@@ -171,6 +178,8 @@ static void read_is_over(void *arg, int status)
     struct flm__blob_read *b = arg;
     b->status = status;
     b->reading = false;
+    if (b->source)
+        flm__source_done(&b->client->sources, b->source, b->blob.size);
     note_progress(b);
 }
 
@@ -234,6 +243,18 @@ static struct flm__blob_read *late_result(flm_client *c, uint32_t slot, const st
     return b;
 }
 
+static int begin_read(flm_client *c, struct flm__blob_read *b, const struct flm__blob_ref *ref,
+                      flm_error *error)
+{
+    void *map = (void *)(uintptr_t)b->blob.map;
+    if (!ref->source)
+        return c->fabric_ops->read(c->link, map, (size_t)ref->size, ref->address, ref->key, read_is_over,
+                                   b);
+    if (!flm__source_known(&c->sources, ref->source))
+        flm__control_read(c); /* we were told, and have not looked */
+    return flm__source_read(&c->sources, ref->source, map, ref, read_is_over, b, error);
+}
+
 static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *ref,
                       const struct flm_result *result, bool held)
 {
@@ -246,14 +267,19 @@ static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *
         return 0;
     }
     b->id = ref->id;
+    b->source = ref->source;
     b->reading = true;
     DL_APPEND(c->reads, b);
-    void *map = (void *)(uintptr_t)b->blob.map;
-    int rc = c->fabric_ops->read(c->link, map, (size_t)ref->size, ref->address, ref->key, read_is_over, b);
+    flm_error error;
+    int rc = begin_read(c, b, ref, &error);
     if (rc == 0)
         return 0;
     DL_DELETE(c->reads, b);
     free_read(b);
+    if (ref->source) {
+        flm__blob_say_unread(c, ref->id, rc);
+        return 0;
+    }
     return flm__client_lost(c, rc, "an output could not be read from the session manager: %s",
                             flm_strerror(rc));
 }
@@ -310,6 +336,8 @@ unsigned flm__blob_deliver_reads(flm_client *c)
             c->result_number = b->number;
             deliver(c, slot, &b->result, &b->blob);
             b->blob.map = NULL;
+        } else if (b->source) {
+            flm__blob_say_unread(c, b->id, b->status); /* its result comes again */
         } else {
             flm__client_lost(c, b->status, "an output could not be read from the session manager: %s",
                              flm_strerror(b->status));

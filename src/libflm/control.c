@@ -20,6 +20,10 @@ static void handle_take(flm_client *c, Flm__Message *m, int *fds, unsigned n_fds
     case FLM__MESSAGE__BODY_BLOB_DONE:
         flm__blob_done(c, m->blob_done->id, m->blob_done->in_use);
         break;
+    case FLM__MESSAGE__BODY_FABRIC_PEER:
+        if (c->fabric)
+            flm__sources_told(&c->sources, m->fabric_peer);
+        break;
     case FLM__MESSAGE__BODY_PING: {
         Flm__Pong pong = FLM__PONG__INIT;
         pong.number = m->ping->number;

@@ -18,6 +18,7 @@
 
 #include "base/hash.h"
 #include "net/blob_pool.h"
+#include "net/sources.h"
 #include "net/conn.h"
 #include "net/fabric.h"
 #include "net/link.h"
@@ -163,8 +164,9 @@ struct flm_client {
     /* Data plane. */
     int bell; /* eventfd that the peer of a ring rings; -1 */
     const struct flm__fabric_ops *fabric_ops;
-    struct flm__fabric *fabric; /* NULL: a ring */
-    struct flm__inproc *inproc; /* NULL: a session manager */
+    struct flm__fabric *fabric;  /* NULL: a ring */
+    struct flm__sources sources; /* nodes on which outputs may lie */
+    struct flm__inproc *inproc;  /* NULL: a session manager */
     uint64_t next_blob;
     struct flm__arrived_blob *arrived;
     struct flm__exposed_blob *exposed;
@@ -459,8 +461,9 @@ void flm__blob_free_orphans(flm_client *c, bool all);
 
 /* ---- blob_receive.c ---- */
 
-/* The manager hears that we have read it. */
+/* The manager hears that we have read it; code < 0: that we cannot. */
 void flm__blob_say_done(flm_client *c, uint64_t id);
+void flm__blob_say_unread(flm_client *c, uint64_t id, int code);
 /* Takes a blob that was announced; false: it has not come. */
 bool flm__blob_take_arrived(flm_client *c, uint64_t id, struct flm__result_blob *out);
 /* The same; it was sent before what refers to it, so it is on the socket, and a moment passes only when

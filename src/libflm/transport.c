@@ -60,6 +60,7 @@ int flm__transport_fabric(flm_client *c, const Flm__Ready *ready, int64_t deadli
     if (!c->fabric_ops)
         return FLM_ENOTSUP;
     int rc = c->fabric_ops->open(&options, &c->fabric, error);
+    c->sources = (struct flm__sources){.ops = c->fabric_ops, .fabric = c->fabric};
     if (rc == 0)
         rc = c->fabric_ops->connect(c->fabric, ready->address.data, ready->address.len, ready->key_to_peer,
                                     ready->key_to_server, &c->link, error);
@@ -73,6 +74,7 @@ void flm__transport_close(flm_client *c)
         flm__inproc_close(c);
     else
         flm__link_destroy(c->link);
+    flm__sources_clear(&c->sources);
     if (c->fabric)
         c->fabric_ops->close(c->fabric);
     flm__blob_free_reads(c);

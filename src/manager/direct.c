@@ -15,56 +15,76 @@ static bool is_reader(const struct peer *p)
     return p->state == PEER_NODE && p->node && p->node->relay;
 }
 
-/* at NULL: nowhere any more. */
-static void tell(struct peer *reader, const struct peer *client, const struct peer_address *at)
+uint64_t direct_number(const struct node *n)
 {
-    Flm__FabricPeer known = FLM__FABRIC_PEER__INIT;
-    known.number = client->number;
-    if (at) {
-        known.address.data = (uint8_t *)(uintptr_t)at->bytes;
-        known.address.len = at->size;
-    }
-    FLM__MESSAGE(m, fabric_peer, FABRIC_PEER, &known);
-    peer_send(reader, &m, NULL, 0);
+    return n->number + 1ull;
 }
 
-static void tell_readers(const struct peer *client, const struct peer_address *at)
+/* size 0: nowhere any more. */
+static void tell(struct peer *to, uint64_t number, const void *address, size_t size)
 {
-    struct peer *p;
-    DL_FOREACH(client->manager->peers, p)
-    {
-        if (is_reader(p))
-            tell(p, client, at);
-    }
+    Flm__FabricPeer known = FLM__FABRIC_PEER__INIT;
+    known.number = number;
+    known.address.data = (uint8_t *)(uintptr_t)address;
+    known.address.len = size;
+    FLM__MESSAGE(m, fabric_peer, FABRIC_PEER, &known);
+    peer_send(to, &m, NULL, 0);
+}
+
+/* Each of the other hears where it is. */
+static void introduce(struct peer *client, struct peer *reader)
+{
+    const struct node *n = reader->node;
+    tell(reader, client->number, client->address->bytes, client->address->size);
+    if (n->fabric_address_size)
+        tell(client, direct_number(n), n->fabric_address, n->fabric_address_size);
+}
+
+static bool remember_address(struct peer *p, const Flm__Request *r)
+{
+    p->address = malloc(sizeof(*p->address) + r->fabric_address.len);
+    if (!p->address)
+        return false;
+    p->address->size = r->fabric_address.len;
+    memcpy(p->address->bytes, r->fabric_address.data, p->address->size);
+    return true;
 }
 
 void direct_peer_came(struct peer *p, const Flm__Request *r)
 {
-    struct peer *client;
-    if (is_reader(p)) {
-        DL_FOREACH(p->manager->peers, client)
-        {
-            if (client->state == PEER_CLIENT && client->address)
-                tell(p, client, client->address);
-        }
-        return;
-    }
-    struct peer_address *at = p->state == PEER_CLIENT ? malloc(sizeof(*at) + r->fabric_address.len) : NULL;
-    if (!at)
+    const bool reads = is_reader(p);
+    struct peer *other;
+    if (!reads && (p->state != PEER_CLIENT || !remember_address(p, r)))
         return; /* it is read from by flmd alone */
-    at->size = r->fabric_address.len;
-    memcpy(at->bytes, r->fabric_address.data, at->size);
-    free(p->address);
-    p->address = at;
-    tell_readers(p, at);
+    DL_FOREACH(p->manager->peers, other)
+    {
+        if (reads && other->state == PEER_CLIENT && other->address)
+            introduce(other, p);
+        else if (!reads && is_reader(other))
+            introduce(p, other);
+    }
 }
 
 void direct_peer_gone(struct peer *p)
 {
-    if (p->address)
-        tell_readers(p, NULL);
+    struct peer *other;
+    DL_FOREACH(p->manager->peers, other)
+    {
+        if (p->address && is_reader(other))
+            tell(other, p->number, NULL, 0);
+    }
     free(p->address);
     p->address = NULL;
+}
+
+void direct_node_gone(struct manager *m, const struct node *n)
+{
+    struct peer *client;
+    DL_FOREACH(m->peers, client)
+    {
+        if (client->state == PEER_CLIENT && client->address)
+            tell(client, direct_number(n), NULL, 0);
+    }
 }
 
 /* ---- inputs ---------------------------------------------------------------------------------------- */
@@ -81,11 +101,16 @@ static bool rings_work(const struct manager *m)
     return false;
 }
 
+bool direct_client(const struct session *s)
+{
+    bool outlives_client = s->durability || s->detached || s->manager->options.client_grace_s;
+    return !outlives_client && s->client->address;
+}
+
 struct blob *direct_take(struct session *s, const struct flm__blob_ref *where)
 {
     const struct peer *p = s->client;
-    bool outlives_client = s->durability || s->detached || s->manager->options.client_grace_s;
-    if (outlives_client || !p->address || p->not_direct || rings_work(s->manager))
+    if (!direct_client(s) || p->not_direct || rings_work(s->manager))
         return NULL;
     return blob_remote(p, where);
 }

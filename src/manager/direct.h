@@ -17,6 +17,14 @@
 void direct_peer_came(struct peer *p, const Flm__Request *address);
 void direct_peer_gone(struct peer *p);
 
+/* A relay is gone. */
+void direct_node_gone(struct manager *m, const struct node *n);
+/* As clients know a relay. */
+uint64_t direct_number(const struct node *n);
+
+/* Whether the session's client is on a fabric, and the session no longer than that. */
+bool direct_client(const struct session *s);
+
 /* The input of a task that has just come, to be left where it is; NULL: flmd is to read it. */
 struct blob *direct_take(struct session *s, const struct flm__blob_ref *where);
 

@@ -82,6 +82,12 @@ static inline struct blob *flow_blob(const struct flm__record *r)
     return (struct blob *)(uintptr_t)flow_kept(r).address;
 }
 
+/* Of a stored task; NULL: it is in the record. */
+static inline struct blob *flow_input(const struct flm__record *task)
+{
+    return task->flags & FLM__RECORD_BLOB ? flow_blob(task) : NULL;
+}
+
 /* A task that is met and cannot be sent: finished ones are passed, those whose input is still on the way
  * come back by themselves. */
 static inline void flow_skip(struct task_ref ref)

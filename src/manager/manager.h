@@ -67,6 +67,7 @@ struct manager {
     uint32_t next_session;
     unsigned sweeping; /* sessions, see session_sweep */
     struct node *nodes;
+    struct unread *unread;       /* by id */
     struct peer *clients;        /* by number */
     uint64_t next_client;        /* so many there have been */
     struct executor **executors; /* by id, dense, NULL holes never: an executor is a lane */

@@ -8,7 +8,9 @@
 #include "manager/logs.h"
 #include "manager/objects.h"
 #include "manager/rejoin.h"
+#include "manager/direct.h"
 #include "manager/spread.h"
+#include "manager/unread.h"
 #include "net/ring.h"
 
 #include <stdio.h>
@@ -100,6 +102,8 @@ void node_gone(struct node *n, const char *why)
     logs_node_gone(n);
     objects_node_gone(m, n);
     spread_node_gone(m, n);
+    direct_node_gone(m, n);
+    unread_node_gone(m, n);
     for (unsigned i = 0; i < n->n_slots; i++)
         executor_node_gone(n->lanes[i], FLM_REASON_NODE_LOST, text);
     n->peer->node = NULL;

@@ -5,6 +5,7 @@
 #include "manager/flow.h"
 #include "manager/objects.h"
 #include "manager/output.h"
+#include "manager/unread.h"
 #include "net/ring.h"
 
 #include <stdio.h>
@@ -198,7 +199,7 @@ static void count_end(struct session *s, int state)
 /* Of a stored task. */
 static inline uint8_t held_flag(const struct flm__record *task)
 {
-    return task->flags & FLM__RECORD_BLOB ? direct_flag(flow_blob(task)) : 0;
+    return direct_flag(flow_input(task));
 }
 
 /* What stands in the place of the output. */
@@ -469,9 +470,10 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
     return true;
 }
 
-/* What became of one result record. PASSED: nobody needs it. WAITS: for its payload; STARVES: for memory.
+/* What became of one result record. PASSED: nobody needs it. WAITS: for its payload; STARVES: for memory;
+ * UNREAD: as TAKEN, but its client reads the output before the task is over.
  */
-enum taken { TAKEN, PASSED, WAITS, STARVES, LIED };
+enum taken { TAKEN, PASSED, WAITS, STARVES, LIED, UNREAD };
 
 static enum taken take_slow(struct executor *e, struct task_ref ref, const struct flm__record *r,
                             const char *record)
@@ -487,6 +489,9 @@ static enum taken take_slow(struct executor *e, struct task_ref ref, const struc
             return LIED;
         if (!output_claim(e, &where, &blob)) {
             bool becomes_object = queue_record(ref)->flags & FLM__RECORD_OUTPUT;
+            bool plain = !(r->flags & FLM__RECORD_OUTCOME) && !queue_record(ref)->lane && !becomes_object;
+            if (plain && !e->link && !e->stalled && unread_send(e, e->session, ref, &where))
+                return UNREAD;
             e->stalled = e->stalled || e->link || output_fetch(e, &where, becomes_object);
             return WAITS;
         }
@@ -503,6 +508,16 @@ static enum taken take_slow(struct executor *e, struct task_ref ref, const struc
 static enum taken take_unexpected(struct executor *e, const struct flm__record *r, const char *record,
                                   uint32_t bytes);
 
+/* The first task that the executor was sent. */
+static inline enum taken answered(struct executor *e, const struct flm__record *task)
+{
+    e->first = (e->first + 1) & (e->room - 1);
+    e->n--;
+    e->bytes -= flm__record_bytes(task->size);
+    e->received++;
+    return TAKEN;
+}
+
 static inline __attribute__((always_inline)) enum taken
 take_result(struct executor *e, const struct flm__record *r, const char *record, uint32_t bytes)
 {
@@ -516,17 +531,16 @@ take_result(struct executor *e, const struct flm__record *r, const char *record,
     enum { SLOW = FLM__RECORD_OUTCOME | FLM__RECORD_BLOB };
     if (__builtin_expect((r->flags & SLOW) | (task->flags & FLM__RECORD_OUTPUT) | task->lane, 0)) {
         enum taken taken = take_slow(e, ref, r, record);
+        if (taken == UNREAD)
+            return answered(e, task);
         if (taken != TAKEN)
             return taken;
     } else if (__builtin_expect(!deliver_plain(e, s, ref, r, record, bytes), 0)) {
         return STARVES;
     }
-    e->first = (e->first + 1) & (e->room - 1);
-    e->n--;
     if (__builtin_expect(task->flags & FLM__RECORD_BLOB, 0) && e->link && !(r->flags & FLM__RECORD_OUTCOME))
         blob_looked_at(flow_blob(task));
-    e->bytes -= flm__record_bytes(task->size);
-    e->received++;
+    answered(e, task);
     s->running--;
     outbound_finish_task(s, ref);
     return TAKEN;

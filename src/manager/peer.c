@@ -10,6 +10,7 @@
 #include "manager/backend.h"
 #include "manager/node.h"
 #include "manager/rejoin.h"
+#include "manager/unread.h"
 #include "net/ring.h"
 
 #include <errno.h>
@@ -137,6 +138,7 @@ void peer_end(struct peer *p, const char *why)
     if (was == PEER_CLIENT) {
         HASH_DEL(p->manager->clients, p);
         direct_peer_gone(p);
+        unread_client_gone(p);
         client_gone(p);
     }
     if (was == PEER_NODE && p->node)
@@ -299,6 +301,8 @@ static void blob_done(struct peer *p, const Flm__BlobDone *done)
 {
     struct kept_blob *k;
     HASH_FIND(hh, p->kept, &done->id, sizeof(done->id), k);
+    if (!k && p->state == PEER_CLIENT)
+        unread_done(p, done);
     if (!k)
         return;
     if (done->code < 0 && p->state == PEER_NODE && p->node)

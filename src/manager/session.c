@@ -9,6 +9,7 @@
 #include "manager/flow.h"
 #include "manager/group.h"
 #include "manager/results.h"
+#include "manager/unread.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -656,6 +657,7 @@ static bool release_input(struct task_ref ref, void *arg)
 
 void session_free(struct session *s)
 {
+    unread_forget(s);
     session_detach(s);
     durable_forget(s);
     results_free(s);

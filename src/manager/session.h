@@ -73,6 +73,7 @@ struct session {
     struct session *next_dirty, *next_syncing;
     bool in_syncing;
     struct results *results; /* NULL: they go to no file */
+    struct unread *unread;   /* tasks whose output the client reads elsewhere, see unread.h */
     uint64_t clients;        /* so many have attached */
     uint64_t fetching_task;  /* of a durable session, which has one at a time */
     struct deferred *syncs;  /* requests to answer when all is durable */

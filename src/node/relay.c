@@ -257,6 +257,11 @@ static void on_fabric(uv_poll_t *poll, int status, int events)
     (void)events;
 }
 
+void relay_fabric_peer(struct relay *r, const Flm__FabricPeer *peer)
+{
+    flm__sources_told(&r->sources, peer);
+}
+
 /* fd: the connection to flmd; where it is reached, peers of the fabric are too. */
 static int open_fabric(struct relay *r, int fd, const Flm__Ready *ready, void *address, size_t *size,
                        flm_error *error)
@@ -270,6 +275,8 @@ static int open_fabric(struct relay *r, int fd, const Flm__Ready *ready, void *a
     if (!r->ops)
         return error->code;
     int rc = r->ops->open(&options, &r->fabric, error);
+    r->sources.ops = r->ops;
+    r->sources.fabric = r->fabric;
     if (rc == 0)
         rc = r->ops->address(r->fabric, address, size, error);
     if (rc == 0)
@@ -341,7 +348,7 @@ static void close_fabric(struct relay *r)
     relay_conceal_all(r);
     relay_shared_conceal(r);
     relay_pull_cut(r);
-    relay_sources_cut(r);
+    flm__sources_clear(&r->sources);
     flm__link_destroy(r->link);
     r->link = NULL;
     if (r->fabric)

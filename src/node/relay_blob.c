@@ -58,7 +58,7 @@ void relay_pull_give_up(struct pull *pull, int code)
     tell_done(relay, pull->lane, pull->id, code, true);
     pull->given_up = true;
     relay_pull_drop(pull); /* it speaks once more, when nobody writes to its room any more */
-    relay_source_cut(relay, client);
+    flm__source_cut(&relay->sources, client);
 }
 
 /* May call on_read. */
@@ -77,7 +77,7 @@ static void on_read(void *arg, int status)
     pull->status = status;
     cut(pull);
     if (pull->from.client)
-        relay_source_done(pull->relay, pull->from.client, pull->size);
+        flm__source_done(&pull->relay->sources, pull->from.client, pull->size);
     if (pull->tell)
         relay_tell_done(pull->relay, pull->lane, pull->id, says_why ? status : 0);
     if (pull->orphaned)
@@ -97,28 +97,25 @@ static int connect_to_node(struct pull *pull, flm_error *error)
                                &pull->link, error);
 }
 
-/* *shared: the link to who has it, if that is no node. */
-static int connect_to_source(struct pull *pull, struct flm__link **shared, flm_error *error)
+static int read_of_client(struct pull *pull, flm_error *error)
 {
-    *shared = pull->relay->link;
-    if (pull->from.node_size)
-        return connect_to_node(pull, error);
-    return pull->from.client ? relay_source_link(pull->relay, pull->from.client, pull->size, shared, error)
-                             : 0;
+    const struct flm__blob_ref where = {
+        .size = pull->size, .address = pull->from.address, .key = pull->from.key};
+    return flm__source_read(&pull->relay->sources, pull->from.client, pull->room.map, &where, on_read, pull,
+                            error);
 }
 
 static int begin_read(struct pull *pull, flm_error *error)
 {
     const struct relay *relay = pull->relay;
     const struct pull_source *from = &pull->from;
-    struct flm__link *shared;
-    int rc = connect_to_source(pull, &shared, error);
+    if (from->client)
+        return read_of_client(pull, error);
+    int rc = from->node_size ? connect_to_node(pull, error) : 0;
     if (rc < 0)
         return rc;
-    rc = relay->ops->read(pull->link ? pull->link : shared, (char *)pull->room.map + from->offset,
+    rc = relay->ops->read(pull->link ? pull->link : relay->link, (char *)pull->room.map + from->offset,
                           from->bytes, from->address + from->offset, from->key, on_read, pull);
-    if (rc < 0 && from->client)
-        relay_source_done(pull->relay, from->client, pull->size);
     return rc < 0 ? flm__error_set(error, rc, "cannot read a payload from %s: %s",
                                    from->node_size ? "another node" : "flmd", flm_strerror(rc))
                   : 0;

@@ -6,6 +6,7 @@
 #include "net/blob_pool.h"
 #include "net/fabric.h"
 #include "net/ring.h"
+#include "net/sources.h"
 #include "node/agent.h"
 #include "node/relay.h"
 #include "wire/record.h"
@@ -62,17 +63,6 @@ struct exposed {
     struct flm__region *region;
 };
 
-/* A client that has inputs of tasks. */
-struct source {
-    struct source *next;
-    uint64_t number;        /* flmd's */
-    struct flm__link *link; /* NULL: not yet, or it was cut */
-    uint64_t reading;       /* bytes that are asked for, one after the other */
-    int64_t done_ns;        /* when some of it had come last */
-    size_t size;            /* of its */
-    unsigned char address[];
-};
-
 struct relay {
     struct agent *agent;
     const struct flm__fabric_ops *ops;
@@ -89,10 +79,10 @@ struct relay {
     struct exposed *exposed;
     struct shared *shared; /* of relay_shared.c */
     struct pull *pulls;
-    struct source *sources;
-    struct flm__blob_pool pool; /* for inputs */
-    struct flm__blob_maps maps; /* of outputs */
-    struct object *objects;     /* of relay_objects.c */
+    struct flm__sources sources; /* clients that have inputs of tasks */
+    struct flm__blob_pool pool;  /* for inputs */
+    struct flm__blob_maps maps;  /* of outputs */
+    struct object *objects;      /* of relay_objects.c */
     uint64_t object_bytes;
     unsigned n_objects;
     struct question *questions;
@@ -191,22 +181,6 @@ int relay_expose(struct relay *relay, struct lane *lane, struct flm__blob_ref *r
                  flm_error *error);
 void relay_forget_announced(struct lane *lane);
 void relay_conceal_all(struct relay *relay);
-
-/* ---- relay_sources.c --------------------------------------------------------------------------- */
-
-/* Whether flmd has told us where the client with this number is. */
-bool relay_source_known(const struct relay *relay, uint64_t number);
-/* A link to it, over which so many bytes are to be read: 1, 0 we have not been told of it, or an error. */
-int relay_source_link(struct relay *relay, uint64_t number, size_t bytes, struct flm__link **out,
-                      flm_error *error);
-/* It was read from, or so it was meant. */
-void relay_source_done(struct relay *relay, uint64_t number, size_t bytes);
-/* It is silent: what is being read from it fails. */
-void relay_source_cut(struct relay *relay, uint64_t number);
-/* Whether nothing has come from it for so long since then that nothing will. */
-bool relay_source_silent(const struct relay *relay, uint64_t number, int64_t since_ns, int64_t now_ns);
-/* The fabric is about to be closed. */
-void relay_sources_cut(struct relay *relay);
 
 /* ---- relay_shared.c ---------------------------------------------------------------------------- */
 

@@ -44,7 +44,7 @@ static void give_up(struct relay *r, struct lane *l, uint64_t id, int code)
 static int begin_pull(struct relay *r, struct lane *l, const struct flm__blob_ref *ref)
 {
     flm_error error = {0, ""};
-    if (ref->source && !relay_source_known(r, ref->source))
+    if (ref->source && !flm__source_known(&r->sources, ref->source))
         return 0;
     const struct pull_source from = {
         .address = ref->address, .key = ref->key, .bytes = (size_t)ref->size, .client = ref->source};
@@ -88,7 +88,7 @@ void relay_lane_look(struct relay *r, struct lane *l, int64_t now_ns)
         return;
     const char *data = l->held + l->held_start;
     if (flm__record_read(data, l->held_end - l->held_start, &rec) && read_reference(&rec, data, &ref) &&
-        relay_source_silent(r, ref.source, l->waits_since, now_ns))
+        flm__source_silent(&r->sources, ref.source, l->waits_since, now_ns))
         give_up(r, l, ref.id, FLM_ETIMEDOUT);
 }
 
