@@ -28,6 +28,7 @@ struct flm__blob_read {
     struct flm__blob_read *prev, *next; /* in client->reads, or reads_done (next only) */
     flm_client *client;
     bool reading;    /* the output */
+    bool told;       /* the session manager has heard of the output */
     bool held;       /* somebody may read the input: counted in client->n_held */
     uint64_t id;     /* of the output */
     uint64_t source; /* not 0: it is with this node; if it cannot be read there the task is run again */
@@ -316,9 +317,31 @@ static void note_read(flm_client *c, const struct flm__blob_read *b)
         s->reads_lost++;
 }
 
+/* Outputs that are here, or cannot be had, while their input is held: what holds that may be the task,
+ * which ends once its output was read. */
+static void tell_of_held(flm_client *c)
+{
+    struct flm__blob_read *b, *next;
+    DL_FOREACH_SAFE(c->reads, b, next)
+    {
+        if (!b->held || !b->id || b->reading || b->told)
+            continue;
+        b->told = true;
+        if (b->status == 0) {
+            flm__blob_say_done(c, b->id);
+        } else if (b->source) {
+            flm__blob_say_unread(c, b->id, b->status);
+            DL_DELETE(c->reads, b);
+            free_read(b);
+        }
+    }
+}
+
 unsigned flm__blob_deliver_reads(flm_client *c)
 {
     unsigned n = 0;
+    if (c->n_held)
+        tell_of_held(c);
     if (c->lost && c->n_held)
         flm__blob_input_over(c, FLM__NO_SLOT); /* nobody will say it */
     if (c->orphans)
@@ -332,7 +355,8 @@ unsigned flm__blob_deliver_reads(flm_client *c)
             if (slot != FLM__NO_SLOT)
                 flm__deliver(c, slot, &b->result, NULL);
         } else if (b->status == 0) {
-            flm__blob_say_done(c, b->id);
+            if (!b->told)
+                flm__blob_say_done(c, b->id);
             c->result_number = b->number;
             deliver(c, slot, &b->result, &b->blob);
             b->blob.map = NULL;

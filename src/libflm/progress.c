@@ -126,7 +126,7 @@ unsigned flm__progress(flm_client *c)
     if (c->in_callback || c->buried)
         return 0;
     unsigned n = flm__progress_fabric(c) + drain(c);
-    if (__builtin_expect(c->reads_done != NULL, 0))
+    if (__builtin_expect(c->reads_done || c->n_held, 0))
         n += flm__blob_deliver_reads(c);
     if (__builtin_expect(c->cancelled_first != NULL, 0))
         n += flm__overflow_deliver(c);
@@ -140,7 +140,7 @@ unsigned flm__progress(flm_client *c)
         look(c);
     else
         c->until_look -= turns;
-    if (__builtin_expect(c->reads_done != NULL, 0)) /* an input was held, and is not any more */
+    if (__builtin_expect(c->reads_done || c->n_held, 0)) /* an input was held, and is not any more */
         n += flm__blob_deliver_reads(c);
     if (__builtin_expect(c->lost || c->away || c->untold, 0))
         n += gone(c);
