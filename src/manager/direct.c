@@ -54,7 +54,6 @@ void direct_peer_came(struct peer *p, const Flm__Request *r)
         return; /* it is read from by flmd alone */
     at->size = r->fabric_address.len;
     memcpy(at->bytes, r->fabric_address.data, at->size);
-    free(p->address);
     p->address = at;
     tell_readers(p, at);
 }

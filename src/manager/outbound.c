@@ -198,7 +198,7 @@ static void count_end(struct session *s, int state)
 /* Of a stored task. */
 static inline uint8_t held_flag(const struct flm__record *task)
 {
-    return task->flags & FLM__RECORD_BLOB ? direct_flag(flow_blob(task)) : 0;
+    return __builtin_expect(task->flags & FLM__RECORD_BLOB, 0) ? direct_flag(flow_blob(task)) : 0;
 }
 
 /* What stands in the place of the output. */
@@ -456,9 +456,7 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
         if (__builtin_expect(!to, 0))
             return false;
         *to = *r; /* as it was checked, whatever the executor writes now */
-        to->flags = __builtin_expect(queue_record(ref)->flags & FLM__RECORD_BLOB, 0)
-                        ? direct_flag(flow_blob(queue_record(ref)))
-                        : 0;
+        to->flags = held_flag(queue_record(ref));
         to->cookie = queue_record(ref)->cookie;
         to->lane = (uint16_t)e->id;
         flm__record_copy_payload(to + 1, flm__record_payload(record), bytes - FLM__RECORD_HEADER);

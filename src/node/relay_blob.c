@@ -87,37 +87,39 @@ static void on_read(void *arg, int status)
         pull->on_done(pull);
 }
 
-/* Only reads go over a link to another node, so its keys are nobody's. */
-static int connect_to_node(struct pull *pull, flm_error *error)
+int relay_connect(const struct relay *relay, const void *address, size_t size, struct flm__link **out,
+                  flm_error *error)
 {
-    const struct relay *relay = pull->relay;
     uint64_t keys[2];
     if (flm__random(keys, sizeof(keys)) < 0)
         return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
-    return relay->ops->connect(relay->fabric, pull->node, pull->from.node_size, keys[0], keys[1],
-                               &pull->link, error);
+    return relay->ops->connect(relay->fabric, address, size, keys[0], keys[1], out, error);
 }
 
-/* *shared: the link to who has it, if that is no node. */
-static int connect_to_source(struct pull *pull, struct flm__link **shared, flm_error *error)
+/* *link: to who has it. */
+static int connect_to_source(struct pull *pull, struct flm__link **link, flm_error *error)
 {
-    *shared = pull->relay->link;
-    if (pull->from.node_size)
-        return connect_to_node(pull, error);
-    return pull->from.client ? relay_source_link(pull->relay, pull->from.client, pull->size, shared, error)
-                             : 0;
+    const struct pull_source *from = &pull->from;
+    *link = pull->relay->link;
+    if (from->client)
+        return relay_source_link(pull->relay, from->client, pull->size, link, error);
+    int rc =
+        from->node_size ? relay_connect(pull->relay, pull->node, from->node_size, &pull->link, error) : 0;
+    if (pull->link)
+        *link = pull->link;
+    return rc;
 }
 
 static int begin_read(struct pull *pull, flm_error *error)
 {
     const struct relay *relay = pull->relay;
     const struct pull_source *from = &pull->from;
-    struct flm__link *shared;
-    int rc = connect_to_source(pull, &shared, error);
+    struct flm__link *link;
+    int rc = connect_to_source(pull, &link, error);
     if (rc < 0)
         return rc;
-    rc = relay->ops->read(pull->link ? pull->link : shared, (char *)pull->room.map + from->offset,
-                          from->bytes, from->address + from->offset, from->key, on_read, pull);
+    rc = relay->ops->read(link, (char *)pull->room.map + from->offset, from->bytes,
+                          from->address + from->offset, from->key, on_read, pull);
     if (rc < 0 && from->client)
         relay_source_done(pull->relay, from->client, pull->size);
     return rc < 0 ? flm__error_set(error, rc, "cannot read a payload from %s: %s",

@@ -130,6 +130,10 @@ void relay_drop_held(struct relay *relay, struct lane *lane);
 
 /* ---- relay_blob.c ------------------------------------------------------------------------------ */
 
+/* A link on which we only read, so its keys are nobody's. */
+int relay_connect(const struct relay *relay, const void *address, size_t size, struct flm__link **out,
+                  flm_error *error);
+
 /* Where a payload is read. */
 struct pull_source {
     const void *node; /* fabric address of another node that has it; */
@@ -195,7 +199,7 @@ void relay_conceal_all(struct relay *relay);
 
 /* Whether flmd has told us where the client with this number is. */
 bool relay_source_known(const struct relay *relay, uint64_t number);
-/* A link to it, over which so many bytes are to be read: 1, 0 we have not been told of it, or an error. */
+/* A link to it, over which so many bytes are to be read. FLM_ENOTFOUND: we have not been told. */
 int relay_source_link(struct relay *relay, uint64_t number, size_t bytes, struct flm__link **out,
                       flm_error *error);
 /* It was read from, or so it was meant. */

@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include "base/error.h"
 #include "base/time.h"
-#include "net/handshake.h"
 #include "node/relay_inside.h"
 
 #include <stdlib.h>
@@ -61,31 +60,21 @@ void relay_fabric_peer(struct relay *relay, const Flm__FabricPeer *peer)
     LL_PREPEND(relay->sources, s);
 }
 
-/* Only reads go over such a link, so its keys are nobody's. */
-static int connect_to(struct relay *relay, struct source *source, flm_error *error)
-{
-    uint64_t keys[2];
-    if (source->link && !relay->ops->failed(source->link))
-        return 0;
-    cut(source);
-    if (flm__random(keys, sizeof(keys)) < 0)
-        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
-    return relay->ops->connect(relay->fabric, source->address, source->size, keys[0], keys[1],
-                               &source->link, error);
-}
-
 int relay_source_link(struct relay *relay, uint64_t number, size_t bytes, struct flm__link **out,
                       flm_error *error)
 {
     struct source *s = find(relay, number);
-    *out = NULL;
+    int rc = 0;
     if (!s)
-        return 0;
-    int rc = connect_to(relay, s, error);
+        return flm__error_set(error, FLM_ENOTFOUND, "nobody knows the client that has an input");
+    if (!s->link || relay->ops->failed(s->link)) {
+        cut(s);
+        rc = relay_connect(relay, s->address, s->size, &s->link, error);
+    }
     *out = s->link;
     if (rc == 0)
         s->reading += bytes;
-    return rc < 0 ? rc : 1;
+    return rc;
 }
 
 bool relay_source_known(const struct relay *relay, uint64_t number)
