@@ -204,6 +204,7 @@ struct flm_object_view {
     uint64_t version, size;   /* of the newest; bytes */
     unsigned held;            /* reads of it that are under way: so long its memory stays, whatever becomes of it */
     const char *const *nodes; /* that have it in their memory, beside the manager's; NULL-terminated */
+    uint64_t sent;            /* bytes of it that the manager has sent to nodes, which send it on to each other */
     int spilled;              /* 1: the manager has it in a file (flmd --object-spill), and not in its memory */
 };
 FLM_API int flm_list_objects(flm_client *client, struct flm_object_view **list, flm_error *error);

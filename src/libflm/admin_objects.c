@@ -38,6 +38,7 @@ int flm_list_objects(flm_client *c, struct flm_object_view **list, flm_error *er
             .version = v->version,
             .size = v->size,
             .held = v->held,
+            .sent = v->sent,
             .spilled = v->spilled,
             .nodes = copy_names(v->nodes, v->n_nodes, &room),
         };

@@ -98,6 +98,10 @@ static bool tell_origin(struct blob *b, const char *object, uint64_t version)
     if (object)
         done.object = (char *)(uintptr_t)object;
     done.version = version;
+    if (object && b->origin.copied) {
+        done.blob = b->id;
+        done.number = spread_keep(b, e->node);
+    }
     FLM__MESSAGE(message, blob_done, BLOB_DONE, &done);
     peer_send(e->node->peer, &message, NULL, 0);
     return true;
@@ -280,18 +284,20 @@ void blob_give_up(struct blob *b)
     b->shown = true;
 }
 
-int blob_show(struct blob *b, struct peer *agent, bool relay, Flm__BlobRef *ref)
+int blob_show(struct blob *b, const struct executor *e, Flm__BlobRef *ref)
 {
+    if (!e->link) {
+        spread_show(b, e->node, ref);
+        return -1;
+    }
     ref->id = b->id;
     ref->size = b->size;
-    if (!relay) {
-        b->shown = true;
-        return b->fd;
-    }
-    if (agent && blob_expose(b, NULL) == 0) {
-        ref->address = b->address;
-        ref->key = b->key;
-        peer_keep_blob(agent, blob_hold(b));
-    }
-    return -1;
+    b->shown = true;
+    return b->fd;
+}
+
+void blob_shown(struct blob *b, const struct executor *e)
+{
+    if (!e->link)
+        spread_shown(b, e->node);
 }

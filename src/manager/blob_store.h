@@ -30,7 +30,7 @@ struct blob {
     struct {
         uint64_t base, offset, size;
     } patched;             /* base not 0: it is like that blob but for these bytes */
-    struct spread *spread; /* common data: on which nodes they are, see spread.h; NULL: on none */
+    struct spread *spread; /* on which nodes it is shared, see spread.h; NULL: on none */
     struct manager *manager;
 };
 
@@ -76,7 +76,9 @@ void blob_leave_origin(struct blob *b);
 bool blob_adopt(struct blob *b, const char *object, uint64_t version);
 
 /* What a message for an executor says of one: fills ref but for its version, and returns the descriptor
- * that goes along; -1: agent (NULL: it is gone) is a relay, which reads it by RMA and says BlobDone. */
-int blob_show(struct blob *b, struct peer *agent, bool relay, Flm__BlobRef *ref);
+ * that goes along; -1: its node relays, and is told where to read it (spread.h). Once that message is sent,
+ * blob_shown. */
+int blob_show(struct blob *b, const struct executor *e, Flm__BlobRef *ref);
+void blob_shown(struct blob *b, const struct executor *e);
 
 #endif

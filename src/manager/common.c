@@ -249,16 +249,13 @@ int common_show(struct executor *e, Flm__BlobRef *ref)
     struct session *s = e->session;
     e->common_version = s->common_version;
     ref->version = s->common_version;
-    if (e->link)
-        return blob_show(s->common, e->node->peer, false, ref);
-    spread_show(s->common, e->node, ref);
-    return -1;
+    return blob_show(s->common, e, ref);
 }
 
 void common_shown(struct executor *e)
 {
-    if (!e->link && e->session->common)
-        spread_shown(e->session->common, e->node);
+    if (e->session->common)
+        blob_shown(e->session->common, e);
 }
 
 void common_tell(struct executor *e)

@@ -94,6 +94,7 @@ struct manager {
     struct flm__blob_maps blob_maps; /* of memory that others use again */
     uint64_t next_blob;
     struct spread *spreads;              /* by their blob: spread.c */
+    struct spread *spreading;            /* of these, those that nodes are to read: spread.c */
     struct object *objects;              /* by name: objects.c */
     uint64_t object_bytes, object_floor; /* versions up to this were those of deleted ones */
     uint64_t objects_moved;              /* counts: a node has got one, or has one no more */

@@ -238,11 +238,11 @@ void node_message(struct peer *p, Flm__Message *m, int *fds, unsigned n_fds)
         if ((e = lane(n, m->common_taken->lane, m->common_taken->life)))
             executor_common_taken(e, m->common_taken);
         break;
-    case FLM__MESSAGE__BODY_COMMON_AT:
-        spread_read(n, m->common_at);
+    case FLM__MESSAGE__BODY_SHARED_AT:
+        spread_read(n, m->shared_at);
         break;
-    case FLM__MESSAGE__BODY_COMMON_GONE:
-        spread_unused(n, m->common_gone);
+    case FLM__MESSAGE__BODY_SHARED_GONE:
+        spread_unused(n, m->shared_gone);
         break;
     case FLM__MESSAGE__BODY_REPLY:
         logs_reply(n, m);

@@ -1,8 +1,9 @@
 /* Which nodes have the newest version of an object in their memory, or are about to read it there, or could
- * not.
+ * not; and which have no more than the version before, but need read only what a patch has changed since.
  */
 #include "manager/executor.h"
 #include "manager/objects_inside.h"
+#include "manager/spread.h"
 
 #include <stdlib.h>
 
@@ -17,7 +18,7 @@ static struct object_node *find(const struct object *o, const struct node *n)
 }
 
 /* NULL: no memory. */
-static struct object_node *find_or_add(struct manager *m, struct object *o, struct node *n)
+static struct object_node *find_or_add(struct object *o, struct node *n)
 {
     struct object_node *at = find(o, n);
     if (at)
@@ -32,19 +33,20 @@ static struct object_node *find_or_add(struct manager *m, struct object *o, stru
     }
     at = &o->nodes[o->n_nodes++];
     *at = (struct object_node){.node = n};
-    m->objects_moved++;
     return at;
 }
 
 void object_node_add(struct manager *m, struct object *o, struct node *n, bool has)
 {
-    struct object_node *at = find_or_add(m, o, n);
+    struct object_node *at = find_or_add(o, n);
     if (!at)
         return; /* its tasks go where there is room, and are told by nobody */
+    m->objects_moved += !at->has && !at->asks;
     at->has |= has;
+    at->asks |= !has;
     m->objects_moved += has && at->failed;
     if (has)
-        at->failed = false; /* it tries again */
+        at->failed = at->older = false; /* it tries again, and then needs no other */
 }
 
 static void forget(struct manager *m, struct object *o, struct object_node *at)
@@ -56,21 +58,32 @@ static void forget(struct manager *m, struct object *o, struct object_node *at)
 void object_node_unless(struct manager *m, struct object *o, const struct node *n)
 {
     struct object_node *at = find(o, n);
-    if (at && !at->has && !at->failed)
+    if (!at || at->has || at->failed)
+        return;
+    at->asks = false;
+    if (at->older)
+        m->objects_moved++;
+    else
         forget(m, o, at);
 }
 
-void object_nodes_clear(struct manager *m, struct object *o)
+void object_nodes_clear(struct manager *m, struct object *o, bool patched)
 {
     Flm__ObjectGone gone = FLM__OBJECT_GONE__INIT;
     gone.name = o->name;
     gone.version = o->version;
     FLM__MESSAGE(message, object_gone, OBJECT_GONE, &gone);
-    for (unsigned i = 0; i < o->n_nodes; i++)
-        if (o->nodes[i].node->peer)
-            peer_send(o->nodes[i].node->peer, &message, NULL, 0);
+    unsigned kept = 0;
     m->objects_moved += o->n_nodes > 0;
-    o->n_nodes = 0;
+    for (unsigned i = 0; i < o->n_nodes; i++) {
+        struct node *n = o->nodes[i].node;
+        gone.patched = patched && o->nodes[i].has && spread_has(o->blob, n);
+        if (n->peer)
+            peer_send(n->peer, &message, NULL, 0);
+        if (gone.patched)
+            o->nodes[kept++] = (struct object_node){.node = n, .older = true};
+    }
+    o->n_nodes = kept;
 }
 
 void object_nodes_let_go(struct manager *m, struct object *o)
@@ -93,7 +106,8 @@ static uint64_t set_of(const struct object *o, bool failed)
 {
     uint64_t set = 0;
     for (unsigned i = 0; i < o->n_nodes; i++)
-        set |= o->nodes[i].failed == failed ? node_bit(o->nodes[i].node) : 0;
+        if (failed ? o->nodes[i].failed : !o->nodes[i].failed && (o->nodes[i].has || o->nodes[i].asks))
+            set |= node_bit(o->nodes[i].node);
     return set;
 }
 
@@ -114,7 +128,7 @@ void objects_node_drops(struct node *n, const Flm__ObjectGone *gone)
     struct object_node *at = NULL;
     if (!o || o->version > gone->version)
         return;
-    if (gone->why == FLM__OBJECT_GONE__WHY__NOT_READ && (at = find_or_add(m, o, n))) {
+    if (gone->why == FLM__OBJECT_GONE__WHY__NOT_READ && (at = find_or_add(o, n))) {
         at->has = false;
         at->failed = true;
         m->objects_moved++;

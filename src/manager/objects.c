@@ -52,7 +52,7 @@ int object_check_room(const struct manager *m, const struct object *o, uint64_t 
 void object_set(struct manager *m, struct object *o, struct blob *blob)
 {
     struct object_wait *waits = spill_forget(m, o);
-    object_nodes_clear(m, o);
+    object_nodes_clear(m, o, o->blob && blob->patched.base == o->blob->id);
     m->object_bytes += blob->size - (o->blob ? o->size : 0);
     blob_release(o->blob);
     o->blob = blob;
@@ -179,7 +179,7 @@ void object_drop(struct manager *m, struct object *o)
     m->object_bytes -= o->blob ? o->size : 0;
     if (o->version > m->object_floor)
         m->object_floor = o->version;
-    object_nodes_clear(m, o);
+    object_nodes_clear(m, o, false);
     blob_release(o->blob);
     free(o->nodes);
     free(o);
@@ -281,12 +281,12 @@ static int fill_got(struct executor *e, const Flm__GetObject *get, struct object
         flm__error_set(error, FLM_ESTALE, "object %s has version %llu, not %llu", o->name,
                        (unsigned long long)o->version, (unsigned long long)get->version + 1);
     } else if (get->version < o->version) {
-        struct peer *p = e->node->peer;
-        int fd = blob_show(o->blob, p, !e->link, data);
+        struct manager *m = e->node->peer->manager;
+        int fd = blob_show(o->blob, e, data);
         data->version = o->version;
         got->data = data;
-        object_node_add(p->manager, o, e->node, true);
-        spill_touch(p->manager, o);
+        object_node_add(m, o, e->node, true);
+        spill_touch(m, o);
         return fd;
     }
     return -1;
@@ -323,6 +323,8 @@ void object_show(struct executor *e, const Flm__GetObject *get, const flm_error 
     got.text = error.text;
     FLM__MESSAGE(m, got_object, GOT_OBJECT, &got);
     peer_send(p, &m, &fd, fd >= 0);
+    if (got.data)
+        blob_shown(o->blob, e);
 }
 
 void objects_get(struct executor *e, const Flm__GetObject *get)

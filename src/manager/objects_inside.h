@@ -6,11 +6,11 @@
 #include "manager/object_spill.h"
 #include "manager/objects.h"
 
-/* A node that has the newest version in its memory, or was sent a task that will ask for it, or could not
- * read it. */
+/* A node that has the newest version in its memory (or is about to), or was sent a task that will ask for
+ * it, or could not read it; or that has the version before, of which that one is a patch. */
 struct object_node {
     struct node *node;
-    bool has, failed;
+    bool has, asks, failed, older;
 };
 
 struct object {
@@ -26,14 +26,14 @@ struct object {
 
 /* If it has this version (0: any); NULL: error says what is wrong. */
 struct object *object_find(struct manager *m, const char *name, uint64_t version, flm_error *error);
-/* object_nodes.c: such a node; it will not ask for it, unless it has; as node_bit, all of them; the version
- * is past, they are told so. */
+/* object_nodes.c: such a node; it will not ask for it, unless it has; as node_bit, those
+ * that have it or will; the version is past, they are told so. */
 void object_node_add(struct manager *m, struct object *o, struct node *n, bool has);
 void object_node_unless(struct manager *m, struct object *o, const struct node *n);
 uint64_t object_nodes_set(const struct object *o);
 /* The same of those that could not read it. */
 uint64_t object_nodes_failed(const struct object *o);
-void object_nodes_clear(struct manager *m, struct object *o);
+void object_nodes_clear(struct manager *m, struct object *o, bool patched);
 /* Its memory goes: those on this node that look at it let it go. */
 void object_nodes_let_go(struct manager *m, struct object *o);
 

@@ -2,6 +2,7 @@
 #include "manager/client.h"
 #include "manager/executor.h"
 #include "manager/objects_inside.h"
+#include "manager/spread.h"
 #include "manager/verbs.h"
 
 #include <stdlib.h>
@@ -15,6 +16,7 @@ static size_t fill(Flm__ObjectInfo *to, struct object *o, char **names)
     to->size = o->size;
     to->held = o->blob ? o->blob->refs - 1 : 0;
     to->spilled = spill_has(o);
+    to->sent = o->blob ? spread_sent(o->blob) : 0;
     for (unsigned i = 0; i < o->n_nodes; i++)
         if (o->nodes[i].has)
             names[n++] = o->nodes[i].node->name;

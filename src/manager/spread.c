@@ -23,7 +23,9 @@ struct spread {
     uint64_t numbers; /* the last one of a reference or an attempt */
     uint64_t sent;    /* bytes, by flmd */
     struct spread_place *places;
-    UT_hash_handle hh; /* in manager->spreads */
+    unsigned reading;           /* of these, that do not have it yet; 0: it is not in */
+    struct spread *prev, *next; /* manager->spreading, which is looked at every now and then */
+    UT_hash_handle hh;          /* in manager->spreads */
 };
 
 static struct spread *find(const struct manager *m, uint64_t id)
@@ -46,25 +48,25 @@ static struct spread_place *place_of(const struct spread *s, const struct node *
 
 static void tell_free(struct node *n, uint64_t id)
 {
-    Flm__CommonFree f = FLM__COMMON_FREE__INIT;
+    Flm__SharedFree f = FLM__SHARED_FREE__INIT;
     f.id = id;
-    FLM__MESSAGE(m, common_free, COMMON_FREE, &f);
+    FLM__MESSAGE(m, shared_free, SHARED_FREE, &f);
     peer_send(n->peer, &m, NULL, 0);
 }
 
 static void tell_none(struct node *n, uint64_t id, int code)
 {
-    Flm__CommonSource source = FLM__COMMON_SOURCE__INIT;
+    Flm__SharedSource source = FLM__SHARED_SOURCE__INIT;
     source.id = id;
     source.code = code;
-    FLM__MESSAGE(m, common_source, COMMON_SOURCE, &source);
+    FLM__MESSAGE(m, shared_source, SHARED_SOURCE, &source);
     peer_send(n->peer, &m, NULL, 0);
 }
 
 /* from NULL: flmd, which has exposed it. */
 static void tell_source(struct spread *s, struct spread_place *p, struct spread_place *from)
 {
-    Flm__CommonSource source = FLM__COMMON_SOURCE__INIT;
+    Flm__SharedSource source = FLM__SHARED_SOURCE__INIT;
     source.id = s->id;
     source.attempt = p->attempt = ++s->numbers;
     source.address = from ? from->address : s->blob->address;
@@ -78,7 +80,7 @@ static void tell_source(struct spread *s, struct spread_place *p, struct spread_
         source.node.data = from->node->fabric_address;
         source.node.len = from->node->fabric_address_size;
     }
-    FLM__MESSAGE(m, common_source, COMMON_SOURCE, &source);
+    FLM__MESSAGE(m, shared_source, SHARED_SOURCE, &source);
     p->state = SPREAD_READING;
     p->source = from;
     p->since = s->blob->manager->now;
@@ -122,12 +124,27 @@ static struct spread_place *least_asked(const struct spread *s, const struct spr
     return best;
 }
 
+static void reads_one_more(struct spread *s)
+{
+    blob_hold(s->blob);
+    if (s->reading++ == 0)
+        DL_APPEND(s->blob->manager->spreading, s);
+}
+
+/* The caller holds the blob, too. */
+static void reads_one_less(struct spread *s)
+{
+    if (--s->reading == 0)
+        DL_DELETE(s->blob->manager->spreading, s);
+    blob_release(s->blob);
+}
+
 /* The caller holds the blob, if the place does. */
 static void take_out(struct spread *s, struct spread_place *p)
 {
     DL_DELETE(s->places, p);
     if (p->state != SPREAD_HAS)
-        blob_release(s->blob);
+        reads_one_less(s);
     free(p);
 }
 
@@ -185,8 +202,10 @@ static void failed(struct spread *s, struct spread_place *p, int code)
     struct spread_place *from = p->source;
     unsigned number = from ? from->node->number + 1 : 0;
     struct manager *m = s->blob->manager;
-    say_limited(&m->losses, m->now, "node %s could not read common data from %s%s: %s", p->node->name,
-                from ? "node " : "this one", from ? from->node->name : "", flm_strerror(code));
+    say_limited(&m->losses, m->now,
+                "node %s could not read common data or an object of %llu bytes from %s%s: %s",
+                p->node->name, (unsigned long long)s->blob->size, from ? "node " : "this one",
+                from ? from->node->name : "", flm_strerror(code));
     end_reading(s, p);
     p->state = SPREAD_WAITING;
     if (p->leaving) {
@@ -226,7 +245,7 @@ static struct spread_place *add(struct blob *b, struct node *n)
     if (!p && (p = calloc(1, sizeof(*p)))) {
         p->node = n;
         DL_APPEND(s->places, p);
-        blob_hold(b);
+        reads_one_more(s);
     }
     if (p) {
         p->shown = ++s->numbers;
@@ -252,9 +271,23 @@ void spread_shown(struct blob *b, struct node *n)
         deal(s);
 }
 
+uint64_t spread_keep(struct blob *b, struct node *n)
+{
+    struct spread_place *p = add(b, n);
+    if (!p)
+        return 0;
+    if (p->state == SPREAD_HAS) /* it was shown it before, and was quick */
+        return p->shown;
+    end_reading(b->spread, p);
+    p->state = SPREAD_READING;
+    p->attempt = p->shown;
+    p->since = b->manager->now;
+    return p->shown;
+}
+
 /* ---- nodes speak ------------------------------------------------------------------------------- */
 
-static void has_read(struct spread *s, struct spread_place *p, const Flm__CommonAt *at)
+static void has_read(struct spread *s, struct spread_place *p, const Flm__SharedAt *at)
 {
     snprintf(p->from, sizeof(p->from), "%s", p->source ? p->source->node->name : "");
     p->bytes = at->bytes;
@@ -267,10 +300,10 @@ static void has_read(struct spread *s, struct spread_place *p, const Flm__Common
     p->key = at->key;
     if (p->leaving)
         let_go(s, p);
-    blob_release(s->blob); /* as it HAS; the caller holds it */
+    reads_one_less(s); /* as it HAS */
 }
 
-void spread_read(struct node *n, const Flm__CommonAt *at)
+void spread_read(struct node *n, const Flm__SharedAt *at)
 {
     struct spread *s = find(n->peer->manager, at->id);
     struct spread_place *p = s ? place_of(s, n) : NULL;
@@ -285,7 +318,7 @@ void spread_read(struct node *n, const Flm__CommonAt *at)
     blob_release(b);
 }
 
-void spread_unused(struct node *n, const Flm__CommonGone *gone)
+void spread_unused(struct node *n, const Flm__SharedGone *gone)
 {
     struct spread *s = find(n->peer->manager, gone->id);
     struct spread_place *p = s ? place_of(s, n) : NULL;
@@ -352,7 +385,7 @@ static struct spread_place *slow_one(const struct spread *s)
 void spread_look(struct manager *m)
 {
     struct spread *s, *next;
-    HASH_ITER(hh, m->spreads, s, next)
+    DL_FOREACH_SAFE(m->spreading, s, next)
     {
         struct spread_place *p;
         struct blob *b = blob_hold(s->blob);
@@ -376,6 +409,17 @@ static void view(Flm__CommonPlace *v, struct spread_place *p)
     v->bytes = p->bytes;
 }
 
+bool spread_has(const struct blob *b, const struct node *n)
+{
+    const struct spread_place *p = b->spread ? place_of(b->spread, n) : NULL;
+    return p && p->state == SPREAD_HAS && !p->leaving;
+}
+
+uint64_t spread_sent(const struct blob *b)
+{
+    return b->spread ? b->spread->sent : 0;
+}
+
 Flm__CommonPlace *spread_view(const struct blob *b, Flm__CommonView *v)
 {
     const struct spread *s = b->spread;
@@ -391,7 +435,7 @@ Flm__CommonPlace *spread_view(const struct blob *b, Flm__CommonView *v)
     if (n < VIEWED)
         view(&list[n++], p);
     v->size = b->size;
-    v->sent = s ? s->sent : 0;
+    v->sent = spread_sent(b);
     v->n_places = n;
     v->places = (Flm__CommonPlace **)pointers;
     return list;

@@ -85,9 +85,9 @@ static void answer_ping(struct agent *agent, const Flm__Ping *ping)
 static void decline_common(struct agent *agent, const Flm__Message *m)
 {
     if (agent->relay && m->body_case == FLM__MESSAGE__BODY_BIND)
-        relay_common_decline(agent->relay, m->bind->common);
+        relay_shared_decline(agent->relay, m->bind->common);
     else if (agent->relay && m->body_case == FLM__MESSAGE__BODY_COMMON)
-        relay_common_decline(agent->relay, m->common->common);
+        relay_shared_decline(agent->relay, m->common->common);
 }
 
 static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
@@ -116,13 +116,13 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
         if (agent->relay)
             relay_blob_done(agent->relay, m->blob_done);
         break;
-    case FLM__MESSAGE__BODY_COMMON_SOURCE:
+    case FLM__MESSAGE__BODY_SHARED_SOURCE:
         if (agent->relay)
-            relay_common_source(agent->relay, m->common_source);
+            relay_shared_source(agent->relay, m->shared_source);
         break;
-    case FLM__MESSAGE__BODY_COMMON_FREE:
+    case FLM__MESSAGE__BODY_SHARED_FREE:
         if (agent->relay)
-            relay_common_free(agent->relay, m->common_free->id);
+            relay_shared_free(agent->relay, m->shared_free->id);
         break;
     case FLM__MESSAGE__BODY_FABRIC_PEER:
         if (agent->relay)

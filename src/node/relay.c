@@ -339,7 +339,7 @@ static void close_fabric(struct relay *r)
         uv_close((uv_handle_t *)r->fabric_poll, on_closed);
     r->fabric_poll = NULL;
     relay_conceal_all(r);
-    relay_common_conceal(r);
+    relay_shared_conceal(r);
     relay_pull_cut(r);
     relay_sources_cut(r);
     flm__link_destroy(r->link);
@@ -361,7 +361,7 @@ void relay_disconnect(struct relay *r)
     }
     close_fabric(r);
     uv_timer_stop(&r->fabric_timer);
-    relay_common_retire(r);
+    relay_shared_retire(r);
     relay_objects_close(r); /* the next flmd has others */
     for (unsigned i = 0; i < r->n_lanes; i++) {
         bool draining = r->lanes[i].draining;
@@ -398,7 +398,7 @@ void relay_close(struct relay *r)
     close_handle((uv_handle_t *)&r->fabric_timer);
     for (unsigned i = 0; i < r->n_lanes; i++)
         relay_lane_close(r, i);
-    relay_common_close(r);
+    relay_shared_retire(r);
     relay_objects_close(r);
     close_fabric(r);
     flm__pool_clear(&r->pool);

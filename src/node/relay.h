@@ -19,7 +19,7 @@
 struct agent;
 struct slot;
 struct relay;
-struct common;
+struct shared;
 
 /* Opens the provider that flmd named and connects; the address that flmd must be told is stored in
  * address (*size in and out). fd: the connection to flmd. */
@@ -71,15 +71,17 @@ void relay_fabric_peer(struct relay *relay, const Flm__FabricPeer *peer);
 /* flmd has read a large output, and may keep it as an object. */
 void relay_blob_done(struct relay *relay, const Flm__BlobDone *done);
 
-/* relay_common.c: one version of a session's common data, read once. Stores it in *at, a field of the slot
- * (NULL: it cannot be had), and then calls slot_common_ready, now or later. */
-void relay_common_get(struct relay *relay, struct slot *slot, struct common **at, const Flm__BlobRef *ref);
-void relay_common_release(struct relay *relay, struct common *common);
-/* No slot has a use for this reference. */
-void relay_common_decline(struct relay *relay, const Flm__BlobRef *ref);
+/* relay_shared.c: one of those that have it (NULL is not one) needs it no more. */
+void relay_shared_leave(struct shared *shared);
+/* Nobody has a use for this reference (NULL: there is none). */
+void relay_shared_decline(struct relay *relay, const Flm__BlobRef *ref);
 /* flmd says where it is to be read, and that nobody reads it here any more. */
-void relay_common_source(struct relay *relay, const Flm__CommonSource *source);
-void relay_common_free(struct relay *relay, uint64_t id);
+void relay_shared_source(struct relay *relay, const Flm__SharedSource *source);
+void relay_shared_free(struct relay *relay, uint64_t id);
+
+/* relay_common.c: one version of a session's common data. Stores it in *at, a field of the slot (NULL: it
+ * cannot be had), and then calls slot_common_ready, now or later. */
+void relay_common_get(struct relay *relay, struct slot *slot, struct shared **at, const Flm__BlobRef *ref);
 
 /* relay_objects.c: an executor asks for an object; flmd answers, perhaps a slot (NULL: none) that does not
  * wait for it any more; the executor is gone. */

@@ -24,8 +24,7 @@ static void unlink_pull(struct pull *pull)
     }
 }
 
-/* Whoever has read common data or objects may look at them still; an input that nobody was told of is ours.
- */
+/* Whoever has read what is shared may look at it still; an input that nobody was told of is ours. */
 static void free_pull(struct pull *pull)
 {
     unlink_pull(pull);
@@ -201,11 +200,16 @@ struct pull *relay_pull_from(struct relay *relay, const struct pull_source *from
 struct pull *relay_pull_done(struct relay *relay, int fd, size_t size)
 {
     struct pull *pull = calloc(1, sizeof(*pull));
-    if (!pull) {
+    const void *map = pull ? flm__blob_map(fd, size, NULL) : NULL;
+    if (!map) {
+        free(pull);
         close(fd);
         return NULL;
     }
-    *pull = (struct pull){.relay = relay, .room = {.fd = fd, .size = size}, .size = size, .done = true};
+    *pull = (struct pull){.relay = relay,
+                          .room = {.fd = fd, .map = (void *)(uintptr_t)map, .size = size},
+                          .size = size,
+                          .done = true};
     return pull;
 }
 
@@ -393,7 +397,7 @@ void relay_blob_done(struct relay *relay, const Flm__BlobDone *done)
     if (e)
         tell_executor(relay, e, done);
     if (done->object[0])
-        relay_object_keep(relay, done->object, done->version, e ? e->fd : -1, e ? e->size : 0);
+        relay_object_keep(relay, done, e ? e->fd : -1, e ? e->size : 0);
     if (e && done->object[0])
         e->fd = -1;
     if (e)

@@ -1,4 +1,5 @@
-/* node/relay_inside.h - what relay.c, relay_tasks.c, relay_blob.c and relay_common.c share. */
+/* node/relay_inside.h - what relay.c, relay_tasks.c, relay_blob.c, relay_shared.c, relay_common.c and
+ * relay_objects.c share. */
 #ifndef FLM_NODE_RELAY_INSIDE_H
 #define FLM_NODE_RELAY_INSIDE_H
 
@@ -86,7 +87,7 @@ struct relay {
     bool blocked;                      /* results wait for room on the link to flmd */
     uint64_t blob_ids;
     struct exposed *exposed;
-    struct common *commons;
+    struct shared *shared; /* of relay_shared.c */
     struct pull *pulls;
     struct source *sources;
     struct flm__blob_pool pool; /* for inputs */
@@ -172,7 +173,7 @@ struct pull *relay_pull_start(struct relay *relay, uint64_t size, uint64_t addre
                               flm_error *error);
 struct pull *relay_pull_from(struct relay *relay, const struct pull_source *from, uint64_t size,
                              flm_error *error);
-/* One of what is here already; takes fd. NULL: no memory. */
+/* One of what is here already, mapped; takes fd. NULL: no memory. */
 struct pull *relay_pull_done(struct relay *relay, int fd, size_t size);
 void relay_pull_drop(struct pull *pull); /* NULL is allowed */
 /* An input that its client does not let us read: as relay_pull_drop, and flmd hears it. */
@@ -211,13 +212,41 @@ bool relay_source_silent(const struct relay *relay, uint64_t number, int64_t sin
 /* The fabric is about to be closed. */
 void relay_sources_cut(struct relay *relay);
 
-/* A payload is this version of an object from now on; takes fd (-1: it is not here any more). */
-void relay_object_keep(struct relay *relay, const char *name, uint64_t version, int fd, uint64_t size);
-void relay_objects_close(struct relay *relay);
-void relay_common_close(struct relay *relay);
-/* The fabric is about to be closed: nobody can read common data here any more. */
-void relay_common_conceal(struct relay *relay);
+/* ---- relay_shared.c ---------------------------------------------------------------------------- */
+
+/* Common data or an object: one version. */
+struct shared {
+    struct shared *prev, *next; /* in relay->shared */
+    struct relay *relay;
+    uint64_t id;                /* flmd's; 0: it knows nothing of it any more */
+    uint64_t size, number;      /* number: of the last reference to it */
+    uint64_t attempt;           /* at reading it */
+    unsigned users;             /* slots that wait for it or have it, and objects */
+    struct pull *pull;          /* NULL: there is no source yet */
+    bool ready;                 /* it is here */
+    struct flm__region *region; /* exposed */
+    char why[200];              /* it could not be read: behind "the common data" */
+};
+
+/* One more uses it. NULL: no memory. */
+struct shared *relay_shared_get(struct relay *relay, const Flm__BlobRef *ref);
+/* The same of a payload that is here, and is an object from now on; takes fd (-1: it is not here any more).
+ * NULL: no memory, flmd has been told. */
+struct shared *relay_shared_keep(struct relay *relay, const Flm__BlobDone *done, int fd, uint64_t size);
+/* The fabric is about to be closed: nobody can read it here any more. */
+void relay_shared_conceal(struct relay *relay);
 /* flmd is lost: its numbers mean nothing to the next one. */
-void relay_common_retire(struct relay *relay);
+void relay_shared_retire(struct relay *relay);
+
+/* It is there (ready), or cannot be had: whoever of relay_common.c and relay_objects.c waits for it is
+ * told, and leaves it where it cannot be had. */
+void relay_common_arrived(struct shared *shared);
+void relay_objects_arrived(struct shared *shared);
+
+/* ---- relay_objects.c --------------------------------------------------------------------------- */
+
+/* A payload is a version of an object from now on; takes fd (-1: it is not here any more). */
+void relay_object_keep(struct relay *relay, const Flm__BlobDone *done, int fd, uint64_t size);
+void relay_objects_close(struct relay *relay);
 
 #endif

@@ -1,17 +1,19 @@
-/* relay_objects.c - objects that executors of this node ask for: read from flmd once, and kept in memory of
- * this node, the least recently used ones going first when they are too many.
+/* relay_objects.c - objects that executors of this node ask for: which of the data that this node shares
+ * (relay_shared.c) they are, the least recently used ones going first when they are too many.
  *
- * flmd is always asked, since it knows the newest version; it sends the data only if we do not have them.
+ * flmd is always asked, since it knows the newest version; it shows the data only if we do not have them.
  * But not for the input of a task: flmd has said which version that needs. A question holds the object that
  * we have until it is answered. flmd says when a version is past, and we say when we keep one no more; so
- * do executors let go of it. A large output that becomes an object stays where its executor has put it:
- * flmd has read it and says so (BlobDone).
+ * do executors let go of it. One of which a patch has made the next stays, if there is room, until that was
+ * read, and so is not read but for what has changed. A large output that becomes an object stays where its
+ * executor has put it: flmd has read it and says so (BlobDone).
  */
 #define _GNU_SOURCE
-#include "base/error.h"
 #include "net/blob.h"
 #include "node/relay_inside.h"
 
+#include <flm/client.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,9 +29,10 @@ struct object {
     struct relay *relay;
     char *name;
     uint64_t version;
-    struct pull *pull;
-    unsigned users; /* questions that hold it */
-    bool outdated;  /* goes with the last of these */
+    struct shared *data; /* that it uses */
+    unsigned users;      /* questions that hold it */
+    bool outdated;       /* goes with the last of these, */
+    bool base;           /* but for what the next version is to be made of */
 };
 
 /* An executor waits for an answer. */
@@ -50,9 +53,9 @@ static void free_object(struct object *o)
 {
     struct relay *r = o->relay;
     DL_DELETE(r->objects, o);
-    r->object_bytes -= o->pull->size;
+    r->object_bytes -= o->data->size;
     r->n_objects--;
-    relay_pull_drop(o->pull);
+    relay_shared_leave(o->data);
     free(o->name);
     free(o);
 }
@@ -68,7 +71,7 @@ static struct object *find(struct relay *r, const char *name)
 
 static void let_go(struct object *o)
 {
-    if (o && --o->users == 0 && o->outdated)
+    if (o && --o->users == 0 && o->outdated && !o->base)
         free_object(o);
 }
 
@@ -77,6 +80,17 @@ static void forget(struct object *o)
     o->outdated = true;
     o->users++;
     let_go(o);
+}
+
+/* No version up to this one is to be what the next is made of. */
+static void forget_bases(struct relay *r, const char *name, uint64_t version)
+{
+    struct object *o, *next;
+    DL_FOREACH_SAFE(r->objects, o, next)
+    if (o->base && o->version <= version && strcmp(o->name, name) == 0) {
+        o->base = false;
+        forget(o);
+    }
 }
 
 /* flmd believes that we have it. */
@@ -135,7 +149,8 @@ static void answer(const struct question *q, bool data, uint64_t version, int co
 {
     Flm__GotObject got = FLM__GOT_OBJECT__INIT;
     Flm__BlobRef ref = FLM__BLOB_REF__INIT;
-    int fd = data ? q->object->pull->room.fd : -1;
+    const struct shared *whole = data ? q->object->data : NULL;
+    int fd = data ? whole->pull->room.fd : -1;
     got.lane = q->slot->lane;
     got.life = q->life;
     got.number = q->number;
@@ -144,7 +159,7 @@ static void answer(const struct question *q, bool data, uint64_t version, int co
     got.everywhere = q->everywhere;
     got.text = (char *)(uintptr_t)text;
     if (data) {
-        ref.size = q->object->pull->size;
+        ref.size = whole->size;
         ref.version = version;
         got.data = &ref;
     }
@@ -163,7 +178,7 @@ static bool does(const struct object *o, const Flm__GetObject *get)
 static void await(struct question *q)
 {
     q->reads = true;
-    if (!q->object->pull->done)
+    if (!q->object->data->ready)
         return;
     answer(q, true, q->object->version, 0, "");
     end_question(q);
@@ -180,7 +195,7 @@ void relay_object_ask(struct relay *r, struct slot *slot, const Flm__GetObject *
     }
     struct object *o = find(r, name);
     bool ours = o && does(o, get);
-    if (!ours && o && (get->input || !o->pull->done || o->version <= get->version))
+    if (!ours && o && (get->input || !o->data->ready || o->version <= get->version))
         o = NULL;
     *q = (struct question){.slot = slot,
                            .life = slot->life,
@@ -204,73 +219,70 @@ void relay_object_ask(struct relay *r, struct slot *slot, const Flm__GetObject *
 
 /* ---- answers ----------------------------------------------------------------------------------- */
 
-static void on_pulled(struct pull *pull)
+/* Its questions are answered; what cannot be had goes with the last of them. */
+static void arrived(struct object *o)
 {
-    struct object *o = pull->owner;
     struct question *q, *next;
-    bool failed = pull->status < 0;
+    bool there = o->data->ready;
+    char text[sizeof(o->data->why) + FLM_MAX_NAME + 20];
+    snprintf(text, sizeof(text), "object %s %s", o->name, o->data->why);
     o->users++;
     DL_FOREACH_SAFE(o->relay->questions, q, next)
     {
         if (q->object != o || !q->reads)
             continue;
-        answer(q, !failed, o->version, failed ? FLM_EIO : 0,
-               failed ? "the object could not be read from flmd" : "");
+        answer(q, there, o->version, there ? 0 : FLM_EIO, there ? "" : text);
         end_question(q);
     }
-    if (failed && !o->outdated)
+    if (!there && !o->outdated)
         tell_gone(o->relay, o->name, o->version, FLM__OBJECT_GONE__WHY__NOT_READ);
-    o->outdated |= failed;
+    if (there)
+        forget_bases(o->relay, o->name, o->version - 1);
+    o->outdated |= !there;
     let_go(o);
 }
 
-/* In the place of an older version; takes the pull (NULL: there is none). NULL: no memory. */
-static struct object *add(struct relay *r, const char *name, uint64_t version, struct pull *pull)
+void relay_objects_arrived(struct shared *s)
 {
-    struct object *o = pull ? calloc(1, sizeof(*o)) : NULL, *older = find(r, name);
+    struct object *o;
+    DL_FOREACH(s->relay->objects, o)
+    if (o->data == s) { /* no other is: a version comes once */
+        arrived(o);
+        return;
+    }
+}
+
+/* In the place of an older version; takes one use of the data (NULL: there are none). NULL: no memory. */
+static struct object *add(struct relay *r, const char *name, uint64_t version, struct shared *data)
+{
+    struct object *o = data ? calloc(1, sizeof(*o)) : NULL, *older = find(r, name);
     char *copy = o ? strdup(name) : NULL;
     if (!copy) {
-        relay_pull_drop(pull);
+        if (data)
+            relay_shared_leave(data);
         free(o);
         return NULL;
     }
     if (older)
         forget(older);
-    *o = (struct object){.relay = r, .name = copy, .version = version, .pull = pull};
+    *o = (struct object){.relay = r, .name = copy, .version = version, .data = data};
     DL_PREPEND(r->objects, o);
-    r->object_bytes += pull->size;
+    r->object_bytes += data->size;
     r->n_objects++;
-    pull->owner = o;
-    pull->on_done = on_pulled;
-    return o;
-}
-
-static struct object *start(struct relay *r, const struct question *q, const Flm__GotObject *got,
-                            flm_error *error)
-{
-    const Flm__BlobRef *ref = got->data;
-    struct pull *pull = relay_pull_start(r, ref->size, ref->address, ref->key, error);
-    struct object *o = add(r, q->name, got->version, pull);
-    if (!o)
-        return NULL;
-    pull->tell = true;
-    pull->lane = q->slot->lane;
-    pull->id = ref->id;
     return o;
 }
 
 /* There are data for it, that we may be reading, or have, already: another executor has asked, too. */
 static void read_for(struct relay *r, struct question *q, const Flm__GotObject *got)
 {
-    flm_error error = {FLM_ENOMEM, "no memory for an object"};
     struct object *o = find(r, q->name);
     if (o && o->version == got->version)
-        relay_tell_done(r, q->slot->lane, got->data->id, 0);
-    else if (!(o = start(r, q, got, &error)))
-        relay_tell_done(r, q->slot->lane, got->data->id, 0);
+        relay_shared_decline(r, got->data);
+    else
+        o = add(r, q->name, got->version, relay_shared_get(r, got->data));
     if (!o) {
         tell_gone(r, q->name, got->version, FLM__OBJECT_GONE__WHY__NOT_READ);
-        answer(q, false, 0, error.code, error.text);
+        answer(q, false, 0, FLM_ENOMEM, "no memory for an object");
         end_question(q);
         return;
     }
@@ -287,10 +299,10 @@ void relay_object_got(struct relay *r, struct slot *slot, const Flm__GotObject *
     DL_FOREACH(r->questions, q)
     if (q->slot == slot && q->life == slot->life && q->number == got->number && !q->reads)
         break;
-    if (!q && got->data)
-        relay_tell_done(r, got->lane, got->data->id, 0);
-    if (!q)
+    if (!q) {
+        relay_shared_decline(r, got->data);
         return;
+    }
     struct object *gone = got->code == FLM_ENOTFOUND ? find(r, q->name) : NULL;
     if (gone)
         forget(gone);
@@ -307,15 +319,18 @@ void relay_object_got(struct relay *r, struct slot *slot, const Flm__GotObject *
     end_question(q);
 }
 
-void relay_object_keep(struct relay *r, const char *name, uint64_t version, int fd, uint64_t size)
+void relay_object_keep(struct relay *r, const Flm__BlobDone *done, int fd, uint64_t size)
 {
     if (fd >= 0)
         flm__blob_trim(fd, (size_t)size);
-    struct pull *pull = fd >= 0 ? relay_pull_done(r, fd, (size_t)size) : NULL;
-    if (add(r, name, version, pull))
+    struct shared *data = relay_shared_keep(r, done, fd, size);
+    struct object *o = find(r, done->object);
+    if (o && data && o->data == data)
+        relay_shared_leave(data); /* somebody was quicker to ask for it */
+    else if (add(r, done->object, done->version, data))
         evict(r);
     else
-        tell_gone(r, name, version, FLM__OBJECT_GONE__WHY__NOT_KEPT);
+        tell_gone(r, done->object, done->version, FLM__OBJECT_GONE__WHY__NOT_KEPT);
 }
 
 void relay_object_used(struct relay *r, const char *name)
@@ -328,8 +343,11 @@ void relay_object_used(struct relay *r, const char *name)
 void relay_object_gone(struct relay *r, const Flm__ObjectGone *gone)
 {
     struct object *o = find(r, gone->name);
-    if (o && o->version <= gone->version)
-        forget(o);
+    forget_bases(r, gone->name, gone->version);
+    if (!o || o->version > gone->version)
+        return;
+    o->base = gone->patched && o->data->ready;
+    forget(o);
 }
 
 void relay_objects_lose(struct relay *r, struct slot *slot)

@@ -106,7 +106,7 @@ void slot_drop_update(struct slot *slot)
         flm__common__free_unpacked(slot->update, NULL);
     slot->update = NULL;
     if (slot->coming)
-        relay_common_release(slot->agent->relay, slot->coming);
+        relay_shared_leave(slot->coming);
     slot->coming = NULL;
 }
 
@@ -117,7 +117,7 @@ void slot_leave_session(struct slot *slot)
     slot->common_version = 0;
     slot->log.session[0] = 0;
     if (slot->common)
-        relay_common_release(slot->agent->relay, slot->common);
+        relay_shared_leave(slot->common);
     slot->common = NULL;
 }
 

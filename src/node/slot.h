@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 
 struct agent;
-struct common;
+struct shared;
 struct held_blob;
 
 enum slot_state {
@@ -86,10 +86,10 @@ struct slot {
     unsigned failures;       /* lives in a row that never connected */
     Flm__Bind *bind;         /* to be given as soon as the right process is there; owned */
     int bind_fd;             /* its common data, -1: none */
-    struct common *common;   /* relay: held for the session */
+    struct shared *common;   /* relay: held for the session */
     uint64_t common_version; /* that the executor was sent last; 0: none */
     Flm__Common *update;     /* relay: to be given once `coming` is there; owned */
-    struct common *coming;
+    struct shared *coming;
     uv_timer_t timer; /* EMPTY: next try; STARTING: too slow; LEAVING: SIGKILL */
     struct log log;
     struct log_stream *out, *err;

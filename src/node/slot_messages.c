@@ -303,8 +303,8 @@ static void bind_is_ready(struct slot *slot, int fd, const char *text)
     }
     slot_tell_bind_failed(slot, text);
     slot_drop_bind(slot);
-    if (fd >= 0 && slot->common) /* else nobody has it any more */
-        relay_common_release(slot->agent->relay, slot->common);
+    if (slot->common)
+        relay_shared_leave(slot->common);
     slot->common = NULL;
     slot->replaced = false;
 }
@@ -316,7 +316,7 @@ static void give_update(struct slot *slot, int *fd)
     flm__watch_send(slot->watch, &m, fd, 1);
     slot->common_version = slot->update->common->version;
     if (slot->common)
-        relay_common_release(slot->agent->relay, slot->common);
+        relay_shared_leave(slot->common);
     slot->common = slot->coming;
     slot->coming = NULL;
 }
@@ -335,6 +335,8 @@ static void update_is_ready(struct slot *slot, int fd, const char *text)
         taken.text = (char *)(uintptr_t)text;
         FLM__MESSAGE(m, common_taken, COMMON_TAKEN, &taken);
         agent_tell(slot->agent, &m, NULL, 0);
+        if (slot->coming)
+            relay_shared_leave(slot->coming);
         slot->coming = NULL;
     }
     flm__common__free_unpacked(slot->update, NULL);

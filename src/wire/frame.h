@@ -19,7 +19,7 @@ enum {
     FLM__FRAME_HEADER = 16,
     FLM__FRAME_MAX = 8 << 20, /* largest message, bytes */
     FLM__FRAME_FDS = 5,       /* most descriptors with one message */
-    FLM__PROTOCOL_VERSION = 5,
+    FLM__PROTOCOL_VERSION = 6,
 };
 
 struct flm__frame {

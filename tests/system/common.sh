@@ -74,6 +74,10 @@ for transport in $(transports); do
     printf '[application]\nname = exec\nshim = exec\ncommand = bash -c "cat $FLM_COMMON; printf /$FLM_COMMON_VERSION/$FLM_COMMON_SIZE"\n' >exec.app
     run "$updates" -a exec.app -r 3 -t data
     check_equal 'commands get the newest' $'Succeed [data 1/1/6] \nhalf\nSucceed [data 2/2/6] \nSucceed [data 3/3/6] ' "$out"
+    # shellcheck disable=SC2016
+    printf '[application]\nname = print\nshim = exec\ncommand = bash -c "head -c 96 $FLM_COMMON"\n' >print.app
+    run "$FLM_BUILDDIR/tests/system/patches" print.app 0
+    check_equal 'threads patch at the same time, one after the other' "version 241: $(printf %s 0010{,}{,,}{,}{,})" "$out$err"
     engine_end
 
     # flmd is killed: the newest version is in the journal, and executors that survive have that or get it. Over
@@ -92,6 +96,8 @@ for transport in $(transports); do
     check "a client goes on with another flmd ($transport)" wait "$rounds"
     check_match 'with every version' "$(cat rounds.log)" '^versions 1\.\.[0-9]+ tasks 3000 wrong 0 '
     last=$(sed -n 's/^versions 1\.\.\([0-9]*\) .*/\1/p' rounds.log)
+    run "$FLM_BUILDDIR/tests/system/patches" print.app 1
+    check_equal 'in a durable session, too' "version 241: $(printf %s 0010{,}{,,}{,}{,})" "$out$err"
     run "$updates" -l "$service" -I keep -D journal -r 2 -n 10 "${how[@]}"
     check_match 'another client is told the newest' "$out$err" "^versions $last\\.\\.$((last + 2)) tasks 20 wrong 0 "
     engine_end

@@ -106,3 +106,25 @@ for name in "${!agents[@]}"; do kill -CONT "${agents[$name]}" 2>/dev/null; done
 wait_for 'a session ends while a node reads' bash -c '[ "$(view .state)" = Closed ]'
 wait_for 'then no node keeps its data' keeps_none
 engine_end
+
+# A node that lives, and from which nothing comes: who reads there is told to read elsewhere.
+slow_source() {
+    export LD_PRELOAD=$FLM_BUILDDIR/tests/system/.libs/stall.so FLM_STALL=$TEST_DIR/stall
+    nodes slow
+    unset LD_PRELOAD
+    id=slow
+    session -c 100000 -r 0
+    spread 1
+    touch stall
+    nodes reader
+    spread 2
+    check_equal 'a node reads from flmd when another is too slow' 800000 \
+        "$(view '.common_nodes[] | select(.node == "reader" and .from == "flmd") | .bytes')"
+    check_match 'which is said' "$(grep 'could not read' flmd.log)" 'node reader could not read .* from node slow: '
+    check_equal 'that one lives, and all have entered with the right bytes' '' "$(view .trouble; kill -0 "${agents[slow]}" 2>&1)"
+    rm stall
+}
+agents=()
+engine --backend none --state-dir "$TEST_DIR/slow-state" --loss-time 3000
+[ -n "${FLM_TEST_SANITIZERS:-}" ] || slow_source # they want to be loaded first
+engine_end

@@ -12,7 +12,7 @@
  * prints who ran them) make FILE, await FILE, nonsense BYTES SIZE (a task with SIZE bytes of input, before
  * which stand BYTES that are no list of objects, or name this as the one that its output becomes; prints
  * what became of it) become NAME SIZE LETTER WHAT (a task whose output becomes this object, "a" or "a=3"),
- * becoming ... (the same, and goes on)
+ * becoming ... (the same, and goes on), asking NAME WHAT (as task, and goes on)
  *
  * Prints one line for each: "VERSION SIZE FIRST-BYTES", "ok VERSION" or the error's name and text.
  */
@@ -253,6 +253,13 @@ static int become(void)
     return rc < 0;
 }
 
+static void ask(void)
+{
+    char text[420];
+    int n = snprintf(text, sizeof(text), "%s 0 %s", words[1], words[2]);
+    flm_run_task(session, text, (size_t)n, on_input, NULL);
+}
+
 static void wait_inputs(unsigned n, bool executors)
 {
     while (done < n)
@@ -312,6 +319,8 @@ static bool step_inputs(void)
         wait_inputs(told + 1, false);
     else if (strcmp(verb, "becoming") == 0)
         become();
+    else if (strcmp(verb, "asking") == 0)
+        ask();
     else if (strcmp(verb, "nonsense") == 0)
         nonsense();
     else if (strcmp(verb, "make") == 0 || strcmp(verb, "await") == 0)

@@ -1,5 +1,5 @@
-/* Common data on their way to nodes: who is told to read where, whatever is lost, late or crossed on the
- * way. What spread.c needs of flmd is played here. */
+/* Common data and objects on their way to nodes: who is told to read where, whatever is lost, late or
+ * crossed on the way. What spread.c needs of flmd is played here. */
 #include "manager/spread.h"
 
 #include "manager/say.h"
@@ -34,17 +34,17 @@ static int exposing;
 
 int peer_send(struct peer *p, const Flm__Message *m, const int *fds, unsigned n_fds)
 {
-    const Flm__CommonSource *s = m->common_source;
+    const Flm__SharedSource *s = m->shared_source;
     char name = (char)('a' + (p - peers));
     size_t n = strlen(said);
     (void)fds;
     assert_int_equal(n_fds, 0);
-    if (m->body_case == FLM__MESSAGE__BODY_COMMON_FREE) {
-        assert_int_equal(m->common_free->id, blob.id);
+    if (m->body_case == FLM__MESSAGE__BODY_SHARED_FREE) {
+        assert_int_equal(m->shared_free->id, blob.id);
         snprintf(said + n, sizeof(said) - n, " %c:free", name);
         return 0;
     }
-    assert_int_equal(m->body_case, FLM__MESSAGE__BODY_COMMON_SOURCE);
+    assert_int_equal(m->body_case, FLM__MESSAGE__BODY_SHARED_SOURCE);
     assert_int_equal(s->id, blob.id);
     if (s->code < 0) {
         snprintf(said + n, sizeof(said) - n, " %c:none", name);
@@ -125,7 +125,7 @@ static void show(unsigned i)
 
 static void tell_read(unsigned i, int code, bool open, uint64_t attempt)
 {
-    Flm__CommonAt at = FLM__COMMON_AT__INIT;
+    Flm__SharedAt at = FLM__SHARED_AT__INIT;
     at.id = blob.id;
     at.attempt = attempt;
     at.code = code;
@@ -137,7 +137,7 @@ static void tell_read(unsigned i, int code, bool open, uint64_t attempt)
 
 static void tell_gone(unsigned i, uint64_t number)
 {
-    Flm__CommonGone gone = FLM__COMMON_GONE__INIT;
+    Flm__SharedGone gone = FLM__SHARED_GONE__INIT;
     gone.id = blob.id;
     gone.number = number;
     spread_unused(&nodes[i], &gone);
@@ -149,6 +149,8 @@ static void take(const char *what)
     unsigned i = (unsigned)(what[n - 1] - 'a');
     if (strncmp(what, "show ", 5) == 0)
         show(i);
+    else if (strncmp(what, "made by ", 8) == 0)
+        attempts[i] = shown[i] = spread_keep(&blob, &nodes[i]);
     else if (strncmp(what, "has ", 4) == 0)
         tell_read(i, 0, true, attempts[i]);
     else if (strncmp(what, "has, closed ", 12) == 0)
@@ -196,6 +198,7 @@ static void run(const struct step *steps)
         blob_release(&blob);
     }
     assert_null(manager.spreads);
+    assert_null(manager.spreading);
 }
 
 static void rules(void **state)
@@ -321,6 +324,23 @@ static void rules(void **state)
          {"has a", ""},
          {"gone a", "a:free"},
          {"show a", "a:flmd"}},
+        /* A node has made it: flmd has it from there, and sends no more than it would otherwise. */
+        {{"made by a", ""},
+         {"has a", ""},
+         {"show b", "b:a"},
+         {"show c", "c:a"},
+         {"show d", ""},
+         {"has b", "d:b"}},
+        {{"made by a", ""},
+         {"show b", "b:flmd"},
+         {"show c", ""},
+         {"has a", "c:a"},
+         {"gone a", ""},
+         {"has c", "a:free"}},
+        {{"made by a", ""}, {"gone a", ""}, {"has a", "a:free"}},
+        {{"made by a", ""}, {"no memory a", "a:none"}, {"show a", "a:flmd"}},
+        {{"made by a", ""}, {"show b", "b:flmd"}, {"show c", ""}, {"lost a", "c:flmd"}},
+        {{"made by a", ""}, {"newer", ""}, {"has a", ""}, {"no blob", ""}, {"gone a", "a:free"}},
         /* There is a newer version: those that read this one still hold it. */
         {{"show a", "a:flmd"},
          {"show b", "b:flmd"},

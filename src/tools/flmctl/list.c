@@ -174,6 +174,7 @@ static int list_objects(struct flmctl *ctl)
         {"version", "Version", REPORT_RIGHT},
         {"size", "Bytes", REPORT_RIGHT},
         {"held", "Held", REPORT_RIGHT},
+        {"sent", "Sent", REPORT_RIGHT},
         {"place", "In", 0},
         {"nodes", "Nodes", REPORT_WRAP},
     };
@@ -189,6 +190,7 @@ static int list_objects(struct flmctl *ctl)
         report_number(r, (int64_t)list[i].version);
         report_number(r, (int64_t)list[i].size);
         report_number(r, list[i].held);
+        report_number(r, (int64_t)list[i].sent);
         report_text(r, list[i].spilled ? "file" : "memory");
         report_list(r, list[i].nodes);
     }
