@@ -86,12 +86,10 @@ struct blob *blob_hold(struct blob *b)
 /* Once. object NULL: it becomes none. False: nobody is there to be told. */
 static bool tell_origin(struct blob *b, const char *object, uint64_t version)
 {
-    const struct manager *m = b->manager;
     const struct executor *e =
-        b->origin.executor < m->n_executors ? m->executors[b->origin.executor] : NULL;
-    bool there = b->origin.birth && e && e->birth == b->origin.birth && e->node && e->node->peer;
+        b->origin.birth ? executor_of(b->manager, b->origin.executor, b->origin.birth) : NULL;
     b->origin.birth = 0;
-    if (!there)
+    if (!e)
         return false;
     Flm__BlobDone done = FLM__BLOB_DONE__INIT;
     done.id = b->origin.id;

@@ -11,9 +11,8 @@ struct blob {
     uint64_t size;
     int fd;
     unsigned refs;
-    bool reused; /* who made it puts others there later: its mapping is kept */
-    bool remote; /* it is with a client: see direct.h. No fd; address and key are the client's */
-
+    bool reused;           /* who made it puts others there later: its mapping is kept */
+    bool remote;           /* it is with a client: see direct.h. No fd; address and key are the client's */
     bool shown;            /* another process has its descriptor: it is not ours to use again */
     const void *map;       /* when it was needed here */
     struct flm__room room; /* read by us: its memory, which is used again; else fd is -1 */

@@ -37,6 +37,12 @@ static struct executor *free_place(struct manager *m)
     return NULL;
 }
 
+struct executor *executor_of(const struct manager *m, unsigned id, uint64_t birth)
+{
+    struct executor *e = id < m->n_executors ? m->executors[id] : NULL;
+    return e && e->birth == birth && e->node && e->node->peer ? e : NULL;
+}
+
 struct executor *executor_new(struct manager *m, struct node *node, const Flm__Slot *slot)
 {
     struct executor *e = free_place(m);

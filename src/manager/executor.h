@@ -91,6 +91,9 @@ struct executor {
 
 struct executor *executor_new(struct manager *m, struct node *node, const Flm__Slot *slot);
 
+/* The one with this id, if it still is the process of that birth, and its agent is there; else NULL. */
+struct executor *executor_of(const struct manager *m, unsigned id, uint64_t birth);
+
 /* Messages of its agent. */
 void executor_up(struct executor *e, const Flm__ExecutorUp *up);
 void executor_lost(struct executor *e, const Flm__ExecutorLost *lost);

@@ -85,7 +85,7 @@ static inline struct blob *flow_blob(const struct flm__record *r)
 /* Of a stored task; NULL: it is in the record. */
 static inline struct blob *flow_input(const struct flm__record *task)
 {
-    return task->flags & FLM__RECORD_BLOB ? flow_blob(task) : NULL;
+    return __builtin_expect(task->flags & FLM__RECORD_BLOB, 0) ? flow_blob(task) : NULL;
 }
 
 /* A task that is met and cannot be sent: finished ones are passed, those whose input is still on the way

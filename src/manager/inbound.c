@@ -77,6 +77,12 @@ static void untake(struct session *s, struct task_ref ref, int status)
     outbound_credit(s);
 }
 
+static void end_without_input(struct session *s, struct task_ref ref, int reason, int code, const char *why)
+{
+    outbound_end_waiting(
+        s, ref, &(struct ending){.state = FLM_TASK_FAILED, .reason = reason, .code = code, .text = why});
+}
+
 /* False: there is no memory, and the task has ended. */
 static bool start_fetch(struct peer *p, struct session *s, struct task_ref ref,
                         const struct flm__blob_ref *where)
@@ -101,11 +107,8 @@ static bool start_fetch(struct peer *p, struct session *s, struct task_ref ref,
         untake(s, ref, FLM_ENOMEM);
         return false;
     }
-    outbound_end_waiting(s, ref,
-                         &(struct ending){.state = FLM_TASK_FAILED,
-                                          .reason = FLM_REASON_OUT_OF_MEMORY,
-                                          .code = FLM_ENOMEM,
-                                          .text = "the session manager has no memory for the input"});
+    end_without_input(s, ref, FLM_REASON_OUT_OF_MEMORY, FLM_ENOMEM,
+                      "the session manager has no memory for the input");
     return false;
 }
 
@@ -119,11 +122,8 @@ bool inbound_fetch(struct session *s, struct task_ref ref)
         flow_skip(ref);
         return true;
     }
-    outbound_end_waiting(s, ref,
-                         &(struct ending){.state = FLM_TASK_FAILED,
-                                          .reason = FLM_REASON_DISCONNECTED,
-                                          .code = FLM_EDISCONNECTED,
-                                          .text = "the client that has the input is gone"});
+    end_without_input(s, ref, FLM_REASON_DISCONNECTED, FLM_EDISCONNECTED,
+                      "the client that has the input is gone");
     return false;
 }
 
@@ -144,11 +144,8 @@ static void claim_fetched(struct session *s, struct task_ref ref, struct blob *b
     if (!blob && s->durability) {
         untake(s, ref, status);
     } else if (!blob) {
-        outbound_end_waiting(s, ref,
-                             &(struct ending){.state = FLM_TASK_FAILED,
-                                              .reason = FLM_REASON_DISCONNECTED,
-                                              .code = status,
-                                              .text = "the input could not be read from the client"});
+        end_without_input(s, ref, FLM_REASON_DISCONNECTED, status,
+                          "the input could not be read from the client");
         outbound_credit(s);
     } else if (r->flags & SESSION_CANCEL_WANTED || s->state == SESSION_CANCELLING) {
         session_end_waiting(s, ref);
@@ -332,11 +329,7 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
     if (blob)
         remember_blob(ref, blob, where->size);
     else
-        outbound_end_waiting(s, ref,
-                             &(struct ending){.state = FLM_TASK_FAILED,
-                                              .reason = FLM_REASON_OUT_OF_MEMORY,
-                                              .code = error.code,
-                                              .text = error.text});
+        end_without_input(s, ref, FLM_REASON_OUT_OF_MEMORY, error.code, error.text);
 }
 
 /* Why no task enters the journal now; NULL: there is no reason. After one was refused none is taken until

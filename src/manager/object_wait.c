@@ -142,9 +142,8 @@ void object_waits_gone(struct peer *p)
 static void show(struct object_wait *read, const flm_error *error)
 {
     struct executor_wait *w = (struct executor_wait *)((char *)read - offsetof(struct executor_wait, read));
-    struct manager *m = w->manager;
-    struct executor *e = w->executor < m->n_executors ? m->executors[w->executor] : NULL;
-    if (e && e->birth == w->birth && e->node && e->node->peer)
+    struct executor *e = executor_of(w->manager, w->executor, w->birth);
+    if (e)
         object_show(e, &w->get, error);
     free(w);
 }

@@ -457,9 +457,7 @@ static inline bool deliver_plain(struct executor *e, struct session *s, struct t
         if (__builtin_expect(!to, 0))
             return false;
         *to = *r; /* as it was checked, whatever the executor writes now */
-        to->flags = __builtin_expect(queue_record(ref)->flags & FLM__RECORD_BLOB, 0)
-                        ? direct_flag(flow_blob(queue_record(ref)))
-                        : 0;
+        to->flags = held_flag(queue_record(ref));
         to->cookie = queue_record(ref)->cookie;
         to->lane = (uint16_t)e->id;
         flm__record_copy_payload(to + 1, flm__record_payload(record), bytes - FLM__RECORD_HEADER);

@@ -48,8 +48,8 @@ static void fetched(void *arg, struct blob *blob, int status)
 {
     struct fetch *f = arg;
     struct manager *m = f->manager;
-    struct executor *e = f->executor < m->n_executors ? m->executors[f->executor] : NULL;
-    if (!e || e->birth != f->birth || !e->node || !e->node->peer) {
+    struct executor *e = executor_of(m, f->executor, f->birth);
+    if (!e) {
         /* nobody waits for it any more */
     } else if (blob && keep(e, f->id, blob)) {
         blob->origin.executor = f->executor;

@@ -70,17 +70,22 @@ bool flm__source_known(const struct flm__sources *sources, uint64_t number)
     return find(sources, number) != NULL;
 }
 
-/* The keys are nobody's. */
-static int connect_to(const struct flm__sources *sources, struct flm__source *source, flm_error *error)
+int flm__connect_to_read(const struct flm__fabric_ops *ops, struct flm__fabric *fabric, const void *address,
+                         size_t size, struct flm__link **out, flm_error *error)
 {
     uint64_t keys[2];
+    if (flm__random(keys, sizeof(keys)) < 0)
+        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
+    return ops->connect(fabric, address, size, keys[0], keys[1], out, error);
+}
+
+static int connect_to(const struct flm__sources *sources, struct flm__source *source, flm_error *error)
+{
     if (source->link && !sources->ops->failed(source->link))
         return 0;
     cut(source);
-    if (flm__random(keys, sizeof(keys)) < 0)
-        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
-    return sources->ops->connect(sources->fabric, source->address, source->size, keys[0], keys[1],
-                                 &source->link, error);
+    return flm__connect_to_read(sources->ops, sources->fabric, source->address, source->size, &source->link,
+                                error);
 }
 
 int flm__source_read(struct flm__sources *sources, uint64_t number, void *dst,

@@ -12,6 +12,10 @@
 #include "wire/frame.h"
 #include "wire/record.h"
 
+/* A link on which we only read, so its keys are nobody's. */
+int flm__connect_to_read(const struct flm__fabric_ops *ops, struct flm__fabric *fabric, const void *address,
+                         size_t size, struct flm__link **out, flm_error *error);
+
 struct flm__source;
 
 struct flm__sources {

@@ -86,17 +86,6 @@ static void on_read(void *arg, int status)
         pull->on_done(pull);
 }
 
-/* Only reads go over a link to another node, so its keys are nobody's. */
-static int connect_to_node(struct pull *pull, flm_error *error)
-{
-    const struct relay *relay = pull->relay;
-    uint64_t keys[2];
-    if (flm__random(keys, sizeof(keys)) < 0)
-        return flm__error_set(error, FLM_EINTERNAL, "no random numbers");
-    return relay->ops->connect(relay->fabric, pull->node, pull->from.node_size, keys[0], keys[1],
-                               &pull->link, error);
-}
-
 static int read_of_client(struct pull *pull, flm_error *error)
 {
     const struct flm__blob_ref where = {
@@ -111,7 +100,9 @@ static int begin_read(struct pull *pull, flm_error *error)
     const struct pull_source *from = &pull->from;
     if (from->client)
         return read_of_client(pull, error);
-    int rc = from->node_size ? connect_to_node(pull, error) : 0;
+    int rc = from->node_size ? flm__connect_to_read(relay->ops, relay->fabric, pull->node, from->node_size,
+                                                    &pull->link, error)
+                             : 0;
     if (rc < 0)
         return rc;
     rc = relay->ops->read(pull->link ? pull->link : relay->link, (char *)pull->room.map + from->offset,

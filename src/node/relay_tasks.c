@@ -108,6 +108,18 @@ static void pass_payload(struct relay *r, struct lane *l, const struct flm__reco
     l->pull = NULL;
 }
 
+/* The first task that is held will not be run. A pull speaks for itself, when it is done, and who gave up
+ * has spoken. */
+static void let_go(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data)
+{
+    if (!l->pull && !l->unreadable)
+        drop_task(r, relay_lane_index(r, l), rec, data);
+    relay_pull_drop(l->pull);
+    l->pull = NULL;
+    l->unreadable = false;
+    l->waits_since = 0;
+}
+
 /* A task that was given back goes to the executor without its payload: there it only counts. */
 static void put_empty(struct relay *r, struct lane *l, const struct flm__record *rec, const void *data,
                       char *room)
@@ -115,13 +127,7 @@ static void put_empty(struct relay *r, struct lane *l, const struct flm__record 
     struct flm__record stripped = *rec;
     if (!(rec->flags & FLM__RECORD_BLOB))
         return;
-    if (l->pull)
-        relay_pull_drop(l->pull); /* it speaks for itself, when it is done */
-    else if (!l->unreadable)
-        drop_task(r, relay_lane_index(r, l), rec, data);
-    l->pull = NULL;
-    l->unreadable = false;
-    l->waits_since = 0;
+    let_go(r, l, rec, data);
     stripped.flags &= (uint8_t)~FLM__RECORD_BLOB;
     memcpy(room, &stripped, sizeof(stripped));
 }
@@ -249,12 +255,7 @@ void relay_drop_held(struct relay *r, struct lane *l)
     while (relay_holds(l)) {
         struct flm__record rec;
         uint32_t bytes = flm__record_read(l->held + l->held_start, l->held_end - l->held_start, &rec);
-        if (!l->pull && !l->unreadable) /* that one speaks for itself, when it is done, or has spoken */
-            drop_task(r, relay_lane_index(r, l), &rec, l->held + l->held_start);
-        relay_pull_drop(l->pull);
-        l->pull = NULL;
-        l->unreadable = false;
-        l->waits_since = 0;
+        let_go(r, l, &rec, l->held + l->held_start);
         l->held_start += bytes;
     }
     free(l->held);

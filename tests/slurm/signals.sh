@@ -19,11 +19,13 @@ nothing_was_charged() {
 
 commands() {
     : >begun
-    start exec flmexec -k 'echo {} >>begun; sleep 2 && echo {}' ::: {1..12}
+    rm -f go # none ends before its job has
+    start exec flmexec -k 'echo {} >>begun; until test -e go; do sleep 0.2; done; echo {}' ::: {1..12}
     exec=$pid
     two_blocks commands
     scancel -s TERM "$victim.0"
     wait_for 'commands: its job ends' bash -c "! squeue -h -o %i -t R | grep -qx $victim"
+    touch go
     wait "$exec"
     check_equal 'commands: flmexec ends well' 0 $?
     check_equal 'commands: each has its output once' "$(seq 12)" "$(cat exec.log)"
