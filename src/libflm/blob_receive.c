@@ -29,10 +29,12 @@ struct flm__blob_read {
     flm_client *client;
     bool reading;    /* the output */
     bool told;       /* the session manager has heard of the output */
+    bool given_up;   /* the provider may write there still; the task is run again */
     bool held;       /* somebody may read the input: counted in client->n_held */
     uint64_t id;     /* of the output */
     uint64_t source; /* not 0: it is with this node; if it cannot be read there the task is run again */
-    void *copy;      /* of one that is not large; NULL: it is, or there is none */
+    int64_t since_ns;
+    void *copy;             /* of one that is not large; NULL: it is, or there is none */
     uint32_t slot, session; /* the task's */
     struct flm_result result;
     struct flm__result_blob blob;
@@ -269,6 +271,7 @@ static int start_read(flm_client *c, uint32_t slot, const struct flm__blob_ref *
     }
     b->id = ref->id;
     b->source = ref->source;
+    b->since_ns = ref->source ? flm__now_ns() : 0;
     b->reading = true;
     DL_APPEND(c->reads, b);
     flm_error error;
@@ -337,6 +340,34 @@ static void tell_of_held(flm_client *c)
     }
 }
 
+static void give_up(struct flm__blob_read *b)
+{
+    flm__blob_say_unread(b->client, b->id, FLM_ETIMEDOUT);
+    b->told = b->given_up = true;
+    b->client->n_held -= b->held;
+    b->held = false;
+}
+
+bool flm__blob_give_up_silent(flm_client *c, int64_t now_ns)
+{
+    bool any = false;
+    uint64_t silent = 0;
+    struct flm__blob_read *b;
+    DL_FOREACH(c->reads, b)
+    {
+        if (!b->source || !b->reading || b->given_up)
+            continue;
+        any = true;
+        if (flm__source_silent(&c->sources, b->source, b->since_ns, now_ns)) {
+            give_up(b);
+            silent = b->source;
+        }
+    }
+    if (silent)
+        flm__source_cut(&c->sources, silent); /* the next one in a second */
+    return any;
+}
+
 unsigned flm__blob_deliver_reads(flm_client *c)
 {
     unsigned n = 0;
@@ -350,6 +381,10 @@ unsigned flm__blob_deliver_reads(flm_client *c)
         struct flm__blob_read *b = c->reads_done;
         uint32_t slot = slot_of(c, b);
         LL_DELETE(c->reads_done, b);
+        if (b->given_up) {
+            free_read(b);
+            continue;
+        }
         if (!b->id) {
             c->result_number = b->number;
             if (slot != FLM__NO_SLOT)

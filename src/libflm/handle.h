@@ -464,6 +464,8 @@ void flm__blob_free_orphans(flm_client *c, bool all);
 /* The manager hears that we have read it; code < 0: that we cannot. */
 void flm__blob_say_done(flm_client *c, uint64_t id);
 void flm__blob_say_unread(flm_client *c, uint64_t id, int code);
+/* Outputs on nodes of which nothing comes: their tasks run again. True: some are being read. */
+bool flm__blob_give_up_silent(flm_client *c, int64_t now_ns);
 /* Takes a blob that was announced; false: it has not come. */
 bool flm__blob_take_arrived(flm_client *c, uint64_t id, struct flm__result_blob *out);
 /* The same; it was sent before what refers to it, so it is on the socket, and a moment passes only when

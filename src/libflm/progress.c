@@ -1,4 +1,5 @@
 /* One turn of the client: what came is delivered, what can go goes. */
+#include "base/time.h"
 #include "libflm/handle.h"
 #include "libflm/reconnect.h"
 #include "net/ring.h"
@@ -117,6 +118,8 @@ static void look(flm_client *c)
     c->until_look = LOOK_TURNS;
     if (c->conn)
         flm__control_read(c);
+    if (c->reads && c->fabric)
+        flm__blob_give_up_silent(c, flm__now_ns());
     if (flm__ring_is(c->link) && flm__ring_broken(c->link))
         flm__client_lost(c, FLM_EPROTO, "the session manager wrote nonsense into the ring");
 }

@@ -131,13 +131,20 @@ void flm__wait_disarm_fd(flm_client *c)
     read_event(c->timer);
 }
 
+/* Looks for peers that say nothing. True: look again in a second. */
+static bool tick(flm_client *c, int64_t now_ns)
+{
+    bool reading = flm__blob_give_up_silent(c, now_ns);
+    return c->fabric_ops->tick(c->fabric, now_ns) || reading;
+}
+
 void flm__wait_arm_fd(flm_client *c)
 {
     if (c->epoll < 0)
         return;
     c->armed = true;
     if (c->fabric)
-        c->fabric_ops->tick(c->fabric, flm__now_ns());
+        tick(c, flm__now_ns());
     if (c->conn) {
         struct epoll_event e = {.events = EPOLLIN | (flm__conn_pending(c->conn) ? (uint32_t)EPOLLOUT : 0)};
         epoll_ctl(c->epoll, EPOLL_CTL_MOD, flm__conn_fd(c->conn), &e);
@@ -174,7 +181,7 @@ static void sleep_in_poll(flm_client *c, const struct flm__wait *w)
         until = flm__reconnect_next(c);
     if (c->fabric) {
         int64_t now = flm__now_ns(), soon = now + (fabric < 0 ? NO_FD_NS : TICK_NS);
-        if ((c->fabric_ops->tick(c->fabric, now) || fabric < 0) && (until == FLM__FOR_EVER || soon < until))
+        if ((tick(c, now) || fabric < 0) && (until == FLM__FOR_EVER || soon < until))
             until = soon;
     }
     c->sleeping = true;

@@ -117,6 +117,8 @@ static bool is_used(const struct manager *m, const struct block *b)
     {
         if (n->block_number != b->number)
             continue;
+        if (n->unread_bytes)
+            return true; /* outputs that lie there */
         for (unsigned i = 0; i < n->n_slots; i++)
             if (n->lanes[i]->session || n->lanes[i]->n)
                 return true;

@@ -25,7 +25,9 @@ const char *executor_state_name(const struct executor *e)
         return "Failed";
     if (e->lent_to)
         return "Lent";
-    return e->node && e->node->drained && e->state == EXECUTOR_IDLE ? "Drained" : state_names[e->state];
+    return e->node && e->node->drained && !e->node->unread_bytes && e->state == EXECUTOR_IDLE
+               ? "Drained"
+               : state_names[e->state];
 }
 
 /* An executor that lost its node leaves a place in the table that a new one takes. */

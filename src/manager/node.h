@@ -25,6 +25,7 @@ struct node {
     size_t fabric_address_size;
     int64_t heard_ns; /* last sign of life of a relay */
     uint64_t ping;
+    uint64_t unread_bytes; /* of outputs that clients have not read there yet, see unread.h */
     bool coming_back; /* with executors that outlived an earlier session manager: more will be said of them
                        */
 };

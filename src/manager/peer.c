@@ -138,8 +138,8 @@ void peer_end(struct peer *p, const char *why)
     if (was == PEER_CLIENT) {
         HASH_DEL(p->manager->clients, p);
         direct_peer_gone(p);
-        unread_client_gone(p);
         client_gone(p);
+        unread_client_gone(p);
     }
     if (was == PEER_NODE && p->node)
         node_gone(p->node, why);

@@ -66,7 +66,7 @@ struct peer {
     UT_hash_handle hh;            /* in manager->clients */
     struct peer_address *address; /* NULL: it has no fabric link, or nobody can read there */
     bool not_direct;              /* some node could not */
-    bool reads_no_nodes;          /* it could not read on some node, either */
+    uint64_t unreadable;          /* number of a node on which it could not read, either, and 1; 0: none */
     struct session *attached;     /* list by session->next_attached */
     struct session *blocked;      /* sessions with results in their outbox, list by next_blocked */
     bool wants_room;              /* the link has no room for some of these */

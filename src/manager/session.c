@@ -376,6 +376,8 @@ void session_client_lost(struct session *s)
     if (!s->detached && grace && s->state == SESSION_OPEN)
         s->detached = s->graced = true; /* so results wait, too */
     session_detach(s);
+    if (s->detached)
+        unread_run_again(s);
     if (!s->detached) {
         session_cancel(s, "its client is gone");
     } else if (s->graced) {
@@ -535,6 +537,7 @@ void session_cancel(struct session *s, const char *why)
     events_add(&s->events, FLM_ECANCELLED, 0, -1, "cancelled: %s", why);
     for (unsigned i = 0; i < s->n_bound; i++)
         stop_executor(s->bound[i]);
+    unread_run_again(s);
     sweep_begin(s);
 }
 

@@ -73,7 +73,9 @@ struct session {
     struct session *next_dirty, *next_syncing;
     bool in_syncing;
     struct results *results; /* NULL: they go to no file */
-    struct unread *unread;   /* tasks whose output the client reads elsewhere, see unread.h */
+    struct unread *unread;   /* tasks whose output the client reads elsewhere, see unread.h, */
+    uint64_t unread_bytes;   /* so much of it, */
+    unsigned n_unread;       /* so many */
     uint64_t clients;        /* so many have attached */
     uint64_t fetching_task;  /* of a durable session, which has one at a time */
     struct deferred *syncs;  /* requests to answer when all is durable */
@@ -191,7 +193,7 @@ static inline uint64_t session_newest(const struct session *s)
 /* Results wait beyond the limit: no more tasks are started. */
 static inline bool session_results_full(const struct session *s)
 {
-    return s->outbox.bytes > s->result_bytes;
+    return s->outbox.bytes + s->unread_bytes > s->result_bytes;
 }
 
 /* Its tasks may be started. */

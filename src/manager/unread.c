@@ -17,18 +17,19 @@
 struct unread {
     uint64_t id;                /* of the output, for the client: key of the hash */
     struct unread *prev, *next; /* in session->unread */
-    struct session *session;
+    struct session *session;    /* NULL: its task has ended, or runs again; the client may still look */
     struct task_ref ref;
+    uint64_t client;   /* number */
     struct node *node; /* NULL: it is lost */
     unsigned lane;
-    uint64_t there; /* its id, for the node */
+    uint64_t there, size; /* its id, for the node */
     UT_hash_handle hh;
 };
 
 static bool can_read(const struct session *s, const struct executor *e)
 {
     const struct peer *p = s->client;
-    return p && p->state == PEER_CLIENT && direct_client(s) && !p->reads_no_nodes &&
+    return p && p->state == PEER_CLIENT && direct_client(s) && !p->unreadable &&
            e->node->fabric_address_size && outbox_empty(&s->outbox);
 }
 
@@ -42,15 +43,20 @@ static struct unread *add(struct executor *e, struct session *s, struct task_ref
     *u = (struct unread){.id = ++m->next_blob,
                          .session = s,
                          .ref = ref,
+                         .client = s->client->number,
                          .node = e->node,
                          .lane = e->lane,
-                         .there = where->id};
+                         .there = where->id,
+                         .size = where->size};
     HASH_ADD(hh, m->unread, id, sizeof(u->id), u);
     if (!flm__hash_added(&u->hh)) {
         free(u);
         return NULL;
     }
     DL_APPEND(s->unread, u);
+    s->unread_bytes += u->size;
+    s->n_unread++;
+    e->node->unread_bytes += u->size;
     return u;
 }
 
@@ -79,13 +85,6 @@ bool unread_send(struct executor *e, struct session *s, struct task_ref ref,
     return true;
 }
 
-static void take_out(struct unread *u)
-{
-    HASH_DEL(u->session->manager->unread, u);
-    DL_DELETE(u->session->unread, u);
-    free(u);
-}
-
 /* Its executor may use the memory again. */
 static void tell_node(const struct unread *u)
 {
@@ -93,62 +92,93 @@ static void tell_node(const struct unread *u)
     done.id = u->there;
     done.lane = u->lane;
     FLM__MESSAGE(m, blob_done, BLOB_DONE, &done);
-    if (u->node && u->node->peer)
+    if (u->node->peer)
         peer_send(u->node->peer, &m, NULL, 0);
 }
 
-static void was_read(struct unread *u)
+/* The client looks there no more. */
+static void forget(struct manager *m, struct unread *u)
+{
+    if (u->node) {
+        u->node->unread_bytes -= u->size;
+        tell_node(u);
+    }
+    HASH_DEL(m->unread, u);
+    free(u);
+}
+
+/* The session has nothing to do with it any more. */
+static void leave_session(struct unread *u)
 {
     struct session *s = u->session;
+    DL_DELETE(s->unread, u);
+    s->unread_bytes -= u->size;
+    s->n_unread--;
+    u->session = NULL;
+}
+
+static void was_read(struct session *s, struct task_ref ref)
+{
     s->running--;
     s->succeed++;
     s->manager->tasks++;
-    outbound_finish_task(s, u->ref);
+    outbound_finish_task(s, ref);
     outbound_credit(s);
 }
 
-static void was_not_read(struct unread *u, struct peer *client, int code)
+static void was_not_read(struct peer *client, const struct unread *u, int code)
 {
-    struct session *s = u->session;
-    if (u->node && !client->reads_no_nodes) {
+    if (u->node && !client->unreadable) {
         say("client %s (process %d) cannot read large outputs on node %s itself (%s): from now on they go "
             "through the session manager, which is slower",
             client->name, client->pid, u->node->name, flm_strerror(code));
-        client->reads_no_nodes = true;
+        client->unreadable = direct_number(u->node);
     }
-    executor_give_back(s, u->ref);
-    s->manager->schedule = true;
+    executor_give_back(u->session, u->ref);
 }
 
 bool unread_done(struct peer *client, const Flm__BlobDone *done)
 {
+    struct manager *m = client->manager;
     struct unread *u;
-    HASH_FIND(hh, client->manager->unread, &done->id, sizeof(done->id), u);
-    if (!u || u->session->client != client)
-        return u != NULL;
+    HASH_FIND(hh, m->unread, &done->id, sizeof(done->id), u);
+    if (!u || u->client != client->number)
+        return false;
     struct session *s = u->session;
-    tell_node(u);
-    if (done->code < 0)
-        was_not_read(u, client, done->code);
-    else
-        was_read(u);
-    take_out(u);
-    session_settle(s);
+    if (s && done->code < 0)
+        was_not_read(client, u, done->code);
+    else if (s)
+        was_read(s, u->ref);
+    if (s)
+        leave_session(u);
+    forget(m, u);
+    m->schedule = true; /* there is room for results again, or a task, or a node that is not needed */
+    if (s)
+        session_settle(s);
     return true;
 }
 
-void unread_client_gone(struct peer *client)
+void unread_run_again(struct session *s)
 {
-    for (struct session *s = client->attached; s; s = s->next_attached)
-        while (s->unread) {
-            struct unread *u = s->unread;
-            tell_node(u);
-            s->running--;
-            s->cancelled++;
-            s->manager->tasks++;
-            outbound_finish_task(s, u->ref);
-            take_out(u);
-        }
+    while (s->unread) {
+        struct unread *u = s->unread;
+        executor_give_back(s, u->ref);
+        leave_session(u);
+    }
+    s->manager->schedule = true;
+}
+
+void unread_client_gone(const struct peer *client)
+{
+    struct unread *u, *next;
+    HASH_ITER(hh, client->manager->unread, u, next)
+    {
+        if (u->client != client->number)
+            continue;
+        if (u->session)
+            leave_session(u);
+        forget(client->manager, u);
+    }
 }
 
 void unread_node_gone(struct manager *m, const struct node *n)
@@ -164,5 +194,5 @@ void unread_node_gone(struct manager *m, const struct node *n)
 void unread_forget(struct session *s)
 {
     while (s->unread)
-        take_out(s->unread);
+        leave_session(s->unread);
 }

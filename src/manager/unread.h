@@ -18,8 +18,13 @@ bool unread_send(struct executor *e, struct session *s, struct task_ref ref,
 /* BlobDone of a client; false: it is about something else. */
 bool unread_done(struct peer *client, const Flm__BlobDone *done);
 
-/* They are gone: the tasks of the client are over, those on the node wait for what the client says. */
-void unread_client_gone(struct peer *client);
+/* Nobody waits until the tasks' outputs were read: they run again, or are over as the session is being
+ * cancelled. A client that is still there may be reading, so the outputs stay until it says. */
+void unread_run_again(struct session *s);
+
+/* It is gone, and its sessions go on without it. */
+void unread_client_gone(const struct peer *client);
+/* What was there waits for what the clients say. */
 void unread_node_gone(struct manager *m, const struct node *n);
 /* The session is freed, with all its tasks. */
 void unread_forget(struct session *s);

@@ -39,10 +39,11 @@ static double rate(struct session *s)
     return s->rate;
 }
 
-/* Executors take one task at a time; the others of those that were sent to them wait there. */
+/* Executors take one task at a time; the others of those that were sent to them wait there. A task that was
+ * answered is not over before its client has read the output. */
 static uint64_t begun(const struct session *s)
 {
-    uint64_t n = 0;
+    uint64_t n = s->n_unread;
     for (unsigned i = 0; i < s->n_bound; i++)
         n += s->bound[i]->n != 0;
     return n < s->running ? n : s->running;
@@ -64,7 +65,7 @@ void verbs_fill_session(Flm__SessionView *v, struct session *s)
     v->cancelled = s->cancelled;
     v->retried = s->retried;
     v->queue_bytes = s->queue.bytes;
-    v->result_bytes = s->outbox.bytes;
+    v->result_bytes = s->outbox.bytes + s->unread_bytes;
     v->created_ns = s->created_ns;
     v->closed_ns = s->closed_ns;
     v->min_instances = s->min_instances;
