@@ -40,7 +40,7 @@ static void *patch(void *arg)
 {
     size_t at = (size_t)(uintptr_t)arg * WIDTH;
     for (int i = 1; i <= EACH; i++) {
-        char text[WIDTH + 1];
+        char text[16];
         uint64_t version = 0;
         flm_error e = {0};
         snprintf(text, sizeof(text), "%04d", i);
