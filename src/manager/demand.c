@@ -23,9 +23,15 @@ static double duration(const struct session *s)
     return (n ? sum / n : s->task_ns) / 1e9;
 }
 
+/* Tasks that need an executor. */
+static uint64_t work(const struct session *s)
+{
+    return session_unfinished(s) - s->n_unread;
+}
+
 static uint64_t slots_of(const struct session *s, double task_s, unsigned backlog_s)
 {
-    uint64_t tasks = session_unfinished(s);
+    uint64_t tasks = work(s);
     double wanted = ceil((double)tasks * task_s / backlog_s);
     uint64_t slots = wanted < (double)tasks ? (uint64_t)wanted : tasks;
     return slots < s->max_instances ? slots : s->max_instances;
@@ -45,10 +51,10 @@ void demand_compute(const struct manager *m, unsigned backlog_s, struct demand *
             continue; /* no job that we may ask for has time for one of its tasks */
         uint64_t slots = s->state == SESSION_OPEN ? s->min_instances : 0;
         double task_s = duration(s);
-        if (session_unfinished(s) && task_s <= 0) {
+        if (work(s) && task_s <= 0) {
             out->unknown = true;
             slots = slots ? slots : 1;
-        } else if (session_unfinished(s)) {
+        } else if (work(s)) {
             uint64_t n = slots_of(s, task_s, backlog_s);
             slots = n > slots ? n : slots;
         }

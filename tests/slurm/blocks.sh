@@ -192,6 +192,25 @@ controller_is_down() {
     queue_is_empty 'after that'
 }
 
+# A client that reads its outputs on the nodes, and has stopped meanwhile.
+keeps_what_is_not_read() {
+    local provider='tcp;ofi_rxm'
+    login --max-blocks 1 --provider "$provider"
+    rm -f log mark
+    FLM_PROVIDER=$provider start client "$FLM_BUILDDIR/tests/system/outputs" "$TEST_DIR/log" "$TEST_DIR/mark"
+    wait_for 'a node has its tasks' bash -c '[ "$(flmctl -o json list -e | jq "[.[] | select(.state == \"Bound\")] | length")" = 2 ]'
+    kill -STOP "$pid"
+    touch mark
+    wait_for 'nobody needs it but for the outputs' \
+        bash -c '[ "$(flmctl -o json list -e | jq -r "map(select(.done > 0 and .state == \"Idle\")) | map(.done) | add // 0")" = 8 ]'
+    sleep 3 # else it would be given back now
+    kill -CONT "$pid"
+    wait "$pid"
+    check_equal 'a job keeps outputs that nobody has read' '8 right, 0 gone, 8 runs' "$(cat client.log), $(wc -l <log) runs"
+    queue_is_empty 'after that'
+    engine_end
+}
+
 flmrun_grows() {
     run timeout 100 flmrun --max-nodes 2 --site-options '-n 2' -- flmping -t 200 -d 50000 --json
     check_equal 'flmrun on a login node: each result once' '0 200 0 0' \
@@ -205,6 +224,7 @@ flmrun_grows() {
 }
 
 comes_and_goes
+keeps_what_is_not_read
 flmrun_grows
 stays_within_limits
 block_is_cancelled
