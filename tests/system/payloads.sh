@@ -36,12 +36,45 @@ check_match 'which says so' "$(cat "$TEST_DIR/flmd.log")" 'cannot read large inp
 payloads 'others are not' 'again and again' inputs
 engine_end
 
-# Executors on flmd's own node come later: flmd reads what they get.
-transport=ring engine --backend none
+# As if the client, from which a node reads, did not answer any more.
 node() { # NAME [OPTION]...
     mkdir -m 700 "$TEST_DIR/$1"
     start "$1" flm-node --endpoint "$FLM_ENDPOINT" --name "$1" --slots 1 --directory "$TEST_DIR/$1" "${@:2}"
+    agent=$pid
 }
+stalled_client() {
+    rm -f "$TEST_DIR/go"
+    touch "$TEST_DIR/stall"
+    FLM_PROVIDER=$transport FLM_STALL=$TEST_DIR/stall LD_PRELOAD=$FLM_BUILDDIR/tests/system/.libs/stall.so \
+        start client "$FLM_BUILDDIR/tests/system/payloads" wait "$TEST_DIR/go"
+    client=$pid
+    wait_for 'a node has to read an input' bash -c "[ \"\$(flmctl -o json list | jq 'last | .running')\" -ge 1 ]"
+}
+answers() { # WHAT
+    rm "$TEST_DIR/stall"
+    touch "$TEST_DIR/go"
+    wait "$client"
+    check_equal "$1" 'all as sent' "$(cat "$TEST_DIR/client.log")"
+}
+if [ -z "${FLM_TEST_SANITIZERS:-}" ]; then # they want to be loaded first
+    transport=$transport engine --backend none
+    node killed --provider "$transport"
+    stalled_client
+    kill -KILL "$agent"
+    wait_for 'its agent is killed' bash -c "[ \"\$(flmctl -o json list -n | jq length)\" = 0 ]"
+    node next --provider "$transport"
+    wait_for 'another has to read it' bash -c "[ \"\$(flmctl -o json list | jq 'last | .running')\" -ge 1 ]"
+    answers 'then all inputs are read there'
+    check_equal 'and not through flmd' 0 "$(grep -c 'cannot read large inputs' "$TEST_DIR/flmd.log")"
+    stalled_client
+    wait_for 'a client of which nothing comes is given up' grep -q 'node next cannot read large inputs' "$TEST_DIR/flmd.log"
+    answers 'when it answers again all is well'
+    engine_end
+fi
+
+# Executors on flmd's own node come later: flmd reads what they get.
+transport=ring engine --backend none
+rm -f "$TEST_DIR/go"
 FLM_PROVIDER='tcp;ofi_rxm' start client "$FLM_BUILDDIR/tests/system/payloads" wait "$TEST_DIR/go"
 client=$pid
 wait_for 'the client is there before them' bash -c "[ \"\$(flmctl -o json list | jq '[last | .pending? // 0] | add')\" -ge 1 ]"
