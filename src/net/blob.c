@@ -2,6 +2,7 @@
 #include "net/blob.h"
 
 #include "base/error.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,24 +43,12 @@ int flm__blob_create(size_t size, void **map, flm_error *error)
 
 /* The kernel copies into pages that it need not clear first, and nothing faults: less than half the time of
  * a memcpy into fresh pages (facts.md, section I). */
-static int write_all(int fd, const char *data, size_t size, uint64_t offset)
-{
-    for (size_t done = 0; done < size;) {
-        ssize_t n = pwrite(fd, data + done, size - done, (off_t)(offset + done));
-        if (n > 0)
-            done += (size_t)n;
-        else if (n == 0 || errno != EINTR)
-            return n == 0 ? ENOSPC : errno;
-    }
-    return 0;
-}
-
 int flm__blob_copy(const void *data, size_t size, flm_error *error)
 {
     int fd = memfd_create("flm-blob", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return flm__error_errno(error, FLM_ENOMEM, errno, "cannot make a blob");
-    int e = write_all(fd, data, size, 0);
+    int e = flm__write_at(fd, data, size, 0);
     if (e == 0)
         e = seal(fd);
     return e ? fail(fd, size, e, error) : fd;
@@ -67,7 +56,7 @@ int flm__blob_copy(const void *data, size_t size, flm_error *error)
 
 int flm__blob_write(int fd, const void *data, size_t size, uint64_t offset, flm_error *error)
 {
-    int e = write_all(fd, data, size, offset);
+    int e = flm__write_at(fd, data, size, offset);
     return e ? flm__error_errno(error, FLM_ENOMEM, e, "cannot write %zu bytes into a payload", size) : 0;
 }
 

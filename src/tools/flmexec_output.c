@@ -1,4 +1,5 @@
 #define _GNU_SOURCE 1
+#include "base/file.h"
 #include "flmexec_output.h"
 
 #include <errno.h>
@@ -105,17 +106,7 @@ void flmexec_output_write(struct flmexec_output *o, const char *tag, const char 
 static int open_spill(void)
 {
     const char *folder = getenv("TMPDIR");
-    char path[4096];
-    if (!folder || !folder[0])
-        folder = "/tmp";
-    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
-        return fd;
-    snprintf(path, sizeof(path), "%s/flmexec-XXXXXX", folder);
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd >= 0)
-        unlink(path);
-    return fd;
+    return flm__unnamed_file(folder && folder[0] ? folder : "/tmp");
 }
 
 static int spill(struct flmexec_output *o, struct flmexec_held *h, const char *data, size_t size)
@@ -124,14 +115,9 @@ static int spill(struct flmexec_output *o, struct flmexec_held *h, const char *d
         return errno;
     if (o->spilled == 0)
         o->spill_end = 0; /* nothing in it is needed any more */
-    for (size_t done = 0; done < size;) {
-        ssize_t n = pwrite(o->spill_fd, data + done, size - done, o->spill_end + (off_t)done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno;
-        done += (size_t)n;
-    }
+    int rc = flm__write_at(o->spill_fd, data, size, (uint64_t)o->spill_end);
+    if (rc)
+        return rc;
     h->offset = o->spill_end;
     o->spill_end += (off_t)size;
     o->spilled++;

@@ -1,4 +1,5 @@
 #define _GNU_SOURCE 1
+#include "base/file.h"
 #include "flmexec_state.h"
 
 #include <errno.h>
@@ -47,17 +48,6 @@ static uint64_t hash(const char *data, size_t size)
     return h ? h : 1;
 }
 
-static int write_at(struct flmexec_state *s, off_t at, const void *data, size_t size)
-{
-    for (size_t done = 0; done < size;) {
-        ssize_t n = pwrite(s->fd, (const char *)data + done, size - done, at + (off_t)done);
-        if (n < 0 && errno != EINTR)
-            return errno;
-        done += n > 0 ? (size_t)n : 0;
-    }
-    return 0;
-}
-
 /* --- opening --- */
 
 static void make_head(struct head *h, const struct flmexec_options *o)
@@ -79,7 +69,7 @@ static void make_head(struct head *h, const struct flmexec_options *o)
 
 static void begin(struct flmexec_state *s, const struct head *head)
 {
-    int rc = write_at(s, 0, head, sizeof(*head));
+    int rc = flm__write_at(s->fd, head, sizeof(*head), 0);
     if (rc)
         cannot(s, "write", rc);
 }
@@ -161,7 +151,7 @@ static void forget_tasks(struct flmexec_state *s)
         int rc = 0;
         if (r.task && r.fate == FATE_OPEN) {
             r.task = r.tries = 0;
-            rc = write_at(s, place_of(seq), &r, sizeof(r));
+            rc = flm__write_at(s->fd, &r, sizeof(r), (uint64_t)place_of(seq));
         }
         if (rc)
             cannot(s, "write", rc);
@@ -199,7 +189,7 @@ static int write_record(struct flmexec_state *s, const struct flmexec_job *job, 
                                      .task = task,
                                      .tries = job->tries,
                                      .fate = (uint32_t)fate};
-    return s->fd < 0 ? 0 : write_at(s, place_of(job->seq), &r, sizeof(r));
+    return s->fd < 0 ? 0 : flm__write_at(s->fd, &r, sizeof(r), (uint64_t)place_of(job->seq));
 }
 
 int flmexec_state_give(struct flmexec_state *s, const struct flmexec_job *job, uint64_t task)

@@ -29,7 +29,7 @@ LAYERS = {
 # Formats that two processes share, or a module and its host, where one of them owns the header.
 SHARED = {"executor/status.h": ["src/node", "src/manager"], "executor/which_mpi.h": ["src/node"],
           "executor/world.h": ["mpi-shim"],
-          "base/standard.h": ["src/tools"], "base/clean_child.h": ["src/tools", "mpi-shim"]}
+          "base/standard.h": ["src/tools"], "base/file.h": ["src/tools"], "base/clean_child.h": ["src/tools", "mpi-shim"]}
 # Libraries that only some files may know: include, who may.
 ONLY = [
     (r"rdma/", r"src/net/fabric[^/]*\.[ch]$"),

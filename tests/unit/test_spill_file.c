@@ -4,11 +4,14 @@
 #include <fcntl.h>
 #undef O_TMPFILE
 #define O_TMPFILE O_DIRECTORY
+#include "base/file.c"
 #include "manager/spill_file.c"
 
 #include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
