@@ -126,6 +126,32 @@ check_equal 'of the task that was run twice' 1 "$(flmctl -o json list | jq 'last
 rm meet.*
 engine_end
 
+# A task that is cancelled makes none.
+engine -n 1
+steps 'an object' 'ok 1' 'become y 5 a'
+start cancelled "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'become y 7 b wait'
+cancelled=$pid
+wait_for 'a task runs whose output is to become its next version' test -e meet.begun
+flmctl cancel "$(flmctl -o json list | jq -r 'last.id')"
+wait "$cancelled"
+check_match 'it is cancelled' "$(cat cancelled.log)" '^cancelled '
+wait_for 'its executor is back' bash -c '[ "$(flmctl -o json list -e | jq -r ".[].state")" = Idle ]'
+touch meet.go
+steps 'which makes no version' $'1 5 aaaaa\nok 2' 'get y 0' 'become y 6 c wait'
+rm meet.*
+
+# flmd is killed while an output is to become one.
+start orphan "$FLM_BUILDDIR/tests/system/objects" "$services/objects.so" 'become z 20000000 a wait'
+orphan=$pid
+wait_for 'a task makes an object' test -e meet.begun
+executor=$(executors)
+kill -KILL "$flmd"
+touch meet.go
+wait "$orphan"
+check_match 'flmd is killed: its client is told' "$(cat orphan.log)" '^disconnected FLM_EDISCONNECTED '
+wait_for 'and the executor ends' bash -c "! kill -0 $executor 2>/dev/null"
+rm meet.*
+
 # Objects go with flmd, so what a client of a durable session waits for could be gone.
 engine -n 1 --state-dir "$TEST_DIR/state"
 OBJECTS_DURABLE=1 steps 'a durable session takes no such task' "FLM_ENOTSUP
