@@ -182,7 +182,7 @@ static void set_launch(const struct slot *slot, struct texts *environment)
     char path[64], lines[LAUNCH_MAX] = "";
     struct texts words = {0};
     size_t used = 0;
-    world_words(slot, FLM__MPIRUN, &words);
+    world_words(slot, FLM__MPIRUN, FLM__MPI_MARK, &words);
     for (size_t i = 0; i < words.n && used < sizeof(lines); i++)
         used += (size_t)snprintf(lines + used, sizeof(lines) - used, "%s%s", i ? "\n" : "", words.list[i]);
     texts_free(&words);
