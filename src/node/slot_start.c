@@ -335,6 +335,8 @@ int slot_launch(struct slot *slot, flm_error *error)
     int rc = flm__random(&slot->token, sizeof(slot->token));
     slot->token |= 1; /* 0 means none */
     if (rc == 0)
+        rc = attach_renew(slot->agent, error);
+    if (rc == 0)
         rc = build_command(slot, self, &command, error);
     if (rc == 0)
         rc = make_page(slot, error);
