@@ -3,8 +3,10 @@
 
 #include "words.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int world_words(const char *command, char **kept, unsigned ranks, const char *const *program,
                 const char **argv, size_t n, flm_error *error)
@@ -28,4 +30,18 @@ int world_words(const char *command, char **kept, unsigned ranks, const char *co
         return plugin_fail(error, FLM_ETOOBIG, "the command for a world has more than %zu words", n - 1);
     argv[used] = NULL;
     return 0;
+}
+
+int world_program(char **command, const char *name, const char *arguments, flm_error *error)
+{
+    char folder[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
+    folder[n > 0 ? n : 0] = 0;
+    char *end = strrchr(folder, '/');
+    if (end)
+        *end = 0;
+    if (asprintf(command, "%s/%s %s", end ? folder : FLM_LIBEXECDIR, name, arguments) >= 0)
+        return 0;
+    *command = NULL;
+    return plugin_fail(error, FLM_ENOMEM, "no memory for the command of a world");
 }

@@ -9,4 +9,8 @@
 int world_words(const char *command, char **kept, unsigned ranks, const char *const *program,
                 const char **argv, size_t n, flm_error *error);
 
+/* Makes *command, which the caller frees, a program that is where flm-backend is, whose process this is,
+ * with these arguments. */
+int world_program(char **command, const char *name, const char *arguments, flm_error *error);
+
 #endif

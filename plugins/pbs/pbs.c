@@ -107,22 +107,16 @@ static int check_kind(const struct pbs *p, flm_error *error)
     return rc;
 }
 
-/* flm-pbs-world is where flm-backend is, whose process this is. */
 static int choose_world(struct pbs *p, flm_error *error)
 {
-    char folder[PBS_PATH];
-    ssize_t n = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
-    folder[n > 0 ? n : 0] = 0;
-    char *name = strrchr(folder, '/');
+    char *arguments = NULL;
     if (p->world)
         return 0;
-    if (name)
-        *name = 0;
-    if (asprintf(&p->world, "%s/flm-pbs-world {n} {nodes} %s", name ? folder : FLM_LIBEXECDIR,
-                 p->mpirun ? p->mpirun : "{mpirun}") >= 0)
-        return 0;
-    p->world = NULL;
-    return plugin_fail(error, FLM_ENOMEM, "backend pbs: no memory");
+    if (asprintf(&arguments, "{n} {nodes} %s", p->mpirun ? p->mpirun : "{mpirun}") < 0)
+        return plugin_fail(error, FLM_ENOMEM, "backend pbs: no memory");
+    int rc = world_program(&p->world, "flm-pbs-world", arguments, error);
+    free(arguments);
+    return rc;
 }
 
 static int begin(struct pbs *p, const char *const *configuration, flm_error *error)

@@ -5,17 +5,16 @@
  * hydra have names of their own, so both are set, and nobody needs to know which one this mpirun is.
  */
 #define _GNU_SOURCE
+#include "../parts/hosts.h"
 #include "hidden.h"
 
 #include <argp.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum { CANNOT_START = 127 };
@@ -40,47 +39,10 @@ static int fail(const char *what, const char *why)
     return CANNOT_START;
 }
 
-/* ---- the nodes --------------------------------------------------------------------------------- */
-
-static bool is_one_node(const char *nodes)
-{
-    size_t n = strcspn(nodes, ",");
-    for (const char *at = nodes; *at; at += strcspn(at, ","), at += *at == ',')
-        if (strcspn(at, ",") != n || strncmp(at, nodes, n) != 0)
-            return false;
-    return true;
-}
-
-/* "n2,n1,n1" as "n2 1" and "n1 2", a line each. */
-static void print_hosts(FILE *f, const char *nodes, const char *between)
-{
-    for (const char *at = nodes; *at;) {
-        const char *node = at;
-        size_t n = strcspn(node, ",");
-        unsigned ranks = 0;
-        while (*at && strcspn(at, ",") == n && strncmp(at, node, n) == 0) {
-            at += n + (at[n] == ',');
-            ranks++;
-        }
-        fprintf(f, "%.*s%s%u\n", (int)n, node, between, ranks);
-    }
-}
-
-/* A file of hosts that only who inherits the descriptor sees, and that nobody has to remove. */
 static int give_hosts(const char *variable, const char *nodes, const char *between)
 {
-    char path[64];
-    int fd = memfd_create("flm-hosts", 0);
-    int other = fd >= 0 ? dup(fd) : -1;
-    FILE *f = other >= 0 ? fdopen(other, "w") : NULL;
-    if (!f)
-        return fail("cannot keep a list of nodes", strerror(errno));
-    print_hosts(f, nodes, between);
-    if (fclose(f) != 0)
-        return fail("cannot keep a list of nodes", strerror(errno));
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    setenv(variable, path, 1);
-    return 0;
+    return hosts_give(variable, nodes, between) == 0 ? 0
+                                                     : fail("cannot keep a list of nodes", strerror(errno));
 }
 
 static int spread(const char *nodes)
@@ -152,6 +114,6 @@ int main(int argc, char **argv)
     argp_program_version = "flm-pbs-world (Flame) " FLM_VERSION;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &a);
     hide_job(true);
-    int rc = is_one_node(a.words[1]) ? 0 : spread(a.words[1]);
+    int rc = hosts_are_one(a.words[1]) ? 0 : spread(a.words[1]);
     return rc ? rc : become(a.words, a.n);
 }

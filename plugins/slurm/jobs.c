@@ -6,6 +6,7 @@
  * ends with it.
  */
 #define _GNU_SOURCE
+#include "removed.h"
 #include "slurm.h"
 
 #include <stdio.h>
@@ -29,7 +30,7 @@ static char *script(const struct slurm *s, const struct flm_block_request *r)
     if (!r->slots)
         fputs("\n[ -z \"$SLURM_NTASKS\" ] || set -- \"$@\" --slots \"$SLURM_TASKS_PER_NODE\"", f);
     fputs("\nset -- \"$@\" --cpus \"$SLURM_JOB_CPUS_PER_NODE\"\nunset", f);
-    for (const char *const *name = step_removed; *name; name++)
+    for (const char *const *name = slurm_removed; *name; name++)
         if (!strchr(*name, '*'))
             fprintf(f, " %s", *name);
     fputs("\nexec srun", f);

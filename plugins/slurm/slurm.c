@@ -10,6 +10,8 @@
 #define _GNU_SOURCE
 #include "slurm.h"
 
+#include "../parts/world.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +31,8 @@ void slurm_settle(struct slurm *s)
     for (unsigned i = 0; i < s->n_srun_options; i++)
         free(s->srun_options[i]);
     free(s->output);
+    free(s->world);
+    free(s->world_words);
     free(s);
 }
 
@@ -126,6 +130,11 @@ static int begin(struct slurm *s, const char *const *configuration, flm_error *e
     if (rc)
         return rc;
     s->binds = job_tasks_are_bound();
+    rc = world_program(
+        &s->world, "flm-slurm-world",
+        s->binds ? "{n} {nodes} {mpi} {mpirun} --cpu-bind=none" : "{n} {nodes} {mpi} {mpirun}", error);
+    if (rc)
+        return rc;
     if (!s->job[0])
         return 0;
     flm_error why = {0, ""};
@@ -214,37 +223,11 @@ static void comment(void *state, uint64_t block, const char *text)
     comment_set(s, id ? (uint32_t)strtoul(id, NULL, 10) : job, text);
 }
 
-/* A step of its own, from the agent's node: its ranks share a fate, and nobody else's. They are where
- * {nodes} says, the first where the agent is. */
 static int world_command(void *state, unsigned ranks, const char *const *program, const char **argv,
                          size_t n, flm_error *error)
 {
-    static char tasks[32];
-    const struct slurm *s = state;
-    snprintf(tasks, sizeof(tasks), "--ntasks=%u", ranks);
-    const char *const words[] = {"srun",
-                                 "--mpi=pmix",
-                                 "--overlap",
-                                 "--oversubscribe",
-                                 "--no-kill",
-                                 "--kill-on-bad-exit=1",
-                                 "--distribution=arbitrary",
-                                 "--nodelist={nodes}",
-                                 tasks,
-                                 "--input=0",
-                                 "--export=ALL",
-                                 "--quiet"};
-    size_t used = 0;
-    for (size_t i = 0; i < sizeof(words) / sizeof(*words) && used < n; i++)
-        argv[used++] = words[i];
-    if (s->binds && used < n)
-        argv[used++] = "--cpu-bind=none";
-    for (; *program && used < n; program++)
-        argv[used++] = *program;
-    if (used >= n)
-        return plugin_fail(error, FLM_ETOOBIG, "the command for a world has more than %zu words", n - 1);
-    argv[used] = NULL;
-    return 0;
+    struct slurm *s = state;
+    return world_words(s->world, &s->world_words, ranks, program, argv, n, error);
 }
 
 FLM_API const struct flm_backend flm_backend = {

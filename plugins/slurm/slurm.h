@@ -26,7 +26,9 @@ struct slurm {
     char *srun_options[SLURM_SITE_OPTIONS + 1]; /* NULL-terminated, owned */
     unsigned n_srun_options;
     char grace[16]; /* seconds for agents to finish tasks, as text */
-    char *output;   /* file for what a job of ours prints, as sbatch names it; NULL: nowhere */
+    char *world;    /* starts MPI ranks, see world_command in <flm/backend.h> */
+    char *world_words;
+    char *output; /* file for what a job of ours prints, as sbatch names it; NULL: nowhere */
     struct step *steps;
     struct jobs jobs;
     struct job_list *answer; /* while we look at it */
@@ -52,10 +54,8 @@ void step_tell_time(const struct slurm *s);
 int step_describe(const struct slurm *s, const struct flm_block_request *request, char *text, size_t size,
                   flm_error *error);
 
-/* What each step of agents has: options of srun; variables that would be options of srun. NULL-terminated.
- */
+/* What each step of agents has: options of srun. NULL-terminated. */
 extern const char *const step_fixed[];
-extern const char *const step_removed[];
 
 /* jobs.c */
 extern const struct job_system slurm_jobs;

@@ -6,6 +6,7 @@
  * are tied. Services that ask for MPI get a step of their own (slurm.c, world_command).
  */
 #define _GNU_SOURCE
+#include "removed.h"
 #include "slurm.h"
 
 #include <signal.h>
@@ -26,47 +27,6 @@ struct step {
     int pid, timer;
     bool released, told;
 };
-
-/* Of our job, or of the step that we may run in: for the new step they would be options. */
-const char *const step_removed[] = {"SLURM_NTASKS",
-                                    "SLURM_NPROCS",
-                                    "SLURM_TASKS_PER_NODE",
-                                    "SLURM_NTASKS_PER_NODE",
-                                    "SLURM_NTASKS_PER_GPU",
-                                    "SLURM_NTASKS_PER_CORE",
-                                    "SLURM_NTASKS_PER_SOCKET",
-                                    "SLURM_DISTRIBUTION",
-                                    "SLURM_CPUS_PER_TASK",
-                                    "SLURM_CPUS_PER_GPU",
-                                    "SLURM_CPU_BIND",
-                                    "SLURM_CPU_BIND_LIST",
-                                    "SLURM_CPU_BIND_TYPE",
-                                    "SLURM_CPU_BIND_VERBOSE",
-                                    "SLURM_MEM_PER_CPU",
-                                    "SLURM_MEM_PER_NODE",
-                                    "SLURM_MEM_PER_GPU",
-                                    "SLURM_MEM_BIND",
-                                    "SLURM_HINT",
-                                    "SLURM_THREADS_PER_CORE",
-                                    "SLURM_GPUS_PER_TASK",
-                                    "SLURM_GPU_BIND",
-                                    "SLURM_EXACT",
-                                    "SLURM_EXCLUSIVE",
-                                    "SLURM_STEP_ID",
-                                    "SLURM_STEPID",
-                                    "SLURM_STEP_NODELIST",
-                                    "SLURM_STEP_NUM_NODES",
-                                    "SLURM_STEP_NUM_TASKS",
-                                    "SLURM_STEP_TASKS_PER_NODE",
-                                    "SLURM_NNODES",
-                                    "SLURM_NODELIST",
-                                    "SLURM_KILL_BAD_EXIT",
-                                    "SLURM_WAIT",
-                                    "SLURM_MPI_TYPE",
-                                    "SLURM_LABELIO",
-                                    "_SLURM_SPANK_OPTION_spank_flame_*",
-                                    "SRUN_CPUS_PER_TASK",
-                                    NULL};
 
 static unsigned nodes_wanted(const struct slurm *s, const struct flm_block_request *r)
 {
@@ -182,7 +142,7 @@ int step_start(struct slurm *s, const struct flm_block_request *request, flm_err
         free(step);
         return plugin_fail(error, FLM_ETOOBIG, "the command of the step has too many words");
     }
-    step->pid = s->host->spawn(s->host->handle, w.list, step_removed, on_end, step);
+    step->pid = s->host->spawn(s->host->handle, w.list, slurm_removed, on_end, step);
     words_free(&w);
     if (step->pid < 0) {
         int rc = step->pid;

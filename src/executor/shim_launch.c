@@ -34,6 +34,8 @@ static int split(struct flm__launch *l, const char *lines)
     for (char *word = strtok_r(l->text, "\n", &rest); word; word = strtok_r(NULL, "\n", &rest)) {
         if (!l->mpirun && strcmp(word, FLM__MPIRUN) == 0)
             l->mpirun = &l->words[l->n];
+        if (!l->mpi && strcmp(word, FLM__MPI_MARK) == 0)
+            l->mpi = &l->words[l->n];
         l->words[l->n++] = word;
     }
     return 0;
@@ -57,6 +59,8 @@ int flm__launch_choose(struct flm__launch *l, const char *program, const char *d
     const char *mpi = flm__mpi_of_command(program, directory, environment);
     if (l->mpirun)
         *l->mpirun = (char *)(uintptr_t)flm__mpi_launcher(mpi, environment);
+    if (l->mpi)
+        *l->mpi = (char *)(uintptr_t)flm__mpi_name(mpi);
     int rc = l->mpirun == l->words ? find(l, program, directory, environment, error) : 0;
     return rc < 0 ? rc : flm__mpi_check(mpi, program, l->words, l->n, environment, error);
 }

@@ -16,6 +16,7 @@ struct flm__launch {
     char **words;  /* of the launcher; the command follows */
     size_t n;      /* 0: there is none, this is shim exec */
     char **mpirun; /* the word "{mpirun}", which depends on the program; NULL: there is none */
+    char **mpi;    /* the word "{mpi}", the same */
     char *text;
     char path[PATH_MAX];
 };

@@ -147,12 +147,24 @@ const char *flm__mpi_launcher(const char *mpi, char *const *environment)
     return "mpirun";
 }
 
-/* The only MPI whose ranks it can start: Slurm has nothing that both take. NULL: that is not known. */
+const char *flm__mpi_name(const char *mpi)
+{
+    return mpi ? mpi : "unknown";
+}
+
+/* Starts ranks of Open MPI by Slurm itself, and of MPICH by the mpirun that it is given. */
+static bool is_slurms(char *const *words, size_t n)
+{
+    return n && strstr(words[0], "flm-slurm-world");
+}
+
+/* The only MPI whose ranks it can start. NULL: that is not known. */
 static const char *mpi_of_launcher(char *const *words, size_t n, char *const *environment)
 {
     char path[PATH_MAX], real[PATH_MAX];
-    const char *pbs = n ? strstr(words[0], "flm-pbs-world") : NULL;
-    size_t at = pbs ? 3 : 0; /* RANKS NODES MPIRUN */
+    size_t at = is_slurms(words, n)                      ? 4 /* RANKS NODES MPI MPIRUN */
+                : n && strstr(words[0], "flm-pbs-world") ? 3
+                                                         : 0; /* RANKS NODES MPIRUN */
     for (size_t i = 0; i < n; i++)
         if (strcmp(words[i], "--mpi=pmix") == 0)
             return openmpi;
@@ -170,12 +182,25 @@ static const char *full_name(const char *mpi)
     return mpi == openmpi ? "Open MPI" : "MPICH";
 }
 
+static int refuse_mpich(const char *program, flm_error *error)
+{
+    return flm__error_set(
+        error, FLM_ENOTSUP,
+        "%.150s is compiled with MPICH, whose launcher (mpiexec.hydra) is not in PATH, and "
+        "'srun --mpi=pmix' is of Open MPI: each rank would be alone. Install it",
+        program);
+}
+
 int flm__mpi_check(const char *mpi, const char *program, char *const *words, size_t n,
                    char *const *environment, flm_error *error)
 {
-    const char *launchers = mpi ? mpi_of_launcher(words, n, environment) : NULL;
-    if (!launchers || launchers == mpi)
+    bool slurms = is_slurms(words, n);
+    const char *launchers =
+        mpi && !(slurms && mpi == openmpi) ? mpi_of_launcher(words, n, environment) : mpi;
+    if (launchers == mpi || (!launchers && !slurms))
         return 0;
+    if (slurms)
+        return refuse_mpich(program, error);
     return flm__error_set(
         error, FLM_ENOTSUP,
         "%.150s is compiled with %s, and ranks are started here by '%.100s%s', which is of %s: "

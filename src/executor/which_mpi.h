@@ -3,8 +3,8 @@
  *
  * Ranks that another MPI's launcher starts know nothing of each other: each is a world of one. So where
  * several MPIs are installed the launcher follows the program: "{mpirun}" among the words of a launcher
- * stands for the one that fits. What a file does not tell, FLM_MPI does. For agents, and for executors of
- * shim mpi.
+ * stands for the one that fits, "{mpi}" for the name of the MPI. What a file does not tell, FLM_MPI does.
+ * For agents, and for executors of shim mpi.
  */
 #ifndef FLM_EXECUTOR_WHICH_MPI_H
 #define FLM_EXECUTOR_WHICH_MPI_H
@@ -12,7 +12,8 @@
 #include <flm/error.h>
 #include <stddef.h>
 
-#define FLM__MPIRUN "{mpirun}"
+#define FLM__MPIRUN   "{mpirun}"
+#define FLM__MPI_MARK "{mpi}"
 
 /* The MPI whose library the file itself needs, "openmpi" or "mpich". NULL: none, or it cannot be told (a
  * script, a library that needs it for the program). */
@@ -23,6 +24,9 @@ const char *flm__mpi_of_command(const char *command, const char *directory, char
 
 /* The only MPI that this Flame was built with; NULL: it was with both, or none. */
 const char *flm__mpi_only(void);
+
+/* What "{mpi}" stands for: openmpi, mpich, unknown. */
+const char *flm__mpi_name(const char *mpi);
 
 /* What "{mpirun}" stands for; mpi NULL: any. "mpirun" if there is none in the environment's PATH. */
 const char *flm__mpi_launcher(const char *mpi, char *const *environment);

@@ -82,5 +82,7 @@ void rejoin_begin(struct agent *agent, const char *why);
 /* attach.c: the socket that executors connect to. */
 int attach_open(struct agent *agent, flm_error *error);
 void attach_close(struct agent *agent);
+/* Before a process is started that is to come in: if its way in was removed there is another, elsewhere. */
+int attach_renew(struct agent *agent, flm_error *error);
 
 #endif

@@ -284,3 +284,16 @@ void attach_close(struct agent *agent)
     }
     agent->own_directory = false;
 }
+
+/* Cleaners of /tmp remove what nobody has touched for days. Who is attached needs neither file nor folder.
+ */
+int attach_renew(struct agent *agent, flm_error *error)
+{
+    const char *path = agent->socket + strlen("unix:");
+    if (agent->attach && (access(path, F_OK) == 0 || errno != ENOENT))
+        return 0;
+    if (agent->attach)
+        agent_say(agent, "%s was removed, perhaps by a cleaner of old files; it is made again", path);
+    attach_close(agent);
+    return attach_open(agent, error);
+}

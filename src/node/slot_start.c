@@ -182,7 +182,7 @@ static void set_launch(const struct slot *slot, struct texts *environment)
     char path[64], lines[LAUNCH_MAX] = "";
     struct texts words = {0};
     size_t used = 0;
-    world_words(slot, FLM__MPIRUN, &words);
+    world_words(slot, FLM__MPIRUN, FLM__MPI_MARK, &words);
     for (size_t i = 0; i < words.n && used < sizeof(lines); i++)
         used += (size_t)snprintf(lines + used, sizeof(lines) - used, "%s%s", i ? "\n" : "", words.list[i]);
     texts_free(&words);
@@ -334,6 +334,8 @@ int slot_launch(struct slot *slot, flm_error *error)
     slot->life++;
     int rc = flm__random(&slot->token, sizeof(slot->token));
     slot->token |= 1; /* 0 means none */
+    if (rc == 0)
+        rc = attach_renew(slot->agent, error);
     if (rc == 0)
         rc = build_command(slot, self, &command, error);
     if (rc == 0)

@@ -41,7 +41,7 @@ static char *list_nodes(const struct slot_kind *kind, const char *node)
     return list;
 }
 
-int world_words(const struct slot *slot, const char *mpirun, struct texts *command)
+int world_words(const struct slot *slot, const char *mpirun, const char *mpi, struct texts *command)
 {
     struct texts words = {0};
     const struct slot_kind *kind = &slot->kind;
@@ -57,7 +57,9 @@ int world_words(const struct slot *slot, const char *mpirun, struct texts *comma
         else if ((mark = strstr(word, "{node}")))
             texts_addf(command, "%.*s%s%s", (int)(mark - word), word, node, mark + strlen("{node}"));
         else
-            texts_add(command, strcmp(word, FLM__MPIRUN) == 0 ? mpirun : word);
+            texts_add(command, strcmp(word, FLM__MPIRUN) == 0     ? mpirun
+                               : strcmp(word, FLM__MPI_MARK) == 0 ? mpi
+                                                                  : word);
     }
     texts_free(&words);
     free(nodes);
@@ -68,7 +70,7 @@ int world_command(const struct slot *slot, struct texts *command, flm_error *err
 {
     struct texts words = {0};
     const char *mpi = slot->kind.mpi;
-    int rc = world_words(slot, flm__mpi_launcher(mpi, environ), &words);
+    int rc = world_words(slot, flm__mpi_launcher(mpi, environ), flm__mpi_name(mpi), &words);
     if (rc < 0)
         flm__error_set(error, FLM_EINVAL, "the command for worlds, '%s', is not a command line",
                        slot->agent->options->world_command);

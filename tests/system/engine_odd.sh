@@ -58,11 +58,13 @@ for transport in $(transports); do
     check_contains 'and the log says who did' "$(flmctl logs)" 'the service closed descriptors that are not its own'
     # One that ran it, and was heard of, may notice only when it is wanted again.
     before=$(executors)
+    rm -r "$TEST_DIR/run"/node-* # as a cleaner of old files would
     xargs kill -KILL <<<"$before"
     wait_for 'others come' bash -c "! flmctl -o json list -e | jq '.[].pid' | grep -qxE '${before//$'\n'/|}'"
     idle_executors 2
     run timeout 60 "$client" -l "$odd" -n 10 -i after
     check_equal 'executors are there again' '10 x Succeed none 0 [after]' "$out"
+    check_match 'by another way, since theirs was removed, which is said' "$(cat flmd.log)" 'node-[^ ]*/s was removed'
 
     # A folder that a service went to, and threads that it leaves behind, are no trouble for the next one.
     run timeout 60 "$client" -l "$odd" -m 1 -i 'cd /'

@@ -28,16 +28,16 @@ static const struct mpi {
 #ifdef FLM_HAVE_MPICH
     {"mpich", "mpiexec.hydra", FLM_BUILDDIR "/tests/system/services/.libs/allreduce_mpich.so"},
 #endif
+    {NULL, NULL, NULL}, /* perhaps Flame was built with none */
 };
-enum { MPIS = sizeof(mpis) / sizeof(mpis[0]) };
 
-static char launchers[MPIS][300];
+static char launchers[sizeof(mpis) / sizeof(mpis[0])][300];
 
 /* Debian says which mpirun it is, others may have just one. */
 static int find_launchers(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < MPIS; i++) {
+    for (size_t i = 0; mpis[i].name; i++) {
         char command[200];
         snprintf(command, sizeof(command), "command -v %s || %s", mpis[i].launcher,
                  strcmp(mpis[i].name, "openmpi") == 0 ? "command -v mpirun" : "false");
@@ -98,7 +98,7 @@ static void add(struct manager *m, int64_t x)
 static void tasks_allreduce(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < MPIS; i++) {
+    for (size_t i = 0; mpis[i].name; i++) {
         struct manager m;
         struct answer a;
         char common[5000];
@@ -167,7 +167,7 @@ static void spans(void **state)
     enum { TASKS = 150 };
     static const char *const kinds[] = {"#7", "f", "#1", "e", "#3"};
     (void)state;
-    for (size_t i = 0; i < MPIS; i++) {
+    for (size_t i = 0; mpis[i].name; i++) {
         struct manager m;
         char common[20000];
         memset(common, 'x', sizeof(common));
@@ -208,7 +208,7 @@ static void refusals(void **state)
 {
     const char *const bad_enter[] = {"REFUSE_ON_RANK=1", NULL};
     (void)state;
-    for (size_t i = 0; i < MPIS; i++) {
+    for (size_t i = 0; mpis[i].name; i++) {
         const struct {
             struct binding_spec spec;
             const char *text;
@@ -238,7 +238,7 @@ static void refusals(void **state)
 static void wrong_size(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < MPIS; i++) {
+    for (size_t i = 0; mpis[i].name; i++) {
         struct manager m;
         if (!start(&m, i, "2", "3", true))
             continue;
@@ -252,7 +252,7 @@ static void wrong_size(void **state)
 static void a_rank_dies(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < MPIS; i++) {
+    for (size_t i = 0; mpis[i].name; i++) {
         struct manager m;
         siginfo_t info;
         if (!start(&m, i, "2", "2", false))
@@ -271,7 +271,7 @@ static void a_rank_dies(void **state)
 static void a_rank_dies_behind(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < MPIS; i++) {
+    for (size_t i = 0; mpis[i].name; i++) {
         struct manager m;
         siginfo_t info;
         if (!start(&m, i, "2", "2", false))
@@ -296,7 +296,7 @@ static void a_rank_dies_behind(void **state)
 static void no_rank_stays(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < MPIS; i++) {
+    for (size_t i = 0; mpis[i].name; i++) {
         struct manager m;
         if (!start(&m, i, "2", "2", false))
             continue;
@@ -325,7 +325,7 @@ static unsigned files_in_shm(void)
 static void with_the_launcher(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 2 * MPIS; i++) {
+    for (size_t i = 0; mpis[i / 2].name; i++) {
         struct manager m;
         unsigned before = files_in_shm();
         if (!start(&m, i / 2, "2", "2", false))
@@ -353,7 +353,7 @@ int main(void)
         cmocka_unit_test(a_rank_dies),     cmocka_unit_test(no_rank_stays),
         cmocka_unit_test(spans),           cmocka_unit_test(a_rank_dies_behind),
     };
-    if (MPIS == 0)
+    if (!mpis[0].name)
         return 77;
     return cmocka_run_group_tests(tests, find_launchers, NULL);
 }

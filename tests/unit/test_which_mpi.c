@@ -97,6 +97,10 @@ static void launchers_are_checked(void **state)
         {"mpich", {"nosuch", "-n", "2"}, 0},
         {"openmpi", {"/x/flm-pbs-world", "2", "n1,n2", "nosuch"}, 0},
         {"openmpi", {"/x/flm-pbs-world", "2"}, 0},
+        {"openmpi", {"/x/flm-slurm-world", "2", "n1,n2", "openmpi", "nosuch"}, 0},
+        {"mpich", {"/x/flm-slurm-world", "2", "n1,n2", "mpich", "nosuch"}, FLM_ENOTSUP},
+        {"mpich", {"/x/flm-slurm-world", "2"}, FLM_ENOTSUP},
+        {NULL, {"/x/flm-slurm-world", "2", "n1,n2", "unknown", "nosuch"}, 0},
         {"mpich", {NULL}, 0},
     };
     char *const environment[] = {(char *)(uintptr_t) "PATH=/usr/bin:/bin", NULL};
