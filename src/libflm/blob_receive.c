@@ -16,6 +16,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define LOOKED_NS 2000000000 /* who waits looks at least so often */
+
 /* Announced, and not asked for yet. */
 struct flm__arrived_blob {
     uint64_t id; /* key of the hash */
@@ -333,8 +335,8 @@ static void tell_of_held(flm_client *c)
         if (b->status == 0) {
             flm__blob_say_done(c, b->id);
         } else if (b->source) {
+            DL_DELETE(c->reads, b); /* first: saying it may read messages, which take some from there */
             flm__blob_say_unread(c, b->id, b->status);
-            DL_DELETE(c->reads, b);
             free_read(b);
         }
     }
@@ -348,11 +350,25 @@ static void give_up(struct flm__blob_read *b)
     b->held = false;
 }
 
+/* While nobody makes progress nothing can come. */
+static void forgive(flm_client *c, int64_t now_ns)
+{
+    int64_t away = now_ns - c->reads_seen_ns - LOOKED_NS;
+    struct flm__blob_read *b;
+    c->reads_seen_ns = now_ns;
+    if (away <= 0)
+        return;
+    flm__sources_forgive(&c->sources, away);
+    DL_FOREACH(c->reads, b)
+    b->since_ns += away;
+}
+
 bool flm__blob_give_up_silent(flm_client *c, int64_t now_ns)
 {
     bool any = false;
     uint64_t silent = 0;
     struct flm__blob_read *b;
+    forgive(c, now_ns);
     DL_FOREACH(c->reads, b)
     {
         if (!b->source || !b->reading || b->given_up)

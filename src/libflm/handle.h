@@ -166,6 +166,7 @@ struct flm_client {
     const struct flm__fabric_ops *fabric_ops;
     struct flm__fabric *fabric;  /* NULL: a ring */
     struct flm__sources sources; /* nodes on which outputs may lie */
+    int64_t reads_seen_ns;       /* when it was looked last what comes from there */
     struct flm__inproc *inproc;  /* NULL: a session manager */
     uint64_t next_blob;
     struct flm__arrived_blob *arrived;

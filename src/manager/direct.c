@@ -84,8 +84,10 @@ void direct_node_gone(struct manager *m, const struct node *n)
     {
         if (client->state == PEER_CLIENT && client->address)
             tell(client, direct_number(n), NULL, 0);
-        if (client->unreadable == direct_number(n))
-            client->unreadable = 0; /* it was not the client's fault */
+        if (client->unreadable == direct_number(n)) { /* it was not the client's fault */
+            client->unreadable = 0;
+            client->unreadable_code = 0;
+        }
     }
 }
 

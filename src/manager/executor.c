@@ -67,6 +67,7 @@ struct executor *executor_new(struct manager *m, struct node *node, const Flm__S
     e->life = 0;
     e->cores = slot->cores;
     e->restarts = e->ranks = 0;
+    e->done = 0;
     e->lent_to = e->lent_before = NULL;
     e->torn = false;
     snprintf(e->cpus, sizeof(e->cpus), "%s", slot->cpus);
@@ -279,7 +280,10 @@ void executor_give_back(struct session *s, struct task_ref ref)
     s->running--;
     s->pending++;
     r->type = QUEUE_PENDING;
-    queue_push_back(&s->queue, ref);
+    if (s->trouble[0])
+        session_end_waiting(s, ref); /* nobody will look at it again */
+    else
+        queue_push_back(&s->queue, ref);
 }
 
 void executor_returned(struct executor *e, const Flm__Returned *returned)

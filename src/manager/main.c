@@ -23,6 +23,7 @@
 #include "manager/session.h"
 #include "manager/tables.h"
 #include "manager/too_long.h"
+#include "manager/unread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,6 +79,7 @@ static void on_heartbeat(uv_timer_t *timer)
     struct manager *m = timer->data;
     m->now = flm__now_ns();
     node_heartbeat(m);
+    unread_look(m);
     spread_look(m);
     m->spilling = m->spill != NULL;
     flm__pool_trim(&m->blob_pool, m->now);

@@ -67,6 +67,8 @@ struct peer {
     struct peer_address *address; /* NULL: it has no fabric link, or nobody can read there */
     bool not_direct;              /* some node could not */
     uint64_t unreadable;          /* number of a node on which it could not read, either, and 1; 0: none */
+    int unreadable_code;          /* why, until that is said, */
+    int64_t unreadable_ns;        /* and since when */
     struct session *attached;     /* list by session->next_attached */
     struct session *blocked;      /* sessions with results in their outbox, list by next_blocked */
     bool wants_room;              /* the link has no room for some of these */

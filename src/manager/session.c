@@ -537,6 +537,7 @@ void session_cancel(struct session *s, const char *why)
     events_add(&s->events, FLM_ECANCELLED, 0, -1, "cancelled: %s", why);
     for (unsigned i = 0; i < s->n_bound; i++)
         stop_executor(s->bound[i]);
+    queue_forget_back(&s->queue); /* so that nothing is looked for there */
     unread_run_again(s);
     sweep_begin(s);
 }

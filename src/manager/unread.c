@@ -14,6 +14,8 @@
 
 #include <utlist.h>
 
+#define SAID_AFTER_NS 2000000000 /* time for a lost node to be known as such */
+
 struct unread {
     uint64_t id;                /* of the output, for the client: key of the hash */
     struct unread *prev, *next; /* in session->unread */
@@ -99,10 +101,8 @@ static void tell_node(const struct unread *u)
 /* The client looks there no more. */
 static void forget(struct manager *m, struct unread *u)
 {
-    if (u->node) {
-        u->node->unread_bytes -= u->size;
+    if (u->node)
         tell_node(u);
-    }
     HASH_DEL(m->unread, u);
     free(u);
 }
@@ -112,6 +112,8 @@ static void leave_session(struct unread *u)
 {
     struct session *s = u->session;
     DL_DELETE(s->unread, u);
+    if (u->node)
+        u->node->unread_bytes -= u->size;
     s->unread_bytes -= u->size;
     s->n_unread--;
     u->session = NULL;
@@ -129,12 +131,40 @@ static void was_read(struct session *s, struct task_ref ref)
 static void was_not_read(struct peer *client, const struct unread *u, int code)
 {
     if (u->node && !client->unreadable) {
-        say("client %s (process %d) cannot read large outputs on node %s itself (%s): from now on they go "
-            "through the session manager, which is slower",
-            client->name, client->pid, u->node->name, flm_strerror(code));
         client->unreadable = direct_number(u->node);
+        client->unreadable_code = code;
+        client->unreadable_ns = client->manager->now;
     }
     executor_give_back(u->session, u->ref);
+}
+
+static const struct node *node_of(const struct manager *m, uint64_t number)
+{
+    const struct node *n;
+    DL_FOREACH(m->nodes, n)
+    {
+        if (direct_number(n) == number)
+            return n;
+    }
+    return NULL;
+}
+
+/* Who could not read on a node often hears before us that it is lost. */
+void unread_look(struct manager *m)
+{
+    struct peer *p, *next;
+    HASH_ITER(hh, m->clients, p, next)
+    {
+        const struct node *n = p->unreadable_code ? node_of(m, p->unreadable) : NULL;
+        if (!n || m->now - p->unreadable_ns < SAID_AFTER_NS)
+            continue;
+        say("client %s (process %d) cannot read large outputs on node %s itself (%s): from now on they go "
+            "through the session manager, which is slower",
+            p->name, p->pid, n->name,
+            p->unreadable_code == FLM_EDISCONNECTED ? "the connection broke"
+                                                    : flm_strerror(p->unreadable_code));
+        p->unreadable_code = 0;
+    }
 }
 
 bool unread_done(struct peer *client, const Flm__BlobDone *done)

@@ -18,6 +18,9 @@ bool unread_send(struct executor *e, struct session *s, struct task_ref ref,
 /* BlobDone of a client; false: it is about something else. */
 bool unread_done(struct peer *client, const Flm__BlobDone *done);
 
+/* Every two seconds: says which clients cannot read on a node. */
+void unread_look(struct manager *m);
+
 /* Nobody waits until the tasks' outputs were read: they run again, or are over as the session is being
  * cancelled. A client that is still there may be reading, so the outputs stay until it says. */
 void unread_run_again(struct session *s);

@@ -407,6 +407,7 @@ void fabric_link_free(struct fabric_link *l)
 {
     if (l->destroyed)
         DL_DELETE(l->fabric->zombies, l);
+    remove_work(l);
     for (unsigned i = 0; i < l->made_count; i++)
         free_buffer(l->made[i]);
     if (l->peer != FI_ADDR_UNSPEC)

@@ -180,7 +180,7 @@ void fabric_chunk_done(struct fabric_chunk *c, int status)
         end_read(r);
     if (status == FLM_EDISCONNECTED)
         fabric_link_fail(l);
-    else if (l->reads)
+    else if (l->reads && !l->failed)
         fabric_link_add_work(l);
     fabric_link_release(l);
 }

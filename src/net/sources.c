@@ -130,6 +130,13 @@ bool flm__source_silent(const struct flm__sources *sources, uint64_t number, int
     return (double)(now_ns - since) > SILENT_NS + 1e9 * bytes / SLOWEST;
 }
 
+void flm__sources_forgive(struct flm__sources *sources, int64_t ns)
+{
+    struct flm__source *s;
+    LL_FOREACH(sources->list, s)
+    s->done_ns += ns;
+}
+
 void flm__sources_clear(struct flm__sources *sources)
 {
     while (sources->list)

@@ -42,6 +42,8 @@ void flm__source_done(struct flm__sources *sources, uint64_t number, uint64_t by
  * not move. */
 bool flm__source_silent(const struct flm__sources *sources, uint64_t number, int64_t since_ns,
                         int64_t now_ns);
+/* Nobody has looked for so long, which is not their fault. */
+void flm__sources_forgive(struct flm__sources *sources, int64_t ns);
 /* What is being read there fails, now or when the provider lets go of it. */
 void flm__source_cut(struct flm__sources *sources, uint64_t number);
 

@@ -113,7 +113,8 @@ static bool any_task(const struct agent *agent)
 static void on_finishing(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
-    if (any_task(agent) && flm__now_ns() < agent->finish_ns)
+    bool needed = any_task(agent) || (agent->relay && relay_lends(agent->relay));
+    if (needed && flm__now_ns() < agent->finish_ns)
         return;
     uv_timer_stop(timer);
     agent_stop(agent, 0, "it was told to end");

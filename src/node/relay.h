@@ -52,6 +52,9 @@ uint64_t relay_lane_relayed(const struct relay *relay, unsigned lane); /* result
  */
 void relay_lane_returned(struct relay *relay, unsigned lane, uint64_t from, uint64_t upto);
 
+/* Outputs are here that somebody may be reading. */
+bool relay_lends(const struct relay *relay);
+
 /* One turn: moves what can be moved; true if anything was. */
 bool relay_turn(struct relay *relay);
 /* Every now and then: asks flmd whether it has what was sent. stood_still: we have not run for long, so

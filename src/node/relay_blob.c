@@ -390,6 +390,11 @@ void relay_blob_done(struct relay *relay, const Flm__BlobDone *done)
         conceal(relay, p);
 }
 
+bool relay_lends(const struct relay *relay)
+{
+    return relay->exposed != NULL;
+}
+
 void relay_conceal_all(struct relay *relay)
 {
     while (relay->exposed)

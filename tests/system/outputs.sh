@@ -45,11 +45,12 @@ memory_of_flmd() { # pieces, for payloads; it keeps them for some seconds
     find "/proc/$flmd/fd" -lname '/memfd:flm-blob*' | wc -l
 }
 
-node() { # NAME: with one executor
+node() { # NAME [OPTION]...: with one executor
     mkdir -m 700 "$1"
     start "$1" flm-node --endpoint "$FLM_ENDPOINT" --name "$1" --slots 1 --directory "$TEST_DIR/$1" \
-        --provider "$transport"
+        --provider "$transport" "${@:2}"
     agent=$pid
+    wait_for "node $1 is there" bash -c "flmctl -o json list -e | jq -e '.[] | select(.node == \"$1\" and .state != \"Void\")' >/dev/null"
 }
 
 engine -n 2
@@ -92,11 +93,30 @@ kill "$agent"
 
 wait_for 'no node is left' bash -c "[ \"\$(flmctl -o json list -n | jq length)\" = 0 ]"
 
+node finishes --grace 60
+begin 'a node that is told to end'
+kill "$agent"
+wait_for 'flmd knows' bash -c "flmctl -o json list -n | jq -e '.[] | select(.state == \"Drained\")' >/dev/null"
+sleep 2
+goes_on "$all" 8
+wait_for 'then it ends' bash -c "! kill -0 $agent 2>/dev/null"
+wait_for 'no node is left' bash -c "[ \"\$(flmctl -o json list -n | jq length)\" = 0 ]"
+
 # A node that lives, and from which nothing comes.
 if [ -z "${FLM_TEST_SANITIZERS:-}" ]; then # they want to be loaded first
     export LD_PRELOAD=$FLM_BUILDDIR/tests/system/.libs/stall.so FLM_STALL=$TEST_DIR/stall
     node slow
     unset LD_PRELOAD
+    begin 'a client that does not look'
+    touch stall
+    kill -CONT "$client"
+    sleep 1 # it reads
+    kill -STOP "$client"
+    sleep 12
+    kill -CONT "$client"
+    sleep 0.5
+    rm stall
+    goes_on "$all" 8
     begin 'a node of which nothing comes'
     touch stall
     kill -CONT "$client"
