@@ -1,7 +1,7 @@
 /* flm/object.h - objects: named data with versions, kept by the session manager for all clients and tasks of
  * this user, apart from sessions.
  *
- *     flm_put_object(client, "matrix", a, size, NULL, &err);                 in a client
+ *     flm_put_object(client, "matrix", a, size, &err);                       in a client
  *     struct flm_object o;
  *     if (flm_task_object(task, "matrix", 0, &o, &err) == 0) {               in on_task_invoke
  *         compute(o.data, o.size);

@@ -155,7 +155,7 @@ static void on_recall(struct flm__executor *e, const Flm__Recall *recall)
     returned.lane = e->identity.lane;
     returned.life = e->identity.life;
     returned.upto = recall->upto;
-    returned.from = flm__recall_take(&e->recall, recall->upto);
+    returned.from = flm__recall_take(&e->recall, recall->upto, recall->spared);
     FLM__MESSAGE(m, returned, RETURNED, &returned);
     send_or_end(e, &m);
 }

@@ -34,13 +34,15 @@ bool flm__recall_skips(struct flm__recall *r, uint64_t n)
     return skips;
 }
 
-uint64_t flm__recall_take(struct flm__recall *r, uint64_t upto)
+uint64_t flm__recall_take(struct flm__recall *r, uint64_t upto, uint64_t spared)
 {
     pthread_mutex_lock(&r->lock);
     atomic_store(&r->recalling, true); /* the main thread clears it when it is past the range */
     if (!r->fenced)
         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     uint64_t began = atomic_load(r->began);
+    if (spared == began + 1 && spared > r->upto)
+        began = spared;
     /* The main thread may not be past the range of an earlier recall; it may even have stored `began` in
      * it and wait for our lock to be told to skip that task. Then the range grows, else it begins anew. */
     uint64_t from = began > r->upto ? began : r->upto;

@@ -162,8 +162,8 @@ struct output *output_open(const struct flm_hdf5_options *o, const struct set *i
 {
     struct shape s = shape_of(o, input, step);
     if (is_one_file(o->file, o->output)) {
-        flm__error_set(error, FLM_EINVAL, "the output goes into another file than %s, which executors read",
-                       o->file);
+        flm__error_set(error, FLM_EINVAL,
+                       "the output has to go into another file than %s, which executors read", o->file);
         return NULL;
     }
     struct output *out = calloc(1, sizeof(*out));

@@ -205,7 +205,7 @@ static void send_unbind(struct executor *e)
     send_to_agent(e, &m, NULL, 0);
 }
 
-void executor_recall(struct executor *e)
+static void recall(struct executor *e, bool spares)
 {
     if (e->recalling || e->n == 0 || (e->state != EXECUTOR_BOUND && e->state != EXECUTOR_UNBINDING))
         return;
@@ -213,12 +213,23 @@ void executor_recall(struct executor *e)
     r.lane = e->lane;
     r.life = e->life;
     r.upto = e->sent;
+    r.spares = spares;
     FLM__MESSAGE(m, recall, RECALL, &r);
     e->recalling = true;
     send_to_agent(e, &m, NULL, 0);
 }
 
-void executor_unbind(struct executor *e)
+void executor_recall(struct executor *e)
+{
+    recall(e, false);
+}
+
+void executor_recall_rest(struct executor *e)
+{
+    recall(e, true);
+}
+
+static void unbind(struct executor *e, bool spares)
 {
     if (e->state == EXECUTOR_BINDING) {
         e->leaving = true; /* when it has entered */
@@ -228,8 +239,18 @@ void executor_unbind(struct executor *e)
         return;
     e->state = EXECUTOR_UNBINDING;
     e->leaving = true;
-    executor_recall(e);
+    recall(e, spares);
     executor_settle(e);
+}
+
+void executor_unbind(struct executor *e)
+{
+    unbind(e, false);
+}
+
+void executor_unbind_later(struct executor *e)
+{
+    unbind(e, true);
 }
 
 void executor_bound(struct executor *e, const Flm__Bound *bound)

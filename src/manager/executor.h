@@ -120,6 +120,9 @@ const char *node_trouble(const struct node *n); /* none of its executors can be 
 int executor_bind(struct executor *e, struct session *s);
 void executor_unbind(struct executor *e); /* takes back what has not begun, then leaves */
 void executor_recall(struct executor *e);
+/* The same, but a task whose input is being read there counts as begun. */
+void executor_unbind_later(struct executor *e);
+void executor_recall_rest(struct executor *e);
 void executor_kill(struct executor *e, int reason, const char *text);
 /* Asked to end when its task is done; nobody is to blame. */
 void executor_send_home(struct executor *e, const char *text);

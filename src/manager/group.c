@@ -83,7 +83,7 @@ int group_possible(const struct manager *m, unsigned ranks, bool spread, flm_err
     return flm__error_set(
         error, FLM_EINVAL,
         "each task needs %u ranks, which are slots of one node, and no node has more than "
-        "%u: ask for more slots per node (-n), or for fewer ranks",
+        "%u: ask for more slots per node (-n of flmrun and flmd, -j of flmexec), or for fewer ranks",
         ranks, most);
 }
 

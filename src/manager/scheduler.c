@@ -141,7 +141,7 @@ static void take_away(struct session *s, unsigned n)
         }
         if (!least)
             return;
-        executor_unbind(least);
+        executor_unbind_later(least);
     }
 }
 
@@ -155,7 +155,7 @@ static void steal(struct session *s, int64_t now)
         return;
     for (unsigned i = 0; i < s->n_bound; i++)
         if (stuck(s->bound[i], now))
-            executor_recall(s->bound[i]);
+            executor_recall_rest(s->bound[i]);
 }
 
 /* Idle for long enough, beyond the minimum. */

@@ -100,6 +100,8 @@ static void on_message(void *arg, Flm__Message *m, int *fds, unsigned n_fds)
             relay_object_got(agent->relay, slot, m->got_object);
             return;
         }
+        if (agent->relay && slot && m->body_case == FLM__MESSAGE__BODY_RECALL && m->recall->spares)
+            m->recall->spared = relay_lane_reads(agent->relay, about.lane);
         if (slot && slot->announced && about.life == slot->announced)
             slot_from_manager(slot, m, fds, n_fds);
         decline_common(agent, m);

@@ -52,6 +52,9 @@ uint64_t relay_lane_relayed(const struct relay *relay, unsigned lane); /* result
  */
 void relay_lane_returned(struct relay *relay, unsigned lane, uint64_t from, uint64_t upto);
 
+/* Number of the task that the executor is to get next, and whose input is being read; 0: there is none. */
+uint64_t relay_lane_reads(const struct relay *relay, unsigned lane);
+
 /* Outputs are here that somebody may be reading. */
 bool relay_lends(const struct relay *relay);
 

@@ -169,6 +169,12 @@ static bool put_task(struct relay *r, struct lane *l, const struct flm__record *
     return true;
 }
 
+uint64_t relay_lane_reads(const struct relay *r, unsigned lane)
+{
+    const struct lane *l = &r->lanes[lane];
+    return l->pull && relay_holds(l) ? l->put + 1 : 0;
+}
+
 void relay_lane_returned(struct relay *r, unsigned lane, uint64_t from, uint64_t upto)
 {
     struct lane *l = &r->lanes[lane];

@@ -385,9 +385,9 @@ static void look_at_instance(struct ping *p)
     if (!flm_get_instance(p->client, &instance, NULL))
         snprintf(p->out->version, sizeof(p->out->version), "%s", instance->version);
     const char *wish = p->o->provider ? p->o->provider : getenv("FLM_PROVIDER");
-    const char *provider = wish && *wish                     ? wish
-                           : instance && *instance->provider ? instance->provider
-                                                             : "ring";
+    const char *provider = instance && *instance->provider ? instance->provider
+                           : wish && *wish                 ? wish
+                                                           : "ring";
     snprintf(p->out->provider, sizeof(p->out->provider), "%s", provider);
     if (n >= 0)
         flm_free_executors(executors, n);

@@ -80,7 +80,7 @@ for type in int float; do
     refused "an output of type $type" "FLM_EINVAL busy.h5:$type is there already, with another shape or of another type" \
         plain out=busy.h5 outset=$type
 done
-refused 'an output in the input' 'FLM_EINVAL the output goes into another file than in.h5' plain out=in.h5 outset=y
+refused 'an output in the input' 'FLM_EINVAL the output has to go into another file than in.h5' plain out=in.h5 outset=y
 refused 'an output without a name' 'FLM_EINVAL an output is a file and a data set' plain out=out.h5
 refused 'an output that cannot be' 'FLM_EIO cannot write no/out.h5' plain out=no/out.h5 outset=y
 refused 'rows of chunks' 'FLM_EINVAL rows and output_columns do not go' chunked chunks rows=3

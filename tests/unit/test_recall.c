@@ -51,7 +51,7 @@ static void play(bool fenced)
         for (volatile unsigned i = (unsigned)rand_r(&seed) % 2000; i > 0; i--)
             ;
         uint64_t upto = rand_r(&seed) % 8 ? sent : sent - (sent > 3 ? 3 : 0);
-        uint64_t from = flm__recall_take(&g->recall, upto);
+        uint64_t from = flm__recall_take(&g->recall, upto, 0);
         assert_true(from <= upto);
         for (uint64_t n = from + 1; n <= upto; n++)
             g->returned[n]++;
@@ -85,23 +85,35 @@ static void answers(void **state)
     _Atomic uint64_t began = 0;
     (void)state;
     flm__recall_init(&r, &began);
-    assert_int_equal(flm__recall_take(&r, 0), 0); /* nothing was sent */
+    assert_int_equal(flm__recall_take(&r, 0, 0), 0); /* nothing was sent */
     assert_true(flm__recall_begin(&r, 1));
-    assert_int_equal(flm__recall_take(&r, 1), 1); /* it had begun */
-    assert_int_equal(flm__recall_take(&r, 5), 1); /* 2 .. 5 */
-    assert_int_equal(flm__recall_take(&r, 5), 5); /* not twice */
-    assert_int_equal(flm__recall_take(&r, 3), 3);
+    assert_int_equal(flm__recall_take(&r, 1, 0), 1); /* it had begun */
+    assert_int_equal(flm__recall_take(&r, 5, 0), 1); /* 2 .. 5 */
+    assert_int_equal(flm__recall_take(&r, 5, 0), 5); /* not twice */
+    assert_int_equal(flm__recall_take(&r, 3, 0), 3);
     assert_false(flm__recall_begin(&r, 2));
-    assert_int_equal(flm__recall_take(&r, 9), 5); /* grows while the main thread is in it */
+    assert_int_equal(flm__recall_take(&r, 9, 0), 5); /* grows while the main thread is in it */
     for (uint64_t n = 3; n <= 9; n++)
         assert_false(flm__recall_begin(&r, n));
     assert_true(flm__recall_begin(&r, 10));
-    assert_int_equal(flm__recall_take(&r, 12), 10);
+    assert_int_equal(flm__recall_take(&r, 12, 0), 10);
     assert_false(flm__recall_begin(&r, 11));
     assert_false(flm__recall_begin(&r, 12));
-    assert_int_equal(flm__recall_take(&r, 12), 12);
+    assert_int_equal(flm__recall_take(&r, 12, 0), 12);
     assert_true(flm__recall_begin(&r, 13));
-    assert_false(atomic_load(&r.recalling)); /* back on the short way */
+    assert_false(atomic_load(&r.recalling));            /* back on the short way */
+    assert_int_equal(flm__recall_take(&r, 16, 15), 13); /* there is one before it */
+    for (uint64_t n = 14; n <= 16; n++)
+        assert_false(flm__recall_begin(&r, n));
+    assert_int_equal(flm__recall_take(&r, 19, 17), 17); /* it is the next */
+    assert_int_equal(flm__recall_take(&r, 19, 17), 19);
+    assert_true(flm__recall_begin(&r, 17));
+    assert_false(flm__recall_begin(&r, 18));
+    assert_false(flm__recall_begin(&r, 19));
+    assert_int_equal(flm__recall_take(&r, 20, 20), 20); /* all there is */
+    assert_int_equal(flm__recall_take(&r, 20, 0), 19);  /* asked for again without that */
+    assert_false(flm__recall_begin(&r, 20));
+    assert_true(flm__recall_begin(&r, 21));
     flm__recall_fini(&r);
 }
 
