@@ -41,6 +41,12 @@ uint64_t flm__recall_take(struct flm__recall *r, uint64_t upto, uint64_t spared)
     if (!r->fenced)
         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     uint64_t began = atomic_load(r->began);
+    if (began < r->from && spared != r->from) { /* what was spared then is not now */
+        r->from = began;
+        r->upto = upto > r->upto ? upto : r->upto;
+        pthread_mutex_unlock(&r->lock);
+        return began;
+    }
     if (spared == began + 1 && spared > r->upto)
         began = spared;
     /* The main thread may not be past the range of an earlier recall; it may even have stored `began` in
@@ -64,7 +70,7 @@ uint64_t flm__recall_all(struct flm__recall *r)
     if (!r->fenced)
         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     uint64_t began = atomic_load(r->began);
-    if (began > r->upto || r->from == r->upto)
+    if (began > r->upto || r->from == r->upto || began < r->from)
         r->from = began; /* else the main thread is within an earlier range, which grows */
     r->upto = UINT64_MAX;
     pthread_mutex_unlock(&r->lock);

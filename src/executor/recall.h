@@ -46,8 +46,10 @@ static inline bool flm__recall_begin(struct flm__recall *r, uint64_t n)
 }
 
 /* Second thread: gives back what has not begun of the tasks up to `upto`. Returns `from`: the tasks
- * from+1 .. upto will not be run and were not given back before; from == upto: none. spared: counts as
- * begun, if it is the next; 0: none. */
+ * from+1 .. upto will not be run; from == upto: none. Those that were given back before are not among them,
+ * unless one before them was spared then and is not now. spared: counts as begun, if it is the next; 0:
+ * none.
+ */
 uint64_t flm__recall_take(struct flm__recall *r, uint64_t upto, uint64_t spared);
 
 /* Second thread: gives back all that has not begun and whatever is met from now on. Returns the number of

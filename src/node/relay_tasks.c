@@ -182,7 +182,7 @@ void relay_lane_returned(struct relay *r, unsigned lane, uint64_t from, uint64_t
         return;
     bool follows =
         from <= l->returned_upto && l->put < l->returned_upto; /* some of the last are still here */
-    if (!follows)
+    if (!follows || from < l->returned_from)                   /* what was spared is given back after all */
         l->returned_from = from;
     l->returned_upto = upto;
 }

@@ -114,6 +114,16 @@ static void answers(void **state)
     assert_int_equal(flm__recall_take(&r, 20, 0), 19);  /* asked for again without that */
     assert_false(flm__recall_begin(&r, 20));
     assert_true(flm__recall_begin(&r, 21));
+    assert_int_equal(flm__recall_take(&r, 24, 22), 22);
+    assert_int_equal(flm__recall_take(&r, 25, 22), 24); /* spared again */
+    assert_int_equal(flm__recall_take(&r, 26, 0), 21);  /* no more */
+    for (uint64_t n = 22; n <= 26; n++)
+        assert_false(flm__recall_begin(&r, n));
+    assert_true(flm__recall_begin(&r, 27));
+    assert_int_equal(flm__recall_take(&r, 29, 28), 28);
+    assert_int_equal(flm__recall_all(&r), 27);
+    assert_false(flm__recall_begin(&r, 28));
+    assert_false(flm__recall_begin(&r, 29));
     flm__recall_fini(&r);
 }
 
