@@ -84,7 +84,10 @@ static int choose_role(struct flm_mpi *mpi, int wish, flm_error *error)
     if (!all[CLIENTS])
         return join_fail(error, FLM_EINVAL, "no rank is a client");
     if (!all[EXECUTORS])
-        return join_fail(error, FLM_EINVAL, "no rank is an executor: run at least two ranks (mpirun -n 2)");
+        return join_fail(
+            error, FLM_EINVAL,
+            "no rank is an executor: run at least two ranks (mpirun -n 2), by the launcher of the MPI that "
+            "the program is compiled with: another's makes each rank a program of its own");
     return 0;
 }
 

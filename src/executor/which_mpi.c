@@ -194,6 +194,9 @@ static int refuse_mpich(const char *program, flm_error *error)
 int flm__mpi_check(const char *mpi, const char *program, char *const *words, size_t n,
                    char *const *environment, flm_error *error)
 {
+    const char *said = flm__environment_get(environment, "FLM_MPI");
+    if (said && *said && !mpi_by_name(said))
+        return flm__error_set(error, FLM_EINVAL, "FLM_MPI is '%.60s': it is to be openmpi or mpich", said);
     bool slurms = is_slurms(words, n);
     const char *launchers =
         mpi && !(slurms && mpi == openmpi) ? mpi_of_launcher(words, n, environment) : mpi;

@@ -117,6 +117,10 @@ static void launchers_are_checked(void **state)
         assert_int_equal(flm__mpi_check(mpi, "p", words, n, environment, &error), cases[i].code);
         assert_int_equal(!cases[i].code, !error.text[0]);
     }
+    flm_error error;
+    assert_int_equal(flm__mpi_check(NULL, "p", NULL, 0, (char *const[]){"FLM_MPI=mpch", NULL}, &error),
+                     FLM_EINVAL);
+    assert_string_equal(error.text, "FLM_MPI is 'mpch': it is to be openmpi or mpich");
 }
 
 int main(void)
