@@ -92,8 +92,9 @@ struct flm_connect_options {
     const char *name;        /* shown by flmctl; default: the program's name */
     const char *secret_file; /* for tcp: endpoints; default $FLM_SECRET_FILE, then the file of the
                                 instance or of the user (flmd(1)) */
-    const char *provider;    /* force a libfabric provider, for example "tcp;ofi_rxm", even on the
-                                same node; default $FLM_PROVIDER, then rings on the node */
+    const char *provider;    /* force a libfabric provider, for example "tcp;ofi_rxm" or "auto" for any,
+                                even on the same node; default $FLM_PROVIDER, then rings on the node. Where
+                                the session manager speaks another: FLM_ENOTSUP */
     int progress;            /* enum flm_progress */
     unsigned flags;          /* enum flm_connect_flags */
     int timeout_ms;          /* for connecting and for each request; default 10,000 */

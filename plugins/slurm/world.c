@@ -248,6 +248,7 @@ int main(int argc, char **argv)
     struct arguments a = {0};
     pid_t parent = getppid();
     argp_program_version = "flm-slurm-world (Flame) " FLM_VERSION;
+    argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &a);
     if (a.mode == 'r')
         return watch_rank(a.words);

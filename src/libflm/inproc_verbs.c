@@ -222,6 +222,21 @@ static void free_session(struct flm__inproc_session *s)
     free(s);
 }
 
+/* What is not here is refused where its absence would lose something; durability has nobody to outlive. */
+static int check_spec(const Flm__SessionSpec *spec, const Flm__Application *app, flm_error *error)
+{
+    unsigned ranks = spec->ranks_per_task ? spec->ranks_per_task : app->ranks_per_task;
+    if (spec->results && spec->results[0])
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "the endpoint inproc: has no session manager that could write results to %s",
+                              spec->results);
+    if (ranks > 1)
+        return flm__error_set(error, FLM_ENOTSUP,
+                              "the endpoint inproc: runs each task in the calling thread, not on %u ranks",
+                              ranks);
+    return 0;
+}
+
 static int create_session(struct flm__inproc *p, const Flm__SessionSpec *spec, Flm__Message **reply,
                           flm_error *error)
 {
@@ -229,6 +244,8 @@ static int create_session(struct flm__inproc *p, const Flm__SessionSpec *spec, F
     Flm__Application **app = find_application(p, spec->application);
     if (!app)
         return flm__error_set(error, FLM_ENOTFOUND, "no application %s is registered", spec->application);
+    if (check_spec(spec, *app, error) < 0)
+        return FLM_ENOTSUP;
     DL_FOREACH2(p->sessions, s, next)
     if (strcmp(s->id, spec->id) == 0)
         return flm__error_set(error, FLM_EEXIST, "there is already a session %s", spec->id);

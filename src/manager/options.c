@@ -305,6 +305,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->object_mib = (unsigned)flm__argp_number(state, "--object-memory", arg, 1, 1 << 30);
         return 0;
     case KEY_OBJECT_SPILL:
+        if (!*arg)
+            argp_error(state, "--object-spill names no directory");
         o->object_spill = arg;
         return 0;
     case KEY_SPILL_LIMIT:
@@ -353,6 +355,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (o->auth == AUTH_MUNGE && o->secret_file)
             argp_error(state, "--auth=munge has no use for --secret-file: leave one of them out");
+        if (o->object_spill_mib && !o->object_spill)
+            argp_error(state, "--object-spill-limit limits --object-spill, which is missing");
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'", arg);

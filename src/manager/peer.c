@@ -335,7 +335,7 @@ static int offer_fabric(struct peer *p, Flm__Ready *ready, unsigned char *addres
                         flm_error *error)
 {
     struct manager *m = p->manager;
-    if (!manager_fabric(m, error))
+    if (!manager_fabric(m, p->hello->provider, error))
         return FLM_ENOTSUP;
     int rc = m->fabric_ops->address(m->fabric, address, size, error);
     if (rc < 0)

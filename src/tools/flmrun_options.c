@@ -218,6 +218,8 @@ static error_t parse_how(int key, char *arg, struct argp_state *state)
         o->node_object_memory = number(state, "--node-object-memory", arg, 1, 1 << 30);
         return 0;
     case KEY_OBJECT_SPILL:
+        if (!*arg)
+            argp_error(state, "--object-spill names no directory");
         o->object_spill = arg;
         return 0;
     case KEY_SPILL_LIMIT:
@@ -285,6 +287,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             argp_error(state, "which command? For example: flmrun -n 2 -- ./my-client");
         if (o->min_nodes > o->max_nodes)
             argp_error(state, "--min-nodes is above --max-nodes");
+        if (o->object_spill_limit && !o->object_spill)
+            argp_error(state, "--object-spill-limit limits --object-spill, which is missing");
         check_state_dir(state, o);
         o->backend = backend_name(state, o);
         return 0;

@@ -27,6 +27,10 @@ run flmping --endpoint inproc: -t 5000 --json
 check_equal 'inproc: runs without a session manager' 0 "$status"
 check_equal 'inproc: all succeed' 5000 "$(field succeeded)"
 
+run flmping --endpoint inproc: -t 10 --results lost.h5
+check_equal 'inproc: a file of results that nobody would write: status 1' 1 "$status"
+check_match 'and it is said' "$err" '^flmping: .*inproc:.*lost\.h5$'
+
 # --- with one ---
 
 start flmd flmd -n 2 --endpoint "unix:$TEST_DIR/flmd.sock"
@@ -70,6 +74,14 @@ for transport in $(transports); do
     run flmping -t 20 --latency --pause 1ms --json "${provider[@]}"
     check_equal "$transport, --pause" '0 20' "$status $(field sampled)"
 done
+
+if [ "$(transports | wc -l)" -gt 1 ]; then
+    run flmping -t 1 --provider nonesuch
+    check_equal 'another provider than that of flmd: status 1' 1 "$status"
+    check_match 'says which it is' "$err" "^flmping: .*speaks tcp;ofi_rxm, not nonesuch.*--provider 'nonesuch'"
+    check 'a part of its name is enough' flmping -t 1 --provider tcp
+    check 'any will do' flmping -t 1 --provider auto
+fi
 
 run flmping -t 1000 --fail-every 10 --json
 check_equal '--fail-every: status 1' 1 "$status"

@@ -14,6 +14,15 @@ for wrong in nowhere "$FLM_SRCDIR/README.md" /proc; do
     check_match 'and says why' "$err" "^flmd: .*$wrong.* \(?(of )?--object-spill.*: [A-Z]"
 done
 
+for wrong in '--object-spill-limit 3' '--object-spill='; do
+    for program in 'flmd --backend none' 'flmrun -n 1'; do
+        # shellcheck disable=SC2086
+        run $program $wrong
+        check_equal "$program refuses $wrong" 2 "$status"
+        check_match 'and says why' "$err" "^${program%% *}: --object-spill"
+    done
+done
+
 spilled() { # names of objects in files alone
     flmctl -o json list -O | jq -r '.[] | select(.place == "file") | .name' | xargs
 }

@@ -248,6 +248,19 @@ static void what_is_wrong(void **state)
          FLM_EBIND,
          "13"},
         {{.command = (const char *const[]){"x", NULL}}, {.application = "other"}, FLM_ENOTFOUND, "other"},
+        {{.command = (const char *const[]){FLM_TEST_SERVICE_DIR "/client_service.so", NULL}},
+         {.application = "x", .results = "/tmp/results.h5"},
+         FLM_ENOTSUP,
+         "/tmp/results.h5"},
+        {{.command = (const char *const[]){FLM_TEST_SERVICE_DIR "/client_service.so", NULL}},
+         {.application = "x", .ranks_per_task = 2},
+         FLM_ENOTSUP,
+         "2 ranks"},
+        {{.command = (const char *const[]){FLM_TEST_SERVICE_DIR "/client_service.so", NULL},
+          .ranks_per_task = 3},
+         {.application = "x"},
+         FLM_ENOTSUP,
+         "3 ranks"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         flm_error error = {0};
