@@ -79,7 +79,7 @@ module flm
     public :: flm_on_result, flm_on_invoke, flm_on_enter, flm_on_leave, flm_error_text, flm_text, flm_strerror
     public :: flm_connect, flm_disconnect, flm_register_application
     public :: flm_create_session, flm_run_task, flm_wait, flm_close_session, flm_cancel_session
-    public :: flm_update_common_data
+    public :: flm_update_common_data, flm_alloc_buffer, flm_free_buffer
     public :: flm_service_run, flm_task_input, flm_task_output, flm_task_common, flm_task_is_cancelled
 
     ! The beginnings of the structures in C, whose first member tells how much of them there is.
@@ -140,6 +140,18 @@ module flm
             integer(c_size_t), value :: size
             type(c_funptr), value :: callback
             integer(c_int64_t) :: c_run_task
+        end function
+        function c_alloc_buffer(client, size, error) bind(C, name='flm_alloc_buffer')
+            import
+            type(c_ptr), value :: client
+            integer(c_size_t), value :: size
+            type(flm_error), intent(inout) :: error
+            type(c_ptr) :: c_alloc_buffer
+        end function
+        function c_free_buffer(client, buffer) bind(C, name='flm_free_buffer')
+            import
+            type(c_ptr), value :: client, buffer
+            integer(c_int) :: c_free_buffer
         end function
         function c_wait(session, timeout_ms) bind(C, name='flm_wait')
             import
@@ -345,6 +357,24 @@ contains
         given = c_null_ptr
         if (present(arg)) given = arg
         task = c_run_task(session%handle, input, size, c_funloc(callback), given)
+    end function
+
+    ! Memory for large inputs, which the executors of the node share; c_null_ptr: error says why
+    function flm_alloc_buffer(client, size, error) result(buffer)
+        type(flm_client), intent(in) :: client
+        integer(c_size_t), intent(in) :: size
+        type(flm_error), intent(out), optional :: error
+        type(c_ptr) :: buffer
+        type(flm_error) :: own
+        buffer = c_alloc_buffer(client%handle, size, own)
+        call give(own, error)
+    end function
+
+    function flm_free_buffer(client, buffer) result(rc)
+        type(flm_client), intent(in) :: client
+        type(c_ptr), intent(in) :: buffer
+        integer :: rc
+        rc = c_free_buffer(client%handle, buffer)
     end function
 
     ! New common data, size bytes, which are copied; version: what they are called then

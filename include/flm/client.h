@@ -326,6 +326,20 @@ FLM_API int64_t flm_run_task(flm_session *session, const void *input, size_t siz
                              flm_task_fn *callback, void *arg);
 FLM_API int64_t flm_submit_task(flm_session *session, const struct flm_task *task);
 
+/* Memory for large inputs, of size bytes (1 .. FLM_MAX_PAYLOAD), zeroed: an input that
+ * begins where it begins is shared with the executors of the node instead of being
+ * copied for them. (Not in sessions with durability; over a fabric each input is read
+ * where it lies anyway.) It belongs to the client handle, is used as often as the caller
+ * likes, for several tasks at once too, and is not changed between a task's submission
+ * and its callback; an attempt whose executor was given up as silent or stopped, and
+ * whose result nobody wants, may see what comes later. It counts as memory of this process and as one descriptor. NULL:
+ * FLM_EINVAL, FLM_ETOOBIG, FLM_ENOMEM. */
+FLM_API void *flm_alloc_buffer(flm_client *client, size_t size, flm_error *error);
+
+/* After the callbacks of the tasks that it was an input of; flm_disconnect frees what is
+ * left. 0, or FLM_EINVAL: it is none of this client's. NULL is allowed. */
+FLM_API int flm_free_buffer(flm_client *client, void *buffer);
+
 /* Runs one task and waits for it. What *result points to lives until this
  * thread's next flm_invoke with this client. timeout_ms -1: for ever. 0, or
  * FLM_ETIMEDOUT (the task goes on, its result is dropped; input is free again),

@@ -1,8 +1,8 @@
 /* Large inputs and common data, on their way to the manager (doc/protocol.md, "Large payloads").
  *
- * Over a ring they are copied into a memfd (lent.c) whose descriptor goes ahead on the control connection.
- * Over fabric they stay where they are, readable by the manager, until it says that it has read them or the
- * task is over. In-process (inproc.c) the address itself is enough. */
+ * Over a ring they are copied into a memfd (lent.c), or lie in one (buffers.c), whose descriptor goes ahead
+ * on the control connection. Over fabric they stay where they are, readable by the manager, until it says
+ * that it has read them or the task is over. In-process (inproc.c) the address itself is enough. */
 #include "libflm/handle.h"
 #include "base/error.h"
 #include "net/blob.h"
@@ -51,7 +51,9 @@ static int announce(flm_session *s, const void *input, const struct flm__blob_re
     /* One blob at a time waits in the connection: the manager does not read, so it has no room. */
     if (flm__conn_pending(c->conn) && flm__conn_flush(c->conn) == 0 && flm__conn_pending(c->conn))
         return FLM_EFULL;
-    return flm__input_announce(c, input, ref);
+    /* A journal reads on when the task is over. */
+    int fd = s->is_durable ? -1 : flm__buffer_fd(c, input, (size_t)ref->size);
+    return flm__input_announce(c, input, fd, ref);
 }
 
 static int expose(flm_client *c, uint32_t slot, const void *input, struct flm__blob_ref *ref, void **owned)

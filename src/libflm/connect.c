@@ -296,6 +296,7 @@ static void free_client(flm_client *c)
         flm__session_free(c->sessions);
     flm__invoke_free(c);
     flm__transport_close(c);
+    flm__buffers_free(c);
     flm__pool_clear(&c->pool);
     flm__maps_clear(&c->maps);
     flm__reconnect_free(c->reconnect);

@@ -45,6 +45,7 @@ struct flm__arrived_blob;
 struct flm__checked_task;
 struct flm__exposed_blob;
 struct flm__output_room;
+struct flm__buffer;
 struct flm__blob_read;
 struct flm__kept_chunk;
 struct flm__kept_blob;
@@ -174,6 +175,7 @@ struct flm_client {
     struct flm__checked_task *checked_tasks; /* check_buffers.c */
     struct flm__output_room *output_rooms;   /* of tasks whose output the user wants somewhere: pieces.c */
     struct flm__lent_input *lent;            /* large inputs over a ring that are out: lent.c */
+    struct flm__buffer *buffers;             /* the user's, which the node shares: buffers.c */
     struct flm__blob_pool pool;              /* for large inputs over a ring, outputs over a fabric */
     struct flm__blob_maps maps;              /* of large outputs over a ring */
     struct flm__blob_read *reads, *reads_done;
@@ -442,13 +444,19 @@ void flm__blob_common_done(flm_client *c, struct flm__common *common);
 
 /* ---- lent.c ---- */
 
-/* Copies a large input into memory that the manager gets, and announces it. 0, FLM_ENOMEM or
- * FLM_EDISCONNECTED. */
-int flm__input_announce(flm_client *c, const void *input, const struct flm__blob_ref *ref);
+/* Copies a large input into memory that the manager gets, unless it has it in fd, and announces it; fd -1:
+ * it has not. 0, FLM_ENOMEM or FLM_EDISCONNECTED. */
+int flm__input_announce(flm_client *c, const void *input, int fd, const struct flm__blob_ref *ref);
 /* The manager has done with it; in_use: somebody may look at it still. False: it is none of these. */
 bool flm__input_back(flm_client *c, uint64_t id, bool in_use);
 /* The connection is closed. */
 void flm__inputs_lost(flm_client *c);
+
+/* ---- buffers.c ---- */
+
+/* The memory of flm_alloc_buffer at whose beginning the input lies; -1: it is none of these. */
+int flm__buffer_fd(const flm_client *c, const void *input, size_t size);
+void flm__buffers_free(flm_client *c);
 
 /* ---- blob_await.c ---- */
 

@@ -76,19 +76,27 @@ static struct flm__room take(flm_client *c, struct flm__lent_input *l)
     return room;
 }
 
-int flm__input_announce(flm_client *c, const void *input, const struct flm__blob_ref *ref)
+static int announce(flm_client *c, const struct flm__blob_ref *ref, int fd, bool reused)
 {
-    struct flm__room room;
-    int rc = fill_room(c, input, (size_t)ref->size, &room);
-    if (rc < 0)
-        return rc;
     Flm__Blob blob = FLM__BLOB__INIT;
     blob.id = ref->id;
     blob.size = ref->size;
-    blob.reused = lend(c, ref->id, &room);
+    blob.reused = reused;
     FLM__MESSAGE(m, blob, BLOB, &blob);
-    rc = flm__control_say(c, &m, &room.fd, 1, NULL);
-    if (!blob.reused)
+    return flm__control_say(c, &m, &fd, 1, NULL);
+}
+
+int flm__input_announce(flm_client *c, const void *input, int fd, const struct flm__blob_ref *ref)
+{
+    struct flm__room room;
+    if (fd >= 0)
+        return announce(c, ref, fd, true);
+    int rc = fill_room(c, input, (size_t)ref->size, &room);
+    if (rc < 0)
+        return rc;
+    bool lent = lend(c, ref->id, &room);
+    rc = announce(c, ref, room.fd, lent);
+    if (!lent)
         flm__room_free(&room);
     else if (rc < 0)
         flm__input_back(c, ref->id, true);

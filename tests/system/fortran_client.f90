@@ -64,6 +64,16 @@ contains
             print '(a, i0, 2a)', 'failed with ', result%code, ': ', flm_text(result%message)
         end if
     end subroutine
+
+    subroutine add_first(result, arg) bind(C)
+        type(flm_result), intent(in) :: result
+        type(c_ptr), value :: arg
+        integer(c_int), pointer :: total, answer
+        call c_f_pointer(arg, total)
+        if (result%state /= FLM_TASK_SUCCEED .or. result%size /= 400000) return
+        call c_f_pointer(result%output, answer)
+        total = answer
+    end subroutine
 end module
 
 program fortran_client
@@ -109,6 +119,7 @@ program fortran_client
     if (flm_wait(session) /= FLM_OK) error stop 'not waited'
     print '(a, i0, a, i0)', 'version ', version, ' of the common data: ', sum
     if (flm_update_common_data(session, c_loc(factor), 0_c_size_t, error=error) == FLM_OK) error stop 'of no bytes'
+    call from_buffer()
     i = -1
     task = flm_run_task(session, c_loc(i), c_sizeof(i), add, c_loc(sum))
     if (flm_close_session(session) /= FLM_OK) error stop 'not closed'
@@ -127,4 +138,22 @@ program fortran_client
     if (.not. c_associated(session%handle)) print '(2a)', 'cannot: ', text(1:min(len(text), 23))
     deallocate (text) ! the leak checker counts what a main program keeps
     call flm_disconnect(client)
+
+contains
+
+    ! An input in memory that the node shares.
+    subroutine from_buffer()
+        integer(c_int), pointer :: large(:)
+        type(c_ptr) :: buffer
+        buffer = flm_alloc_buffer(client, 400000_c_size_t, error)
+        if (.not. c_associated(buffer)) error stop 'no buffer'
+        call c_f_pointer(buffer, large, [100000])
+        large(1) = 17
+        sum = 0
+        task = flm_run_task(session, buffer, 400000_c_size_t, add_first, c_loc(sum))
+        if (flm_wait(session) /= FLM_OK .or. sum /= 34) error stop 'not from the buffer'
+        if (flm_free_buffer(client, buffer) /= FLM_OK) error stop 'not freed'
+        if (flm_free_buffer(client, buffer) == FLM_OK) error stop 'freed twice'
+        if (c_associated(flm_alloc_buffer(client, 0_c_size_t))) error stop 'a buffer of no bytes'
+    end subroutine
 end program

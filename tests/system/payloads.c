@@ -1,6 +1,6 @@
 /* Large payloads whose memory is used again: what somebody still looks at must stay as it is.
  *
- *     payloads held|reused|inputs|deaf|lost MARK|wait MARK|cancel
+ *     payloads held|reused|inputs|deaf|lost MARK|wait MARK|cancel|shared [journal]
  *
  * Client and service (shim self), which answers with its input, each byte one larger, or with where the
  * input lies. Prints one line.
@@ -12,7 +12,9 @@
  * lie there. MARK: a file that is made.
  * deaf: as inputs, by a client that nobody can connect to.
  * wait: TASKS inputs at once, which the service answers once there is a file MARK, with what is in them.
- * cancel: large inputs, whose memory goes as soon as the callback says so, in a session that is cancelled.
+ * shared: whether the service finds inputs in the very memory of flm_alloc_buffer; with a journal in a
+ * session that has one. cancel: large inputs, whose memory goes as soon as the callback says so, in a
+ * session that is cancelled.
  */
 #define _GNU_SOURCE
 #include <flm/admin.h>
@@ -103,10 +105,10 @@ static const struct flm_service service = {
 static char input[SIZE];
 static flm_client *client;
 
-static flm_session *create(void)
+static flm_session *create(int durability)
 {
     flm_error e = {0};
-    struct flm_session_options o = {.size = sizeof(o), .application = "payloads"};
+    struct flm_session_options o = {.size = sizeof(o), .application = "payloads", .durability = durability};
     flm_session *s = flm_create_session(client, &o, &e);
     if (!s)
         printf("%s\n", e.text);
@@ -261,7 +263,7 @@ static int cancel(flm_session *s)
     flm_poll(client, 10);
     if (flm_cancel_session(s, NULL) < 0)
         return fail("cancelling");
-    flm_session *next = create();
+    flm_session *next = create(FLM_DURABILITY_NONE);
     struct flm_result r;
     if (!next || !one(next, 7, &r))
         return fail("a task after it");
@@ -269,8 +271,63 @@ static int cancel(flm_session *s)
     return 0;
 }
 
+static void on_next_byte(const struct flm_result *r, void *arg)
+{
+    *(int *)arg += r->state == FLM_TASK_SUCCEED && is_all(r->output, r->size, 31);
+}
+
+/* All at once, and from one buffer. */
+static bool right_from(flm_session *s, char *buffer)
+{
+    int right = 0;
+    memset(buffer, 30, SIZE);
+    for (int i = 0; i < 3 * TASKS; i++)
+        if (flm_run_task(s, buffer, SIZE, on_next_byte, &right) < 0)
+            return false;
+    flm_wait(s, -1);
+    return right == 3 * TASKS;
+}
+
+static bool refused(void)
+{
+    flm_error none = {0}, large = {0};
+    return !flm_alloc_buffer(client, 0, &none) && none.code == FLM_EINVAL &&
+           !flm_alloc_buffer(client, (size_t)FLM_MAX_PAYLOAD + 1, &large) && large.code == FLM_ETOOBIG &&
+           flm_free_buffer(client, input) == FLM_EINVAL && flm_free_buffer(client, NULL) == 0;
+}
+
+static int shared(flm_session *s)
+{
+    unsigned long inode = 0, beside = 0;
+    struct flm_result r;
+    char *buffer = flm_alloc_buffer(client, SIZE + 1, NULL), *left = flm_alloc_buffer(client, 1, NULL);
+    if (!buffer || !left || buffer[0] || buffer[SIZE] || !refused())
+        return fail("a buffer");
+    if (!right_from(s, buffer))
+        return fail("an output");
+    memset(buffer, WHERE, SIZE + 1);
+    flm_run_task(s, buffer, SIZE, on_answer, &inode);
+    flm_run_task(s, buffer + 1, SIZE, on_answer, &beside);
+    flm_wait(s, -1);
+    if (!inode || !beside || beside == inode_at(buffer))
+        return fail("a place");
+    bool is_there = inode == inode_at(buffer);
+    /* When the time is over the memory is free, and the task goes on. */
+    memset(buffer, 90, SIZE);
+    flm_invoke(s, buffer, SIZE, 0, &r);
+    memset(buffer, 10, SIZE);
+    if (flm_invoke(s, buffer, SIZE, -1, &r) < 0 || !is_all(r.output, r.size, 11))
+        return fail("an invocation");
+    if (flm_free_buffer(client, buffer) < 0 || flm_free_buffer(client, buffer) != FLM_EINVAL || others(s))
+        return fail("what comes after it");
+    puts(is_there ? "the very memory" : "elsewhere");
+    return 0;
+}
+
 static int run(flm_session *s, const char *what, const char *mark)
 {
+    if (strcmp(what, "shared") == 0)
+        return shared(s);
     if (strcmp(what, "held") == 0)
         return held(s);
     if (strcmp(what, "lost") == 0)
@@ -302,7 +359,10 @@ int main(int argc, char **argv)
     struct flm_application app = {
         .size = sizeof(app), .name = "payloads", .shim = FLM_SHIM_SELF, .command = command};
     client = argc >= 2 ? flm_connect(NULL, NULL, &e) : NULL;
-    flm_session *s = client && flm_register_application(client, &app, 1, &e) == 0 ? create() : NULL;
+    int durability =
+        argc == 3 && strcmp(argv[2], "journal") == 0 ? FLM_DURABILITY_JOURNAL : FLM_DURABILITY_NONE;
+    flm_session *s =
+        client && flm_register_application(client, &app, 1, &e) == 0 ? create(durability) : NULL;
     int rc = s ? run(s, argv[1], argv[2]) : fail(e.text);
     flm_disconnect(client);
     free(self);

@@ -9,7 +9,10 @@ payloads() { # WHAT, EXPECTED, CASE
 }
 
 for transport in $(transports); do
-    engine -n 2
+    engine -n 2 --state-dir "$TEST_DIR/state-${transport%;*}"
+    payloads "memory of the library's is shared with the node ($transport)" \
+        "$([ "$transport" = ring ] && echo 'the very memory' || echo elsewhere)" shared
+    payloads "but not in a session with durability ($transport)" elsewhere shared journal
     payloads "results that are held stay ($transport)" unchanged held
     [ "$transport" != ring ] || payloads 'outputs lie where others have lain' 'again and again' reused
     payloads "inputs lie where others have lain ($transport)" 'again and again' inputs
