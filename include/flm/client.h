@@ -92,9 +92,9 @@ struct flm_connect_options {
     const char *name;        /* shown by flmctl; default: the program's name */
     const char *secret_file; /* for tcp: endpoints; default $FLM_SECRET_FILE, then the file of the
                                 instance or of the user (flmd(1)) */
-    const char *provider;    /* force a libfabric provider, for example "tcp;ofi_rxm" or "auto" for any,
-                                even on the same node; default $FLM_PROVIDER, then rings on the node. Where
-                                the session manager speaks another: FLM_ENOTSUP */
+    const char *provider;    /* not "": over libfabric, even on the same node, by the one provider that the
+                                session manager has (its --provider, or the best that there is; else FLM_ENOTSUP);
+                                default $FLM_PROVIDER, then rings on the node */
     int progress;            /* enum flm_progress */
     unsigned flags;          /* enum flm_connect_flags */
     int timeout_ms;          /* for connecting and for each request; default 10,000 */
@@ -328,16 +328,19 @@ FLM_API int64_t flm_submit_task(flm_session *session, const struct flm_task *tas
 
 /* Memory for large inputs, of size bytes (1 .. FLM_MAX_PAYLOAD), zeroed: an input that
  * begins where it begins is shared with the executors of the node instead of being
- * copied for them. (Not in sessions with durability; over a fabric each input is read
- * where it lies anyway.) It belongs to the client handle, is used as often as the caller
- * likes, for several tasks at once too, and is not changed between a task's submission
- * and its callback; an attempt whose executor was given up as silent or stopped, and
- * whose result nobody wants, may see what comes later. It counts as memory of this process and as one descriptor. NULL:
- * FLM_EINVAL, FLM_ETOOBIG, FLM_ENOMEM. */
+ * copied for them. (Over a fabric each input is read where it lies anyway. It is copied
+ * in sessions that outlive their clients, of durability, FLM_DETACHED or flmd
+ * --client-grace, and by flm_invoke with a timeout.) It belongs to the client handle and
+ * is used as often as the caller likes, for several tasks at once too. Like any large
+ * input it is not changed between a task's submission and its callback, or the return of
+ * flm_take_results with its result; an attempt whose executor was given up as silent or
+ * stopped, and whose result nobody wants, may see what comes later. A child of fork shares
+ * it. It counts as memory of this process and as one descriptor. NULL: FLM_EINVAL,
+ * FLM_ETOOBIG, FLM_ENOMEM. */
 FLM_API void *flm_alloc_buffer(flm_client *client, size_t size, flm_error *error);
 
-/* After the callbacks of the tasks that it was an input of; flm_disconnect frees what is
- * left. 0, or FLM_EINVAL: it is none of this client's. NULL is allowed. */
+/* After the tasks that it was an input of; flm_disconnect frees what is left. 0, or
+ * FLM_EINVAL: it is none of this client's. NULL is allowed. */
 FLM_API int flm_free_buffer(flm_client *client, void *buffer);
 
 /* Runs one task and waits for it. What *result points to lives until this

@@ -51,8 +51,8 @@ static int announce(flm_session *s, const void *input, const struct flm__blob_re
     /* One blob at a time waits in the connection: the manager does not read, so it has no room. */
     if (flm__conn_pending(c->conn) && flm__conn_flush(c->conn) == 0 && flm__conn_pending(c->conn))
         return FLM_EFULL;
-    /* A journal reads on when the task is over. */
-    int fd = s->is_durable ? -1 : flm__buffer_fd(c, input, (size_t)ref->size);
+    /* Where tasks go on without us our callbacks do not say when an input is read no more. */
+    int fd = s->outlives ? -1 : flm__buffer_fd(c, input, (size_t)ref->size);
     return flm__input_announce(c, input, fd, ref);
 }
 

@@ -23,20 +23,13 @@ static struct flm__buffer *find(const flm_client *c, const void *begin)
     return b;
 }
 
-static void drop(flm_client *c, struct flm__buffer *b)
-{
-    HASH_DEL(c->buffers, b);
-    flm__room_free(&b->room);
-    free(b);
-}
-
 int flm__buffer_fd(const flm_client *c, const void *input, size_t size)
 {
     const struct flm__buffer *b = c->buffers ? find(c, input) : NULL;
     return b && size <= b->room.size ? b->room.fd : -1;
 }
 
-static void *alloc(flm_client *c, size_t size, flm_error *error)
+static struct flm__buffer *make(size_t size, flm_error *error)
 {
     struct flm__buffer *b = calloc(1, sizeof(*b));
     if (!b) {
@@ -48,15 +41,16 @@ static void *alloc(flm_client *c, size_t size, flm_error *error)
         return NULL;
     }
     b->begin = (uintptr_t)b->room.map;
-    HASH_ADD(hh, c->buffers, begin, sizeof(b->begin), b);
-    if (flm__hash_added(&b->hh))
-        return b->room.map;
-    flm__room_free(&b->room);
-    free(b);
-    flm__error_set(error, FLM_ENOMEM, "no memory for a buffer of %zu bytes", size);
-    return NULL;
+    return b;
 }
 
+static void destroy(struct flm__buffer *b)
+{
+    flm__room_free(&b->room);
+    free(b);
+}
+
+/* Without the lock as far as may be: pages take long to make and to free. */
 void *flm_alloc_buffer(flm_client *c, size_t size, flm_error *error)
 {
     if (!c || !size || size > FLM_MAX_PAYLOAD) {
@@ -65,10 +59,18 @@ void *flm_alloc_buffer(flm_client *c, size_t size, flm_error *error)
                        size);
         return NULL;
     }
+    struct flm__buffer *b = make(size, error);
+    if (!b)
+        return NULL;
     flm__client_lock(c);
-    void *buffer = alloc(c, size, error);
+    HASH_ADD(hh, c->buffers, begin, sizeof(b->begin), b);
+    bool is_in = flm__hash_added(&b->hh);
     flm__client_unlock(c);
-    return buffer;
+    if (is_in)
+        return b->room.map;
+    destroy(b);
+    flm__error_set(error, FLM_ENOMEM, "no memory for a buffer of %zu bytes", size);
+    return NULL;
 }
 
 int flm_free_buffer(flm_client *c, void *buffer)
@@ -78,14 +80,20 @@ int flm_free_buffer(flm_client *c, void *buffer)
     flm__client_lock(c);
     struct flm__buffer *b = find(c, buffer);
     if (b)
-        drop(c, b);
+        HASH_DEL(c->buffers, b);
     flm__client_unlock(c);
-    return b ? 0 : FLM_EINVAL;
+    if (!b)
+        return FLM_EINVAL;
+    destroy(b);
+    return 0;
 }
 
 void flm__buffers_free(flm_client *c)
 {
     struct flm__buffer *b, *next;
     HASH_ITER(hh, c->buffers, b, next)
-    drop(c, b);
+    {
+        HASH_DEL(c->buffers, b);
+        destroy(b);
+    }
 }

@@ -116,6 +116,7 @@ struct flm_session {
     uint64_t reads_lost;             /* of these, outputs of inherited tasks that were being read then */
     uint64_t refused;                /* the first task that was, so that it is not recorded; 0: none */
     bool is_durable;
+    bool outlives; /* its tasks go on without us */
     flm_error lost_error;
 
     uint64_t common_version, common_tried; /* that we know of; that was asked for last */
@@ -444,8 +445,8 @@ void flm__blob_common_done(flm_client *c, struct flm__common *common);
 
 /* ---- lent.c ---- */
 
-/* Copies a large input into memory that the manager gets, unless it has it in fd, and announces it; fd -1:
- * it has not. 0, FLM_ENOMEM or FLM_EDISCONNECTED. */
+/* Copies a large input into memory that the manager gets, unless it is in fd, and announces it; fd -1: it
+ * is not. 0, FLM_ENOMEM or FLM_EDISCONNECTED. */
 int flm__input_announce(flm_client *c, const void *input, int fd, const struct flm__blob_ref *ref);
 /* The manager has done with it; in_use: somebody may look at it still. False: it is none of these. */
 bool flm__input_back(flm_client *c, uint64_t id, bool in_use);

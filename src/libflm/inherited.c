@@ -15,6 +15,7 @@ void flm__inherit(flm_session *s, const Flm__Reply *reply, flm_task_fn *callback
     s->acknowledges = reply->acknowledge;
     s->client->n_acknowledging += s->acknowledges;
     s->recorded = s->dropped_task = reply->task;
+    s->outlives = reply->outlives;
     s->is_durable = reply->resume != 0;
     s->resume = s->client->reconnect ? reply->resume : 0;
     s->special |= s->resume ? FLM__SPECIAL_RETAINS : 0;

@@ -145,7 +145,8 @@ int flm_invoke(flm_session *s, const void *input, size_t size, int timeout_ms, s
     int rc = flm__client_check_outside(c, NULL);
     /* When the time is over the task goes on, and the user's input may be gone. */
     if (rc == 0 && size > FLM__INLINE_MAX &&
-        (!flm__client_copies_large(c) || s->resume || flm__buffer_fd(c, input, size) >= 0)) {
+        (!flm__client_copies_large(c) || s->resume ||
+         (timeout_ms >= 0 && flm__buffer_fd(c, input, size) >= 0))) {
         task.owned = malloc(size);
         rc = task.owned ? 0 : FLM_ENOMEM;
         if (task.owned)

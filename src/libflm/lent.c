@@ -76,12 +76,14 @@ static struct flm__room take(flm_client *c, struct flm__lent_input *l)
     return room;
 }
 
-static int announce(flm_client *c, const struct flm__blob_ref *ref, int fd, bool reused)
+/* untold: it is used again, but not because of a BlobDone. */
+static int announce(flm_client *c, const struct flm__blob_ref *ref, int fd, bool reused, bool untold)
 {
     Flm__Blob blob = FLM__BLOB__INIT;
     blob.id = ref->id;
     blob.size = ref->size;
     blob.reused = reused;
+    blob.untold = untold;
     FLM__MESSAGE(m, blob, BLOB, &blob);
     return flm__control_say(c, &m, &fd, 1, NULL);
 }
@@ -90,12 +92,12 @@ int flm__input_announce(flm_client *c, const void *input, int fd, const struct f
 {
     struct flm__room room;
     if (fd >= 0)
-        return announce(c, ref, fd, true);
+        return announce(c, ref, fd, true, true);
     int rc = fill_room(c, input, (size_t)ref->size, &room);
     if (rc < 0)
         return rc;
     bool lent = lend(c, ref->id, &room);
-    rc = announce(c, ref, room.fd, lent);
+    rc = announce(c, ref, room.fd, lent, false);
     if (!lent)
         flm__room_free(&room);
     else if (rc < 0)

@@ -157,7 +157,7 @@ int blob_expose(struct blob *b, flm_error *error)
 {
     if (b->region)
         return 0;
-    if (!manager_fabric(b->manager, NULL, error))
+    if (!manager_fabric(b->manager, error))
         return FLM_ENOTSUP;
     if (!blob_map(b, error))
         return FLM_ENOMEM;

@@ -107,8 +107,7 @@ static bool rings_work(const struct manager *m)
 
 bool direct_client(const struct session *s)
 {
-    bool outlives_client = s->durability || s->detached || s->manager->options.client_grace_s;
-    return !outlives_client && s->client->address;
+    return !session_outlives_client(s) && s->client->address;
 }
 
 struct blob *direct_take(struct session *s, const struct flm__blob_ref *where)

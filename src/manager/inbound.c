@@ -54,7 +54,7 @@ static void drop_payload(struct peer *p, uint64_t id)
     HASH_FIND(hh, p->blobs, &id, sizeof(id), a);
     if (!a)
         return;
-    if (a->reused)
+    if (a->reused && !a->untold)
         peer_input_done(p, id, false);
     arrived_blob_drop(&p->blobs, a);
 }
@@ -319,8 +319,6 @@ static void take_payload(struct peer *p, struct session *s, struct task_ref ref,
     if (by_rma)
         return;
     struct blob *blob = peer_take_blob(p, where->id, where->size, &error);
-    if (blob && blob->reused)
-        blob_lent_by(blob, p, where->id);
     if (blob && s->durability && !durable_stored_task(s, queue_record(ref), blob)) {
         flm__error_set(&error, FLM_EIO, "the input could not be recorded");
         blob_release(blob);

@@ -274,7 +274,7 @@ static int init(struct manager *m, flm_error *error)
         tables_start(m);
     if (rc == 0 && strcmp(m->options.backend, "none") != 0 && !rejoin_awaits_backend(m))
         rc = backend_start(m, error);
-    if (rc == 0 && m->options.provider && !manager_fabric(m, NULL, error))
+    if (rc == 0 && m->options.provider && !manager_fabric(m, error))
         rc = FLM_ENOTSUP;
     /* Often enough that a few lost beats are not the loss of a node. */
     unsigned every = m->options.loss_ms / 4 < HEARTBEAT_MS ? m->options.loss_ms / 4 : HEARTBEAT_MS;

@@ -263,24 +263,8 @@ bool manager_own_address(struct manager *m)
     return m->own_address[0] != 0;
 }
 
-/* "tcp" is "tcp;ofi_rxm", too: what is below a layer names it. */
-static bool is_provider(const char *wish, const char *provider)
+struct flm__fabric *manager_fabric(struct manager *m, flm_error *error)
 {
-    size_t n = strlen(wish);
-    return strncmp(wish, provider, n) == 0 && (provider[n] == 0 || provider[n] == ';');
-}
-
-struct flm__fabric *manager_fabric(struct manager *m, const char *wish, flm_error *error)
-{
-    if (wish && (!*wish || !strcmp(wish, "auto")))
-        wish = NULL;
-    if (m->fabric && wish && !is_provider(wish, m->fabric_ops->provider(m->fabric))) {
-        flm__error_set(error, FLM_ENOTSUP,
-                       "this session manager speaks %s, not %s as FLM_PROVIDER or --provider asks: leave "
-                       "that out, or start it with --provider '%s'",
-                       m->fabric_ops->provider(m->fabric), wish, wish);
-        return NULL;
-    }
     if (m->fabric)
         return m->fabric;
     if (!m->fabric_ops)
@@ -288,7 +272,7 @@ struct flm__fabric *manager_fabric(struct manager *m, const char *wish, flm_erro
     if (!m->fabric_ops)
         return NULL;
     bool known = manager_own_address(m);
-    struct flm__fabric_options o = {.provider = m->options.provider ? m->options.provider : wish,
+    struct flm__fabric_options o = {.provider = m->options.provider,
                                     .interface = m->options.interface,
                                     .address = known ? m->own_address : NULL};
     if (m->fabric_ops->open(&o, &m->fabric, error) < 0) {

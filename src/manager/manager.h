@@ -121,10 +121,8 @@ struct manager {
  * done before the loop where it will be needed. False: there is none. */
 bool manager_own_address(struct manager *m);
 
-/* Opens the fabric if it is not open, by the provider of --provider, else by the one that this peer wishes.
- * wish may be NULL, "" or "auto": any. NULL: it cannot be opened, or is open by another than the wish;
- * error says why. */
-struct flm__fabric *manager_fabric(struct manager *m, const char *wish, flm_error *error);
+/* Opens the fabric if it is not open; NULL: error says why. */
+struct flm__fabric *manager_fabric(struct manager *m, flm_error *error);
 
 /* Clients can connect and the backend is there: tells whoever started flmd. */
 void manager_ready(struct manager *m);

@@ -19,6 +19,7 @@ void open_reply(struct peer *p, uint64_t id, struct session *s)
     r.taken = s->outbox.dropped;
     r.owed = session_unfinished(s) + s->outbox.put - s->outbox.dropped;
     r.acknowledge = s->detached;
+    r.outlives = session_outlives_client(s);
     r.resume = s->durability ? s->serial : 0;
     r.common_version = s->common_version;
     s->credit_told = r.credit;

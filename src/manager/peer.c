@@ -235,6 +235,8 @@ struct blob *peer_take_blob(struct peer *p, uint64_t id, uint64_t size, flm_erro
         return NULL;
     }
     struct blob *blob = blob_take(p->manager, a->fd, size, a->reused, error);
+    if (blob && a->reused && !a->untold)
+        blob_lent_by(blob, p, id);
     HASH_DEL(p->blobs, a);
     free(a);
     return blob;
@@ -243,9 +245,11 @@ struct blob *peer_take_blob(struct peer *p, uint64_t id, uint64_t size, flm_erro
 static void blob_arrived(struct peer *p, const Flm__Blob *b, int *fds, unsigned n_fds)
 {
     bool sound = n_fds == 1 && HASH_COUNT(p->blobs) < BLOBS_WAITING_MAX;
-    if (sound &&
-        arrived_blob_add(&p->blobs, &(struct arrived_blob){
-                                        .id = b->id, .size = b->size, .fd = fds[0], .reused = b->reused}))
+    if (sound && arrived_blob_add(&p->blobs, &(struct arrived_blob){.id = b->id,
+                                                                    .size = b->size,
+                                                                    .fd = fds[0],
+                                                                    .reused = b->reused,
+                                                                    .untold = b->untold}))
         return;
     flm__close_fds(fds, n_fds);
     /* The record that refers to it could never be taken. */
@@ -335,7 +339,7 @@ static int offer_fabric(struct peer *p, Flm__Ready *ready, unsigned char *addres
                         flm_error *error)
 {
     struct manager *m = p->manager;
-    if (!manager_fabric(m, p->hello->provider, error))
+    if (!manager_fabric(m, error))
         return FLM_ENOTSUP;
     int rc = m->fabric_ops->address(m->fabric, address, size, error);
     if (rc < 0)

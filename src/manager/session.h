@@ -184,6 +184,12 @@ static inline uint64_t session_credit(const struct session *s)
     return limit > s->attached_bytes ? limit - s->attached_bytes : 0;
 }
 
+/* Its tasks go on without its client. */
+static inline bool session_outlives_client(const struct session *s)
+{
+    return s->durability || s->detached || s->manager->options.client_grace_s;
+}
+
 /* Id of the newest task that is not lost when its client is: who opens the session goes on behind it. */
 static inline uint64_t session_newest(const struct session *s)
 {

@@ -75,14 +75,6 @@ for transport in $(transports); do
     check_equal "$transport, --pause" '0 20' "$status $(field sampled)"
 done
 
-if [ "$(transports | wc -l)" -gt 1 ]; then
-    run flmping -t 1 --provider nonesuch
-    check_equal 'another provider than that of flmd: status 1' 1 "$status"
-    check_match 'says which it is' "$err" "^flmping: .*speaks tcp;ofi_rxm, not nonesuch.*--provider 'nonesuch'"
-    check 'a part of its name is enough' flmping -t 1 --provider tcp
-    check 'any will do' flmping -t 1 --provider auto
-fi
-
 run flmping -t 1000 --fail-every 10 --json
 check_equal '--fail-every: status 1' 1 "$status"
 check_equal '--fail-every: exactly these fail' '100 900 0' "$(field failed) $(field succeeded) $(field wrong)"

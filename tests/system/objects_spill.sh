@@ -15,12 +15,14 @@ for wrong in nowhere "$FLM_SRCDIR/README.md" /proc; do
 done
 
 for wrong in '--object-spill-limit 3' '--object-spill='; do
-    for program in 'flmd --backend none' 'flmrun -n 1'; do
-        # shellcheck disable=SC2086
-        run $program $wrong
-        check_equal "$program refuses $wrong" 2 "$status"
-        check_match 'and says why' "$err" "^${program%% *}: --object-spill"
-    done
+    # shellcheck disable=SC2086
+    run flmd --backend none $wrong
+    check_equal "flmd refuses $wrong" 2 "$status"
+    check_match 'and says why' "$err" "^flmd: --object-spill"
+    # shellcheck disable=SC2086
+    run flmrun -n 1 $wrong -- true
+    check_equal "flmrun refuses $wrong" 2 "$status"
+    check_match 'and says why' "$err" "^flmrun: --object-spill"
 done
 
 spilled() { # names of objects in files alone

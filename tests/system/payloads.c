@@ -1,6 +1,6 @@
 /* Large payloads whose memory is used again: what somebody still looks at must stay as it is.
  *
- *     payloads held|reused|inputs|deaf|lost MARK|wait MARK|cancel|shared [journal]
+ *     payloads held|reused|inputs|deaf|lost MARK|wait MARK|cancel|shared [journal|detached]
  *
  * Client and service (shim self), which answers with its input, each byte one larger, or with where the
  * input lies. Prints one line.
@@ -12,9 +12,9 @@
  * lie there. MARK: a file that is made.
  * deaf: as inputs, by a client that nobody can connect to.
  * wait: TASKS inputs at once, which the service answers once there is a file MARK, with what is in them.
- * shared: whether the service finds inputs in the very memory of flm_alloc_buffer; with a journal in a
- * session that has one. cancel: large inputs, whose memory goes as soon as the callback says so, in a
- * session that is cancelled.
+ * shared: whether the service finds inputs in the very memory of flm_alloc_buffer; in such a session.
+ *
+ * cancel: large inputs, whose memory goes as soon as the callback says so, in a session that is cancelled.
  */
 #define _GNU_SOURCE
 #include <flm/admin.h>
@@ -105,10 +105,12 @@ static const struct flm_service service = {
 static char input[SIZE];
 static flm_client *client;
 
-static flm_session *create(int durability)
+static flm_session *create(const char *how)
 {
     flm_error e = {0};
-    struct flm_session_options o = {.size = sizeof(o), .application = "payloads", .durability = durability};
+    struct flm_session_options o = {.size = sizeof(o), .application = "payloads"};
+    o.durability = strcmp(how, "journal") == 0 ? FLM_DURABILITY_JOURNAL : FLM_DURABILITY_NONE;
+    o.flags = strcmp(how, "detached") == 0 ? FLM_DETACHED : 0;
     flm_session *s = flm_create_session(client, &o, &e);
     if (!s)
         printf("%s\n", e.text);
@@ -263,7 +265,7 @@ static int cancel(flm_session *s)
     flm_poll(client, 10);
     if (flm_cancel_session(s, NULL) < 0)
         return fail("cancelling");
-    flm_session *next = create(FLM_DURABILITY_NONE);
+    flm_session *next = create("");
     struct flm_result r;
     if (!next || !one(next, 7, &r))
         return fail("a task after it");
@@ -359,10 +361,9 @@ int main(int argc, char **argv)
     struct flm_application app = {
         .size = sizeof(app), .name = "payloads", .shim = FLM_SHIM_SELF, .command = command};
     client = argc >= 2 ? flm_connect(NULL, NULL, &e) : NULL;
-    int durability =
-        argc == 3 && strcmp(argv[2], "journal") == 0 ? FLM_DURABILITY_JOURNAL : FLM_DURABILITY_NONE;
-    flm_session *s =
-        client && flm_register_application(client, &app, 1, &e) == 0 ? create(durability) : NULL;
+    flm_session *s = client && flm_register_application(client, &app, 1, &e) == 0
+                         ? create(argc == 3 ? argv[2] : "")
+                         : NULL;
     int rc = s ? run(s, argv[1], argv[2]) : fail(e.text);
     flm_disconnect(client);
     free(self);

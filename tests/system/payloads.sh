@@ -13,6 +13,7 @@ for transport in $(transports); do
     payloads "memory of the library's is shared with the node ($transport)" \
         "$([ "$transport" = ring ] && echo 'the very memory' || echo elsewhere)" shared
     payloads "but not in a session with durability ($transport)" elsewhere shared journal
+    payloads "nor in one that goes on without its client ($transport)" elsewhere shared detached
     payloads "results that are held stay ($transport)" unchanged held
     [ "$transport" != ring ] || payloads 'outputs lie where others have lain' 'again and again' reused
     payloads "inputs lie where others have lain ($transport)" 'again and again' inputs
