@@ -105,21 +105,31 @@ static void greet(struct fake_manager *m, const Flm__Hello *hello)
 
 static void drain_control(struct fake_manager *m);
 
+static bool find_blob(struct fake_manager *m, uint64_t id, struct fake_blob *out)
+{
+    for (size_t i = 0; i < m->n_blobs; i++) {
+        if (m->blobs[i].id != id)
+            continue;
+        *out = m->blobs[i];
+        m->blobs[i] = m->blobs[--m->n_blobs];
+        return true;
+    }
+    return false;
+}
+
+/* The client may have it still: its socket was full when it announced it. */
 static bool take_blob(struct fake_manager *m, uint64_t id, struct fake_blob *out)
 {
-    for (int tries = 0; tries < 2; tries++) {
-        for (size_t i = 0; i < m->n_blobs; i++) {
-            if (m->blobs[i].id != id)
-                continue;
-            *out = m->blobs[i];
-            m->blobs[i] = m->blobs[--m->n_blobs];
-            return true;
-        }
+    int64_t deadline = flm__now_ns() + 20000000000;
+    while (!find_blob(m, id, out)) {
+        if (!m->conn || flm__now_ns() > deadline)
+            return false;
         m->waits_for_blob = true;
         drain_control(m);
         m->waits_for_blob = false;
+        sched_yield();
     }
-    return false;
+    return true;
 }
 
 static uint64_t weight(const struct fake_task *t)
