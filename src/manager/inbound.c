@@ -54,7 +54,7 @@ static void drop_payload(struct peer *p, uint64_t id)
     HASH_FIND(hh, p->blobs, &id, sizeof(id), a);
     if (!a)
         return;
-    if (a->reused && !a->untold)
+    if (a->lent)
         peer_input_done(p, id, false);
     arrived_blob_drop(&p->blobs, a);
 }

@@ -235,7 +235,7 @@ struct blob *peer_take_blob(struct peer *p, uint64_t id, uint64_t size, flm_erro
         return NULL;
     }
     struct blob *blob = blob_take(p->manager, a->fd, size, a->reused, error);
-    if (blob && a->reused && !a->untold)
+    if (blob && a->lent)
         blob_lent_by(blob, p, id);
     HASH_DEL(p->blobs, a);
     free(a);
@@ -249,7 +249,7 @@ static void blob_arrived(struct peer *p, const Flm__Blob *b, int *fds, unsigned 
                                                                     .size = b->size,
                                                                     .fd = fds[0],
                                                                     .reused = b->reused,
-                                                                    .untold = b->untold}))
+                                                                    .lent = b->reused && !b->untold}))
         return;
     flm__close_fds(fds, n_fds);
     /* The record that refers to it could never be taken. */

@@ -15,7 +15,7 @@ struct arrived_blob {
     uint64_t size;
     int fd;
     bool reused;
-    bool untold;       /* nobody has to hear when it is not read any more */
+    bool lent;         /* by a client that has to hear when it is not read any more */
     struct blob *blob; /* fd is -1: what it is already */
     UT_hash_handle hh;
 };
